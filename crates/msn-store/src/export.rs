@@ -1,0 +1,104 @@
+//! Results in the formats that other programs read. Every file is written [atomically](crate::atomic).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::atomic;
+use crate::error::Result;
+use crate::tensors::{Array, write_safetensors};
+
+/// Writes `data: [rows, columns]`, row by row, as an f32 array in NumPy's format (version 1.0).
+///
+/// # Errors
+/// [`StoreError::Io`](crate::StoreError::Io).
+///
+/// # Panics
+/// If `data` does not have `rows * columns` values.
+pub fn write_npy(path: &Path, [rows, columns]: [usize; 2], data: &[f32]) -> Result<()> {
+    assert_eq!(rows * columns, data.len(), "values of a [{rows}, {columns}] matrix");
+    // The format: magic, version, length of the header (u16), header; the values begin at a multiple of 64
+    // bytes, and the header ends with a line feed.
+    const PREAMBLE: &[u8] = b"\x93NUMPY\x01\x00";
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    let before_values = (PREAMBLE.len() + size_of::<u16>() + header.len() + 1).next_multiple_of(64);
+    let header_length = (before_values - PREAMBLE.len() - size_of::<u16>()) as u16;
+    let width = usize::from(header_length) - 1;
+    atomic::write_with(path, |out| {
+        out.write_all(PREAMBLE)?;
+        out.write_all(&header_length.to_le_bytes())?;
+        writeln!(out, "{header:<width$}")?;
+        data.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))
+    })
+}
+
+/// Writes `data: [rows, columns]`, row by row, as the only tensor, `name`, of a safetensors file.
+///
+/// # Errors
+/// [`StoreError::Io`](crate::StoreError::Io).
+///
+/// # Panics
+/// If `data` does not have `rows * columns` values.
+pub fn write_safetensors_matrix(
+    path: &Path,
+    name: &str,
+    [rows, columns]: [usize; 2],
+    data: Vec<f32>,
+) -> Result<()> {
+    let matrix = Array::new(vec![rows, columns], data);
+    write_safetensors(path, &BTreeMap::from([(name.to_owned(), matrix)]))
+}
+
+/// Writes a CSV file (RFC 4180, `\n` line ends): the names of the columns, then the rows.
+///
+/// # Errors
+/// [`StoreError::Io`](crate::StoreError::Io), also for a row with another number of fields than the header.
+pub fn write_csv<Row, Field>(
+    path: &Path,
+    header: &[impl AsRef<str>],
+    rows: impl IntoIterator<Item = Row>,
+) -> Result<()>
+where
+    Row: IntoIterator<Item = Field>,
+    Field: AsRef<str>,
+{
+    atomic::write_with(path, |out| {
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record(header.iter().map(|name| name.as_ref().as_bytes()))?;
+        for row in rows {
+            // Field by field, because `write_record` wants `AsRef<[u8]>`.
+            row.into_iter().try_for_each(|field| csv.write_field(field.as_ref()))?;
+            csv.write_record(None::<&[u8]>)?;
+        }
+        csv.flush()
+    })
+}
+
+/// Writes `value` as indented JSON.
+///
+/// # Errors
+/// [`StoreError::Io`](crate::StoreError::Io).
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    atomic::write_with(path, |out| {
+        serde_json::to_writer_pretty(&mut *out, value)?;
+        out.write_all(b"\n")
+    })
+}
+
+/// Writes `lines`, each ended by a line feed: the paths that belong to the rows of a matrix, for example.
+///
+/// # Errors
+/// [`StoreError::Io`](crate::StoreError::Io); a line that contains a line feed is an error too, since lines and
+/// rows would no longer match.
+pub fn write_lines(path: &Path, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
+    atomic::write_with(path, |out| {
+        lines.into_iter().try_for_each(|line| match line.as_ref() {
+            line if line.contains('\n') => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, format!("a line feed inside {line:?}")))
+            }
+            line => writeln!(out, "{line}"),
+        })
+    })
+}

@@ -1,0 +1,82 @@
+//! Image sets written by the program.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Component, Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::error::{Result, StoreError};
+use crate::{atomic, run};
+
+/// An image folder (`CLASS/NAME.png`) that appears under its name when all images are in it.
+///
+/// Images are not synced to disk one by one, which would take longer than drawing them: a kill leaves no half
+/// set behind, but a power cut shortly after [`finish`](Self::finish) may leave images empty. The set is drawn
+/// again from its seed.
+#[derive(Debug)]
+pub struct ImageFolder {
+    path: PathBuf,
+    staging: TempDir,
+}
+
+impl ImageFolder {
+    /// Begins the image folder `path`, which must not exist or be empty. Until it is finished the images are in
+    /// a folder `.tmp-*` beside it, removed when `self` is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::NotEmpty`], [`StoreError::Io`].
+    pub fn create(path: &Path) -> Result<Self> {
+        let parent = atomic::parent(path);
+        fs::create_dir_all(parent).map_err(StoreError::io(parent, "create the folder"))?;
+        check_free(path)?;
+        Ok(Self { path: path.to_path_buf(), staging: atomic::staging_folder(parent)? })
+    }
+
+    /// Writes one encoded image; may be called from several threads at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], also if the image exists already.
+    ///
+    /// # Panics
+    /// If `name` (such as `circle/0001.png`) is not a path below the folder.
+    pub fn write(&self, name: &Path, encoded: &[u8]) -> Result<()> {
+        let below = name.components().all(|part| matches!(part, Component::Normal(_)));
+        assert!(below && name.file_name().is_some(), "{} is not a path below the folder", name.display());
+        let path = self.staging.path().join(name);
+        let class = atomic::parent(&path);
+        fs::create_dir_all(class).map_err(StoreError::io(class, "create the folder"))?;
+        File::create_new(&path)
+            .and_then(|mut file| file.write_all(encoded))
+            .map_err(StoreError::io(&path, "write the image"))
+    }
+
+    /// Gives the folder its name. Returns its path.
+    ///
+    /// # Errors
+    /// [`StoreError::NotEmpty`] if something was put there meanwhile, [`StoreError::Io`].
+    pub fn finish(self) -> Result<PathBuf> {
+        check_free(&self.path)?;
+        // A rename over an empty folder works on Unix only.
+        match fs::remove_dir(&self.path) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io(&self.path, "replace the empty folder")(err));
+            }
+            _ => {}
+        }
+        fs::rename(self.staging.path(), &self.path)
+            .map_err(StoreError::io(&self.path, "rename into place"))?;
+        atomic::sync_folder(atomic::parent(&self.path))?;
+        Ok(self.path)
+    }
+}
+
+fn check_free(path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    match run::first_entry(path)? {
+        None => Ok(()),
+        Some(found) => Err(StoreError::NotEmpty { path: path.to_path_buf(), found }),
+    }
+}

@@ -1,0 +1,47 @@
+//! Everything that msn writes to disk: atomic files, checkpoints, run folders, metric logs.
+//!
+//! No other crate creates, renames or removes a file, so the promises are kept in one place: a reader sees
+//! a whole file or none ([`atomic`]), a kill at any moment leaves the last checkpoint whole
+//! ([`Checkpoints`]), and two processes never write to the same run ([`RunDir`]).
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use msn_store::{Array, Checkpoint, KeepPolicy, RunDir};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let scratch = tempfile::tempdir()?;
+//! # let root = scratch.path().join("run");
+//! let run = RunDir::create(&root)?;
+//! run.write_config("seed = 0\n")?;
+//!
+//! let encoder = BTreeMap::from([("norm.weight".to_owned(), Array::new(vec![2], vec![1.0, 1.0]))]);
+//! let checkpoint = Checkpoint {
+//!     step: 100,
+//!     parts: BTreeMap::from([("encoder".to_owned(), encoder)]),
+//!     state: serde_json::json!({ "epoch": 1 }),
+//! };
+//! run.checkpoints().save(&checkpoint, &KeepPolicy::default())?;
+//!
+//! let loaded = RunDir::open(&root)?.checkpoints().load_newest()?;
+//! assert_eq!(loaded.checkpoint, checkpoint);
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod atomic;
+mod checkpoint;
+mod checksum;
+mod error;
+pub mod export;
+mod image_folder;
+mod json_lines;
+mod lock;
+mod run;
+mod tensors;
+
+pub use checkpoint::{Checkpoint, Checkpoints, KeepPolicy, Loaded, Rejected, steps_to_prune};
+pub use error::{Result, StoreError};
+pub use image_folder::ImageFolder;
+pub use json_lines::{JsonLines, Skipped, SkippedLog};
+pub use run::RunDir;
+pub use tensors::{Array, StateDict, read_safetensors, write_safetensors};

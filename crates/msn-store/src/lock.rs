@@ -1,0 +1,45 @@
+//! One writer a run.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::error::{Result, StoreError};
+
+pub(crate) const FILE_NAME: &str = ".lock";
+
+/// An advisory lock on a run folder, held until dropped; the operating system drops it with the process, so a
+/// killed run never stays locked. The file, which holds the process id, remains.
+#[derive(Debug)]
+pub(crate) struct RunLock {
+    _file: File,
+}
+
+impl RunLock {
+    pub(crate) fn acquire(run: &Path) -> Result<Self> {
+        let path = run.join(FILE_NAME);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(StoreError::io(&path, "open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = io::read_to_string(&file).ok().and_then(|pid| pid.trim().parse().ok());
+                return Err(StoreError::Locked { path: run.to_path_buf(), holder });
+            }
+            // Some cluster file systems have no locks; that is no reason not to train on them.
+            Err(TryLockError::Error(err)) if err.kind() == io::ErrorKind::Unsupported => {
+                tracing::warn!(path = %path.display(), "no file locks here: take care to start a run only once");
+            }
+            Err(TryLockError::Error(err)) => return Err(StoreError::io(&path, "lock")(err)),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(StoreError::io(&path, "write the process id"))?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,12 @@
+//! What the crate promises, checked on real files.
+
+mod atomic;
+mod checkpoints;
+mod corruption;
+mod export;
+mod full_disk;
+mod kill;
+mod logs;
+mod run;
+mod support;
+mod tensors;

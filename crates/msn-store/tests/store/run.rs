@@ -1,0 +1,137 @@
+//! Run folders and image folders.
+
+use std::fs;
+use std::path::Path;
+
+use msn_store::{ImageFolder, RunDir, StoreError};
+
+use crate::support::{names, run_with};
+
+#[test]
+fn a_new_run_gives_its_config_back() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("deep/run");
+    let run = RunDir::create(&path).unwrap();
+    run.write_config("seed = 1\n").unwrap();
+    assert_eq!(RunDir::open(&path).unwrap().read_config().unwrap(), "seed = 1\n");
+    assert_eq!(run.path(), path);
+}
+
+#[test]
+fn a_folder_with_a_run_is_not_overwritten() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (run, _) = run_with(scratch.path(), &[]);
+    let path = run.path().to_path_buf();
+    drop(run);
+    let err = RunDir::create(&path).unwrap_err();
+    assert!(matches!(err, StoreError::RunExists { .. }));
+    assert!(err.to_string().contains("--resume"), "{err}");
+    assert_eq!(RunDir::resume(&path).unwrap().read_config().unwrap(), "seed = 0\n");
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_refused_and_left_as_it_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("thesis.tex"), "").unwrap();
+    let err = RunDir::create(scratch.path()).unwrap_err();
+    assert!(matches!(&err, StoreError::NotEmpty { found, .. } if found == "thesis.tex"), "{err}");
+    let err = ImageFolder::create(scratch.path()).unwrap_err();
+    assert!(matches!(&err, StoreError::NotEmpty { found, .. } if found == "thesis.tex"), "{err}");
+    assert_eq!(names(scratch.path()), ["thesis.tex"]);
+}
+
+/// Killed before it wrote its config, a run leaves only its lock file and perhaps a leftover.
+#[test]
+fn a_run_that_never_began_can_be_created_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    drop(RunDir::create(scratch.path()).unwrap());
+    fs::write(scratch.path().join(".tmp-config"), "").unwrap();
+    let _run = RunDir::create(scratch.path()).unwrap();
+    assert_eq!(names(scratch.path()), [".lock"]);
+}
+
+#[test]
+fn what_is_not_a_run_is_described() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    fs::write(at("file"), "").unwrap();
+    fs::create_dir_all(at("images/cats")).unwrap();
+    fs::create_dir(at("empty")).unwrap();
+    for (name, found) in [
+        ("nowhere", "nothing at that path"),
+        ("file", "a file"),
+        ("images", "a folder with `cats`"),
+        ("empty", "an empty folder"),
+    ] {
+        for opened in [RunDir::open(&at(name)), RunDir::resume(&at(name))] {
+            let expected = format!(
+                "{}: not a run folder: expected config.toml in it, found {found}",
+                at(name).display()
+            );
+            assert_eq!(opened.unwrap_err().to_string(), expected);
+        }
+    }
+    assert_eq!(names(&at("images")), ["cats"]);
+}
+
+#[test]
+fn a_second_writer_is_told_who_the_first_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (run, _) = run_with(scratch.path(), &[]);
+    let path = run.path().to_path_buf();
+    let err = RunDir::resume(&path).unwrap_err();
+    assert!(matches!(err, StoreError::Locked { holder: Some(pid), .. } if pid == std::process::id()));
+    assert!(err.to_string().contains(&format!("process {}", std::process::id())), "{err}");
+    // Readers need no lock, and the lock goes with its holder.
+    RunDir::open(&path).unwrap();
+    drop(run);
+    RunDir::resume(&path).unwrap();
+}
+
+#[test]
+fn leftovers_go_when_the_run_is_resumed_and_not_when_it_is_read() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (run, _) = run_with(scratch.path(), &[1]);
+    let path = run.path().to_path_buf();
+    drop(run);
+    fs::write(path.join(".tmp-a"), "").unwrap();
+    fs::create_dir_all(path.join("checkpoints/.tmp-b/deep")).unwrap();
+    RunDir::open(&path).unwrap();
+    assert!(path.join(".tmp-a").exists() && path.join("checkpoints/.tmp-b").exists());
+    drop(RunDir::resume(&path).unwrap());
+    assert_eq!(names(&path), [".lock", "checkpoints", "config.toml", "latest"]);
+    assert_eq!(names(&path.join("checkpoints")), ["step-1"]);
+}
+
+#[test]
+fn an_image_folder_appears_when_it_is_finished() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("images");
+    fs::create_dir(&path).unwrap();
+    let folder = ImageFolder::create(&path).unwrap();
+    folder.write(Path::new("circle/0.png"), b"one").unwrap();
+    folder.write(Path::new("square/0.png"), b"two").unwrap();
+    assert!(folder.write(Path::new("square/0.png"), b"again").is_err());
+    assert_eq!(names(&path), [""; 0]);
+    assert_eq!(folder.finish().unwrap(), path);
+    assert_eq!(names(&path), ["circle", "square"]);
+    assert_eq!(fs::read(path.join("square/0.png")).unwrap(), b"two");
+    assert_eq!(names(scratch.path()), ["images"]);
+}
+
+#[test]
+fn an_image_folder_not_finished_leaves_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = ImageFolder::create(&scratch.path().join("images")).unwrap();
+    folder.write(Path::new("circle/0.png"), b"one").unwrap();
+    drop(folder);
+    assert_eq!(names(scratch.path()), [""; 0]);
+}
+
+#[test]
+#[should_panic(expected = "not a path below the folder")]
+fn an_image_outside_the_folder_is_a_bug() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = ImageFolder::create(&scratch.path().join("images")).unwrap();
+    let _ = folder.write(Path::new("../escaped.png"), b"");
+}
