@@ -32,6 +32,7 @@ impl RunDir {
         check_unused(path)?;
         let run = Self::locked(path)?;
         check_unused(path)?;
+        atomic::sync_folder(atomic::parent(path))?;
         Ok(run)
     }
 

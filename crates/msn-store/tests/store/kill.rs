@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use msn_store::{KeepPolicy, RunDir, StoreError};
 
-use crate::support::{CHILD, as_child, checkpoint_of, names};
+use crate::support::{CHILD, as_child, checkpoint, checkpoint_of, names, run_with};
 
 /// 4 * 16,384 values: some 256 KiB, so that a kill often falls into the middle of a save.
 const VALUES: usize = 1 << 14;
@@ -16,37 +16,24 @@ const KILLS: u32 = 32;
 #[test]
 fn after_kills_at_any_moment_the_newest_checkpoint_is_whole() {
     if let Some(folder) = std::env::var_os(CHILD) {
-        save_until_killed(Path::new(&folder));
+        save_step_after_step(Path::new(&folder));
     }
     let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("run");
-    RunDir::create(&path).unwrap().write_config("").unwrap();
+    let (run, checkpoints) = run_with(scratch.path(), &[]);
+    let path = run.path().to_path_buf();
+    drop(run);
     let folder = path.join("checkpoints");
     let mut newest = 0;
     let mut kills_mid_save = 0;
     for kill in 0..KILLS {
-        let mut child = as_child(
-            Command::new(std::env::current_exe().unwrap()),
+        run_child_and_kill(
             "kill::after_kills_at_any_moment_the_newest_checkpoint_is_whole",
             &path,
-        )
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-        // The kill falls at different moments of a later save, milliseconds long; a fixed set of delays,
-        // because the moments differ from run to run by themselves.
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !folder.join(format!("step-{}", newest + 2)).exists() {
-            assert!(Instant::now() < deadline, "the child saves nothing");
-            assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
-            sleep(Duration::from_micros(200));
-        }
-        sleep(Duration::from_micros(u64::from(kill) * 487));
-        child.kill().unwrap();
-        child.wait().unwrap();
-
+            || folder.join(format!("step-{}", newest + 2)).exists(),
+            kill,
+        );
         kills_mid_save += u32::from(names(&folder).iter().any(|name| name.starts_with(".tmp-")));
-        let loaded = RunDir::open(&path).unwrap().checkpoints().load_newest().unwrap();
+        let loaded = checkpoints.load_newest().unwrap();
         assert!(loaded.rejected.is_empty(), "{:?}", loaded.rejected);
         assert!(loaded.checkpoint.step >= newest + 2);
         newest = loaded.checkpoint.step;
@@ -57,7 +44,52 @@ fn after_kills_at_any_moment_the_newest_checkpoint_is_whole() {
     assert!(names(&folder).iter().all(|name| name.starts_with("step-")), "{:?}", names(&folder));
 }
 
-fn save_until_killed(path: &Path) -> ! {
+#[test]
+fn kills_while_the_only_checkpoint_is_replaced_do_not_lose_it() {
+    if let Some(folder) = std::env::var_os(CHILD) {
+        replace_again_and_again(Path::new(&folder));
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let (run, checkpoints) = run_with(scratch.path(), &[1]);
+    let path = run.path().to_path_buf();
+    drop(run);
+    let mut kills_mid_replacement = 0;
+    for kill in 0..KILLS {
+        let began = path.join("began");
+        run_child_and_kill(
+            "kill::kills_while_the_only_checkpoint_is_replaced_do_not_lose_it",
+            &path,
+            || began.exists(),
+            kill,
+        );
+        std::fs::remove_file(&began).unwrap();
+        kills_mid_replacement += u32::from(path.join("checkpoints/step-1.replaced").exists());
+        let loaded = checkpoints.load_newest().unwrap();
+        assert!(loaded.rejected.is_empty(), "{:?}", loaded.rejected);
+        assert_eq!(loaded.checkpoint, checkpoint(1));
+    }
+    eprintln!("{kills_mid_replacement} of {KILLS} kills fell into a replacement");
+}
+
+/// Starts `test` as a child process and kills it some moments after `ready`: at other moments of a save for
+/// each `kill`. A fixed set of delays, because the moments differ from run to run by themselves.
+fn run_child_and_kill(test: &str, run: &Path, ready: impl Fn() -> bool, kill: u32) {
+    let mut child = as_child(Command::new(std::env::current_exe().unwrap()), test, run)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !ready() {
+        assert!(Instant::now() < deadline, "the child saves nothing");
+        assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
+        sleep(Duration::from_micros(200));
+    }
+    sleep(Duration::from_micros(u64::from(kill) * 487));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn save_step_after_step(path: &Path) -> ! {
     let checkpoints = RunDir::resume(path).unwrap().checkpoints();
     let mut step = match checkpoints.load_newest() {
         Ok(loaded) => loaded.checkpoint.step,
@@ -66,9 +98,14 @@ fn save_until_killed(path: &Path) -> ! {
     };
     loop {
         step += 1;
-        // Every third step is saved twice, so that kills fall into replacing a checkpoint too.
-        for _ in 0..1 + u64::from(step.is_multiple_of(3)) {
-            checkpoints.save(&checkpoint_of(step, VALUES), &KeepPolicy::default()).unwrap();
-        }
+        checkpoints.save(&checkpoint_of(step, VALUES), &KeepPolicy::default()).unwrap();
+    }
+}
+
+fn replace_again_and_again(path: &Path) -> ! {
+    let checkpoints = RunDir::resume(path).unwrap().checkpoints();
+    std::fs::write(path.join("began"), "").unwrap();
+    loop {
+        checkpoints.save(&checkpoint(1), &KeepPolicy::default()).unwrap();
     }
 }
