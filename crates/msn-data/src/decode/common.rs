@@ -1,0 +1,73 @@
+//! Every format but JPEG, by the `image` crate, and what all formats share.
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+
+use super::Limits;
+use crate::{DecodeError, Image};
+
+/// Largest decoded pixel: four channels of 32-bit float (TIFF).
+const MAX_BYTES_PER_PIXEL: u64 = 16;
+/// What a decoder may need besides the pixels.
+const WORKSPACE: u64 = 64 << 20;
+
+pub(super) fn decode_into(
+    bytes: &[u8],
+    format: ImageFormat,
+    name: &'static str,
+    limits: &Limits,
+    image: &mut Image,
+) -> Result<(), DecodeError> {
+    let malformed = |e: image::ImageError| DecodeError::Malformed { format: name, reason: e.to_string() };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut allocation = image::Limits::default();
+    allocation.max_alloc =
+        Some(limits.max_pixels.saturating_mul(MAX_BYTES_PER_PIXEL).saturating_add(WORKSPACE));
+    reader.limits(allocation);
+    let mut decoder = reader.into_decoder().map_err(malformed)?;
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(DecodeError::Malformed { format: name, reason: format!("size {width} x {height}") });
+    }
+    limits.check_pixels(width, height)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let decoded = DynamicImage::from_decoder(decoder).map_err(malformed)?;
+    *image = to_rgb(decoded);
+    orient(image, orientation);
+    Ok(())
+}
+
+/// Turns and mirrors the image as its EXIF orientation says.
+pub(super) fn orient(image: &mut Image, orientation: Orientation) {
+    if orientation == Orientation::NoTransforms {
+        return;
+    }
+    let (width, height) = (image.width(), image.height());
+    let pixels = std::mem::take(image).into_pixels();
+    let rgb = RgbImage::from_raw(width, height, pixels).expect("an Image has the bytes of its size");
+    let mut turned = DynamicImage::ImageRgb8(rgb);
+    turned.apply_orientation(orientation);
+    *image = to_rgb(turned);
+}
+
+fn to_rgb(decoded: DynamicImage) -> Image {
+    let (width, height) = (decoded.width(), decoded.height());
+    let pixels = if decoded.color().has_alpha() {
+        on_white(&decoded.into_rgba8().into_raw())
+    } else {
+        decoded.into_rgb8().into_raw()
+    };
+    Image::new(width, height, pixels)
+}
+
+/// Composes RGBA pixels with straight alpha on white: `c * a + 255 * (1 - a)`, rounded.
+fn on_white(rgba: &[u8]) -> Vec<u8> {
+    let mut rgb = Vec::with_capacity(rgba.len() / 4 * 3);
+    for &[r, g, b, a] in rgba.as_chunks().0 {
+        let a = u32::from(a);
+        rgb.extend([r, g, b].map(|c| ((u32::from(c) * a + 255 * (255 - a) + 127) / 255) as u8));
+    }
+    rgb
+}

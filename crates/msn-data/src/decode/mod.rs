@@ -1,0 +1,87 @@
+//! Encoded bytes to 8-bit RGB.
+
+mod common;
+mod jpeg;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use image::ImageFormat;
+
+use crate::{DecodeError, Image};
+
+/// Guards against files that would fill the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest file, in bytes.
+    pub max_bytes: usize,
+    /// Largest image, in pixels. A worker holds up to about 12 bytes a pixel while it decodes.
+    pub max_pixels: u64,
+}
+
+impl Default for Limits {
+    /// 128 MiB and 100 million pixels: beyond any photograph, below what an ordinary machine minds.
+    fn default() -> Self {
+        Self { max_bytes: 128 << 20, max_pixels: 100_000_000 }
+    }
+}
+
+impl Limits {
+    fn check_pixels(&self, width: u32, height: u32) -> Result<(), DecodeError> {
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(DecodeError::TooManyPixels { limit: self.max_pixels, width, height });
+        }
+        Ok(())
+    }
+}
+
+/// Decodes JPEG, PNG, WebP, BMP, TIFF or GIF (first frame) data, told apart by content. EXIF orientation is applied,
+/// transparency is composed on white, 16 bits a channel are rounded to 8, CMYK is converted.
+///
+/// # Errors
+/// If the data is of no such format, broken, truncated, or beyond the limits.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, DecodeError> {
+    let mut image = Image::default();
+    decode_into(bytes, limits, &mut image)?;
+    Ok(image)
+}
+
+/// As [`decode`], into an image whose allocation is reused; after an error its content is arbitrary.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_into(bytes: &[u8], limits: &Limits, image: &mut Image) -> Result<(), DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    if bytes.len() > limits.max_bytes {
+        return Err(DecodeError::TooManyBytes { limit: limits.max_bytes, found: bytes.len() });
+    }
+    let (format, name) = format_of(bytes)?;
+    // A hostile file may meet a bug in a decoder: that costs this image, not the run.
+    let decoded = catch_unwind(AssertUnwindSafe(|| match format {
+        ImageFormat::Jpeg => jpeg::decode_into(bytes, limits, image),
+        _ => common::decode_into(bytes, format, name, limits, image),
+    }));
+    decoded.unwrap_or_else(|panic| {
+        *image = Image::default();
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let reason = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(DecodeError::Panicked { format: name, reason })
+    })
+}
+
+fn format_of(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeError> {
+    Ok(match image::guess_format(bytes) {
+        Ok(format @ ImageFormat::Jpeg) => (format, "JPEG"),
+        Ok(format @ ImageFormat::Png) => (format, "PNG"),
+        Ok(format @ ImageFormat::WebP) => (format, "WebP"),
+        Ok(format @ ImageFormat::Bmp) => (format, "BMP"),
+        Ok(format @ ImageFormat::Tiff) => (format, "TIFF"),
+        Ok(format @ ImageFormat::Gif) => (format, "GIF"),
+        _ => {
+            let first: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
+            return Err(DecodeError::UnknownFormat { found: first.join(" ") });
+        }
+    })
+}

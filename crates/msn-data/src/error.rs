@@ -1,0 +1,207 @@
+//! What can go wrong between a path and a batch.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::Skipped;
+use crate::sources::IMAGE_EXTENSIONS;
+
+/// A failure of a dataset or of the loader. Broken single images are no errors of this kind: they are skipped and
+/// reported (see [`Skipped`](crate::Skipped)) until there are too many.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused to read something.
+    #[error("{}: cannot read: {source}", path.display())]
+    Io {
+        /// What was to be read.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The path is of no kind that a source reads.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    UnknownSource {
+        /// The path as given.
+        path: PathBuf,
+        /// The sources there are.
+        expected: String,
+        /// What the path is.
+        found: String,
+    },
+    /// The source holds no image.
+    #[error("{}: no image found: expected files that end in {}", path.display(), IMAGE_EXTENSIONS.join(", "))]
+    NoImages {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The tar file ends inside an entry.
+    #[error(
+        "{}: the archive is truncated: entry `{entry}` needs bytes up to {needed}, found {found} after {complete} complete images",
+        path.display()
+    )]
+    TruncatedTar {
+        /// The tar file.
+        path: PathBuf,
+        /// Name of the entry that is cut, or of the last one before the cut.
+        entry: String,
+        /// Length in bytes that the file would need.
+        needed: u64,
+        /// Length of the file in bytes.
+        found: u64,
+        /// Images found whole before the cut.
+        complete: usize,
+    },
+    /// The tar file is not a tar file or is damaged.
+    #[error("{}: not a readable tar archive after {complete} complete images: {reason}", path.display())]
+    MalformedTar {
+        /// The tar file.
+        path: PathBuf,
+        /// Images found whole before the damage.
+        complete: usize,
+        /// What the reader stumbled on.
+        reason: String,
+    },
+    /// The tar file is compressed, so its images cannot be read at random.
+    #[error(
+        "{}: expected an uncompressed tar archive, found {format} data: decompress it first (`{command}`)",
+        path.display()
+    )]
+    CompressedTar {
+        /// The file.
+        path: PathBuf,
+        /// Name of the compression.
+        format: &'static str,
+        /// A command that decompresses it.
+        command: &'static str,
+    },
+    /// A configuration value is out of its range.
+    #[error("{field}: expected {expected}, found {found}")]
+    Config {
+        /// The field, by its name in the configuration.
+        field: &'static str,
+        /// The range.
+        expected: String,
+        /// The value.
+        found: String,
+    },
+    /// A batch would need more images than there are.
+    #[error("batch size: expected at most {images}, the number of images in the data, found {batch_size}")]
+    BatchLargerThanData {
+        /// Images asked for in one batch.
+        batch_size: usize,
+        /// Images in the data.
+        images: usize,
+    },
+    /// More broken images than the configuration allows.
+    #[error(
+        "{skipped} of {images} images could not be read, more than the allowed fraction max_skipped = {max_skipped}; the last one: {last}"
+    )]
+    TooManySkipped {
+        /// Broken images so far in this run.
+        skipped: usize,
+        /// Images in the data.
+        images: usize,
+        /// The allowed fraction.
+        max_skipped: f64,
+        /// Path and reason of the latest.
+        last: String,
+        /// Those of the last batch, which no batch has reported.
+        new: Vec<Skipped>,
+    },
+    /// Too few images work to fill even one batch.
+    #[error(
+        "only {usable} of {images} images can be read, expected at least {batch_size} to fill a batch; the last broken one: {last}"
+    )]
+    TooFewUsable {
+        /// Images that work.
+        usable: usize,
+        /// Images in the data.
+        images: usize,
+        /// Images in a batch.
+        batch_size: usize,
+        /// Path and reason of the latest broken one.
+        last: String,
+    },
+    /// A cursor points outside the data, so it belongs to another dataset or batch size.
+    #[error(
+        "cursor: expected a step below {batches} (batches of an epoch) and images below {images}, found step {step} and image {image}: was it saved with other data or another batch size?"
+    )]
+    CursorOutOfRange {
+        /// Batches of an epoch.
+        batches: u64,
+        /// Images in the data.
+        images: usize,
+        /// The cursor's step.
+        step: u64,
+        /// The cursor's largest image index.
+        image: usize,
+    },
+    /// The worker threads could not be started.
+    #[error("cannot start {workers} worker threads: {reason}")]
+    Workers {
+        /// Threads asked for.
+        workers: usize,
+        /// The system's reason.
+        reason: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+}
+
+/// Why bytes are no usable image.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// No byte at all.
+    #[error("the file is empty")]
+    Empty,
+    /// The content is of no known image format.
+    #[error("expected JPEG, PNG, WebP, BMP, TIFF or GIF data, found bytes that start with {found}")]
+    UnknownFormat {
+        /// The first bytes in hexadecimal.
+        found: String,
+    },
+    /// The file is larger than allowed.
+    #[error("expected at most {limit} bytes of image file, found {found}")]
+    TooManyBytes {
+        /// The limit.
+        limit: usize,
+        /// The length.
+        found: usize,
+    },
+    /// The image is larger than allowed.
+    #[error("expected at most {limit} pixels, found {width} x {height}")]
+    TooManyPixels {
+        /// The limit.
+        limit: u64,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// A JPEG file without its end.
+    #[error("the JPEG file is truncated: no end-of-image marker in {found} bytes")]
+    Truncated {
+        /// Length of the file in bytes.
+        found: usize,
+    },
+    /// The decoder gave up.
+    #[error("malformed {format} data: {reason}")]
+    Malformed {
+        /// The format by content.
+        format: &'static str,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// The decoder has a bug that this file meets.
+    #[error("the {format} decoder failed on this file: {reason}")]
+    Panicked {
+        /// The format by content.
+        format: &'static str,
+        /// The message of the panic.
+        reason: String,
+    },
+}

@@ -1,0 +1,50 @@
+//! A decoded image.
+
+/// 8-bit RGB image: rows from top to bottom, pixels from left to right, channels interleaved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+}
+
+impl Image {
+    /// An image from its pixels, `3 * width * height` bytes.
+    ///
+    /// # Panics
+    /// If the number of bytes does not fit the size, or if the image has no pixel.
+    pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Self {
+        let expected = width as usize * height as usize * 3;
+        assert!(expected > 0, "an image of {width} x {height} has no pixel");
+        assert_eq!(pixels.len(), expected, "bytes of a {width} x {height} RGB image");
+        Self { width, height, pixels }
+    }
+
+    /// Width in pixels, at least 1 (0 only for `Image::default()`, the empty buffer to decode into).
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels, at least 1 (0 only for `Image::default()`, the empty buffer to decode into).
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The `3 * width * height` bytes.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The `3 * width * height` bytes, given away.
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+
+    /// Takes the size given and the buffer for its pixels, keeping the allocation. The content is arbitrary.
+    pub(crate) fn reset(&mut self, width: u32, height: u32) -> &mut [u8] {
+        self.width = width;
+        self.height = height;
+        self.pixels.resize(width as usize * height as usize * 3, 0);
+        &mut self.pixels
+    }
+}

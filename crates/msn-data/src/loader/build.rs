@@ -1,0 +1,155 @@
+//! One batch: its images, their views, its masks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+use super::{LoaderConfig, Position, Skipped, ViewBatch, Worker, pool};
+use crate::rng::Rng;
+use crate::{Dataset, Error, MaskMode, ViewKind, ViewParams, kept_patches, random_mask, render};
+
+/// Everything that determines batches.
+pub(super) struct Plan {
+    pub(super) dataset: Arc<dyn Dataset>,
+    pub(super) config: LoaderConfig,
+    /// Set when no one wants batches any more.
+    pub(super) stop: AtomicBool,
+    pool: ThreadPool,
+}
+
+/// A finished batch, or why there is none, with the broken images met on the way.
+pub(super) struct Built {
+    pub(super) content: Result<Content, Error>,
+    pub(super) broken: Vec<Skipped>,
+}
+
+/// See [`Batch`](super::Batch).
+pub(super) struct Content {
+    pub(super) images: Vec<usize>,
+    pub(super) target: ViewBatch,
+    pub(super) random: Vec<ViewBatch>,
+    pub(super) focal: Vec<ViewBatch>,
+}
+
+/// One image of the batch in the making: its index, and the place of each of its views in the batch.
+struct Slot<'a> {
+    image: usize,
+    views: Vec<&'a mut [f32]>,
+}
+
+impl Plan {
+    pub(super) fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self, Error> {
+        let pool = pool(config.workers)?;
+        Ok(Self { dataset, config, stop: AtomicBool::new(false), pool })
+    }
+
+    pub(super) fn batches_per_epoch(&self) -> u64 {
+        (self.dataset.len() / self.config.batch_size) as u64
+    }
+
+    /// The images of an epoch in their order.
+    pub(super) fn order(&self, epoch: u64) -> Vec<usize> {
+        let images = self.dataset.len();
+        let mut order: Vec<usize> = (0..images).collect();
+        Rng::for_order(self.config.seed, epoch).shuffle_front(&mut order, images);
+        order
+    }
+
+    /// Makes a batch of the epoch whose order is given.
+    pub(super) fn build(&self, position: Position, order: &[usize]) -> Built {
+        let LoaderConfig { views, batch_size, .. } = &self.config;
+        let mut batches: Vec<ViewBatch> = (0..views.count())
+            .map(|view| {
+                let size = views.size(views.kind(view));
+                ViewBatch { pixels: vec![0.0; batch_size * 3 * size * size], size, keep: None }
+            })
+            .collect();
+        let (images, broken) = match self.fill(position, order, &mut batches) {
+            (Ok(images), broken) => (images, broken),
+            (Err(error), broken) => return Built { content: Err(error), broken },
+        };
+        for (view, batch) in batches.iter_mut().enumerate() {
+            if views.kind(view) == ViewKind::Random {
+                batch.keep = self.masks(position, view as u32, batch.size, &images);
+            }
+        }
+        let focal = batches.split_off(1 + views.random_views);
+        let random = batches.split_off(1);
+        let target = batches.pop().expect("the target is always there");
+        Built { content: Ok(Content { images, target, random, focal }), broken }
+    }
+
+    /// Renders the views of the batch; returns its images and the broken ones.
+    ///
+    /// Broken images are replaced, in the order of their places, by the next ones of the epoch after this batch
+    /// (from its end on to its beginning) that work.
+    fn fill(
+        &self,
+        position: Position,
+        order: &[usize],
+        batches: &mut [ViewBatch],
+    ) -> (Result<Vec<usize>, Error>, Vec<Skipped>) {
+        let batch_size = self.config.batch_size;
+        let start = position.step as usize * batch_size;
+        let mut places: Vec<_> =
+            batches.iter_mut().map(|b| b.pixels.chunks_exact_mut(3 * b.size * b.size)).collect();
+        let mut slots: Vec<Slot<'_>> = order[start..start + batch_size]
+            .iter()
+            .map(|&image| Slot { image, views: places.iter_mut().filter_map(Iterator::next).collect() })
+            .collect();
+        let results: Vec<Result<(), Skipped>> = self.pool.install(|| {
+            // One image at a time: large photographs differ much in cost.
+            slots.par_iter_mut().with_max_len(1).map(|slot| self.render(position.epoch, slot)).collect()
+        });
+        let mut broken = Vec::new();
+        let after = start + batch_size;
+        let mut spares = order.iter().cycle().skip(after).take(order.len() - batch_size);
+        for (slot, result) in slots.iter_mut().zip(results) {
+            let mut result = result;
+            while let Err(skipped) = result {
+                let last = skipped.to_string();
+                broken.push(skipped);
+                let Some(&image) = spares.next() else {
+                    let usable = order.len() - broken.len();
+                    let error = Error::TooFewUsable { usable, images: order.len(), batch_size, last };
+                    return (Err(error), broken);
+                };
+                slot.image = image;
+                result = self.render(position.epoch, slot);
+            }
+        }
+        (Ok(slots.iter().map(|slot| slot.image).collect()), broken)
+    }
+
+    fn render(&self, epoch: u64, slot: &mut Slot<'_>) -> Result<(), Skipped> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let LoaderConfig { views, normalization, seed, limits, .. } = &self.config;
+        let Slot { image: index, views: places } = slot;
+        Worker::with_image(&*self.dataset, *index, limits, |image, scratch| {
+            for (view, place) in places.iter_mut().enumerate() {
+                let kind = views.kind(view);
+                let mut rng = Rng::for_view(*seed, epoch, *index, view as u32);
+                let params = ViewParams::sample(views, kind, image.width(), image.height(), &mut rng);
+                render(image, &params, views.size(kind), normalization, scratch, place);
+            }
+        })
+    }
+
+    fn masks(&self, position: Position, view: u32, size: usize, images: &[usize]) -> Option<Vec<Vec<u32>>> {
+        let LoaderConfig { masking, patch_size, seed, .. } = &self.config;
+        let total = (size / patch_size).pow(2);
+        let kept = kept_patches(total, masking.patch_drop);
+        let Position { epoch, step } = position;
+        let mask = |mut rng: Rng| random_mask(total, kept, &mut rng);
+        (kept < total).then(|| match masking.mask {
+            MaskMode::PerBatch => vec![mask(Rng::for_batch_mask(*seed, epoch, step, view))],
+            MaskMode::PerImage => {
+                images.iter().map(|&image| mask(Rng::for_image_mask(*seed, epoch, image, view))).collect()
+            }
+        })
+    }
+}

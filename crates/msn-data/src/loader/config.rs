@@ -1,0 +1,86 @@
+//! What a loader needs to know.
+
+use std::thread::available_parallelism;
+
+use crate::{Error, Limits, Masking, Normalization, ViewKind, Views};
+
+/// How to make batches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoaderConfig {
+    /// The recipe for views.
+    pub views: Views,
+    /// The recipe for masks.
+    pub masking: Masking,
+    /// Mean and deviation of the channels.
+    pub normalization: Normalization,
+    /// Side of a patch in pixels; divides the sizes of all views.
+    pub patch_size: usize,
+    /// Images in a batch, 1 or more.
+    pub batch_size: usize,
+    /// The run's seed.
+    pub seed: u64,
+    /// Worker threads, 1 or more. Does not change the batches.
+    pub workers: usize,
+    /// Batches that may be ahead of the training step, finished or in the making, 1 or more. Does not change the
+    /// batches; each holds all its views in memory.
+    pub queue: usize,
+    /// Largest fraction of the images that may be broken, [0, 1].
+    pub max_skipped: f64,
+    /// Guards against huge images.
+    pub limits: Limits,
+}
+
+impl LoaderConfig {
+    /// The defaults of everything that has one: as many workers as the machine has cores, two batches ahead, up to
+    /// 1% of broken images.
+    pub fn new(batch_size: usize, patch_size: usize, seed: u64) -> Self {
+        Self {
+            views: Views::default(),
+            masking: Masking::default(),
+            normalization: Normalization::default(),
+            patch_size,
+            batch_size,
+            seed,
+            workers: available_parallelism().map_or(1, usize::from),
+            queue: 2,
+            max_skipped: 0.01,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the first field out of its range, the range and the value.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.views.validate()?;
+        self.masking.validate()?;
+        self.normalization.validate()?;
+        let error = |field, expected: String, found: String| Err(Error::Config { field, expected, found });
+        let at_least_1 = [
+            ("patch_size", self.patch_size),
+            ("batch_size", self.batch_size),
+            ("workers", self.workers),
+            ("queue", self.queue),
+        ];
+        if let Some(&(field, value)) = at_least_1.iter().find(|(_, value)| *value == 0) {
+            return error(field, "1 or more".to_owned(), value.to_string());
+        }
+        for (field, kind) in [("views.random_size", ViewKind::Random), ("views.focal_size", ViewKind::Focal)]
+        {
+            let size = self.views.size(kind);
+            let unused = kind == ViewKind::Focal && self.views.focal_views == 0;
+            if !unused && !size.is_multiple_of(self.patch_size) {
+                return error(
+                    field,
+                    format!("a multiple of the patch size {}", self.patch_size),
+                    size.to_string(),
+                );
+            }
+        }
+        if !(0.0..=1.0).contains(&self.max_skipped) {
+            return error("max_skipped", "a number from 0 to 1".to_owned(), self.max_skipped.to_string());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! Batches of views, endlessly, made ahead of the training step by worker threads.
+//!
+//! The order of the images of an epoch derives from (seed, epoch), a view from (seed, epoch, image, view), and broken
+//! images are replaced by a rule that looks at nothing else than which images are broken: so the batches are the same
+//! bits for any number of threads and any queue, and a [`Cursor`] continues exactly where it was taken.
+
+mod batch;
+mod build;
+mod config;
+mod worker;
+
+use std::collections::BTreeSet;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+pub use batch::{Batch, Cursor, Skipped, ViewBatch};
+pub use config::LoaderConfig;
+
+pub(crate) use worker::{Worker, pool};
+
+use crate::{Dataset, Error};
+use build::{Built, Plan};
+
+/// Batches in the making at a time: while the last images of one are worked on, idle threads start on the next.
+const BUILDERS: usize = 2;
+
+/// Makes the batches of a run.
+pub struct Loader {
+    plan: Arc<Plan>,
+    /// Builder i makes every `builders.len()`-th batch from the i-th on.
+    builders: Vec<Builder>,
+    turn: usize,
+    position: Position,
+    /// Broken images found so far in this run.
+    skipped: BTreeSet<usize>,
+}
+
+struct Builder {
+    batches: Option<Receiver<Built>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A batch by its place in the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    epoch: u64,
+    step: u64,
+}
+
+impl Position {
+    fn after(self, steps: u64, batches_per_epoch: u64) -> Self {
+        let step = self.step + steps;
+        Self { epoch: self.epoch + step / batches_per_epoch, step: step % batches_per_epoch }
+    }
+}
+
+impl Loader {
+    /// Starts making batches from `cursor` on (`Cursor::default()` is the start of a run).
+    ///
+    /// # Errors
+    /// If a field is out of its range, a batch is larger than the data, or the cursor is of other data.
+    pub fn start(dataset: Arc<dyn Dataset>, config: LoaderConfig, cursor: Cursor) -> Result<Self, Error> {
+        config.validate()?;
+        let (images, batch_size) = (dataset.len(), config.batch_size);
+        if batch_size > images {
+            return Err(Error::BatchLargerThanData { batch_size, images });
+        }
+        let batches = (images / batch_size) as u64;
+        let image = cursor.skipped.iter().max().copied().unwrap_or(0);
+        if cursor.step_in_epoch >= batches || image >= images {
+            return Err(Error::CursorOutOfRange { batches, images, step: cursor.step_in_epoch, image });
+        }
+        let position = Position { epoch: cursor.epoch, step: cursor.step_in_epoch };
+        let queue = config.queue;
+        let plan = Arc::new(Plan::new(dataset, config)?);
+        let count = BUILDERS.min(queue);
+        let builders = (0..count).map(|i| {
+            // A builder holds a finished batch until there is room, so that many are ahead besides the queues.
+            let (sender, receiver) = sync_channel((queue - count + count - 1 - i) / count);
+            let plan = Arc::clone(&plan);
+            let first = position.after(i as u64, batches);
+            let thread = thread::Builder::new()
+                .name(format!("msn-batches-{i}"))
+                .spawn(move || make_batches(&plan, first, count as u64, &sender))
+                .map_err(|e| Error::Workers { workers: count, reason: e.to_string() })?;
+            Ok(Builder { batches: Some(receiver), thread: Some(thread) })
+        });
+        let builders = builders.collect::<Result<_, Error>>()?;
+        Ok(Self { plan, builders, turn: 0, position, skipped: cursor.skipped.into_iter().collect() })
+    }
+
+    /// Batches of an epoch: those that the images fill; what is left over is dropped.
+    pub fn batches_per_epoch(&self) -> u64 {
+        self.plan.batches_per_epoch()
+    }
+
+    /// The next batch, waiting for it if need be. There is always one: epoch follows epoch.
+    ///
+    /// # Errors
+    /// If more images than allowed are broken, or too few work to fill a batch.
+    #[expect(clippy::should_implement_trait, reason = "an endless, fallible stream is no Iterator")]
+    pub fn next(&mut self) -> Result<Batch, Error> {
+        let started = Instant::now();
+        let built = self.receive();
+        let wait = started.elapsed();
+        let new = self.report(built.broken)?;
+        let content = built.content?;
+        let Position { epoch, step } = self.position;
+        self.position = self.position.after(1, self.batches_per_epoch());
+        let next = Cursor {
+            epoch: self.position.epoch,
+            step_in_epoch: self.position.step,
+            skipped: self.skipped.iter().copied().collect(),
+        };
+        Ok(Batch {
+            epoch,
+            step_in_epoch: step,
+            images: content.images,
+            target: content.target,
+            random: content.random,
+            focal: content.focal,
+            skipped: new,
+            next,
+            wait,
+        })
+    }
+
+    fn receive(&mut self) -> Built {
+        let turn = (self.turn + 1) % self.builders.len();
+        let builder = &mut self.builders[std::mem::replace(&mut self.turn, turn)];
+        let batches = builder.batches.as_ref().expect("taken only when the loader is dropped");
+        batches.recv().unwrap_or_else(|_| {
+            // A builder ends by itself only by a panic, which belongs to the caller.
+            let thread = builder.thread.take().expect("a builder is joined once");
+            resume_unwind(thread.join().expect_err("a builder ended without a panic"))
+        })
+    }
+
+    /// Those of `broken` that this run has not met before.
+    fn report(&mut self, broken: Vec<Skipped>) -> Result<Vec<Skipped>, Error> {
+        let new: Vec<Skipped> = broken.into_iter().filter(|s| self.skipped.insert(s.image)).collect();
+        let (skipped, images) = (self.skipped.len(), self.plan.dataset.len());
+        let max_skipped = self.plan.config.max_skipped;
+        match new.last() {
+            Some(last) if skipped as f64 > max_skipped * images as f64 => {
+                let last = last.to_string();
+                Err(Error::TooManySkipped { skipped, images, max_skipped, last, new })
+            }
+            _ => Ok(new),
+        }
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.plan.stop.store(true, Ordering::Relaxed);
+        for builder in &mut self.builders {
+            builder.batches = None;
+        }
+        for thread in self.builders.iter_mut().filter_map(|builder| builder.thread.take()) {
+            // A panic of a builder that no one waits for has been printed already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes every `stride`-th batch from `position` on until the loader is dropped.
+fn make_batches(plan: &Plan, mut position: Position, stride: u64, sender: &SyncSender<Built>) {
+    let mut order = plan.order(position.epoch);
+    loop {
+        let built = plan.build(position, &order);
+        if plan.stop.load(Ordering::Relaxed) || sender.send(built).is_err() {
+            return;
+        }
+        let next = position.after(stride, plan.batches_per_epoch());
+        if next.epoch != position.epoch {
+            order = plan.order(next.epoch);
+        }
+        position = next;
+    }
+}

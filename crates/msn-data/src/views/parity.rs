@@ -1,0 +1,204 @@
+//! The fast path against reference values of torchvision on PIL images, and against its plain twin.
+//!
+//! Tolerances, everywhere: mean absolute difference below 1 and largest below 6 grey levels, the bound that comes with
+//! the reference values. The fast path works in floats; the reference rounds or truncates to 8 bits after every
+//! operation (up to 1 level each, and up to 6 for one step of 8-bit hue in a saturated pixel).
+
+use fast_image_resize::Resizer;
+use msn_golden::{Array, Case};
+
+use super::blur::gaussian_blur;
+use super::color::{Adjustment, adjust};
+use super::crop::{CropBox, resize_crop};
+use super::flip::{unpack, unpack_flipped};
+use super::grayscale::grayscale;
+use super::plain::{self, Picture};
+use super::planes::Planes;
+use crate::rng::Rng;
+use crate::{EvalTransform, Image, Normalization, Scratch};
+
+const MEAN_BOUND: f64 = 1.0;
+const MAX_BOUND: f64 = 6.0;
+
+fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let differences = || found.iter().zip(expected).map(|(f, e)| f64::from((f - e).abs()));
+    let (mean, max) = (differences().sum::<f64>() / found.len() as f64, differences().fold(0.0, f64::max));
+    println!("{what}: mean {mean:.3} max {max:.3}");
+    assert!(mean < MEAN_BOUND && max < MAX_BOUND, "{what}: mean {mean}, max {max} grey levels");
+}
+
+fn interleaved(planes: &[f32]) -> Vec<f32> {
+    let pixels = planes.len() / 3;
+    (0..pixels).flat_map(|i| [0, 1, 2].map(|c| planes[c * pixels + i])).collect()
+}
+
+/// Runs one operation of the fast path on interleaved 8-bit pixels.
+fn on_planes(rgb: &[u8], width: usize, operation: impl Fn(&mut Planes<'_>)) -> Vec<f32> {
+    let mut view = vec![0.0; rgb.len()];
+    let mut planes = Planes::of(&mut view);
+    unpack(rgb, width, &mut planes);
+    operation(&mut planes);
+    interleaved(&view)
+}
+
+fn flipped(rgb: &[u8], width: usize) -> Vec<f32> {
+    let mut view = vec![0.0; rgb.len()];
+    unpack_flipped(rgb, width, &mut Planes::of(&mut view));
+    interleaved(&view)
+}
+
+fn resized(image: &Image, crop: CropBox, size: usize) -> Vec<f32> {
+    let mut rgb = Vec::new();
+    resize_crop(image, &crop, size, &mut Resizer::new(), &mut rgb);
+    rgb.iter().map(|&x| f32::from(x)).collect()
+}
+
+fn image_of(array: &Array) -> Image {
+    let pixels = array.data.iter().map(|&x| x as u8).collect();
+    Image::new(array.shape[1] as u32, array.shape[0] as u32, pixels)
+}
+
+/// The fast path for an operation by the name that the reference values use.
+fn fast(case: &Case, name: &str, image: &Image) -> Vec<f32> {
+    let (rgb, width) = (image.pixels(), image.width() as usize);
+    let meta = &case.meta["ops"][name];
+    let number = |field: &str| meta[field].as_f64().unwrap_or_else(|| panic!("{name}: no number `{field}`"));
+    let whole = |field: &str| number(field) as u32;
+    let adjusted = |adjustment| on_planes(rgb, width, |planes| adjust(planes, &[adjustment]));
+    match name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_') {
+        "crop_resize" => {
+            let crop = CropBox {
+                left: whole("left"),
+                top: whole("top"),
+                width: whole("width"),
+                height: whole("height"),
+            };
+            resized(image, crop, number("size") as usize)
+        }
+        "hflip" => flipped(rgb, width),
+        "grayscale" => on_planes(rgb, width, grayscale),
+        "brightness" => adjusted(Adjustment::Brightness(number("factor") as f32)),
+        "contrast" => adjusted(Adjustment::Contrast(number("factor") as f32)),
+        "saturation" => adjusted(Adjustment::Saturation(number("factor") as f32)),
+        "hue" => adjusted(Adjustment::Hue(number("factor") as f32)),
+        "gaussian_blur" => {
+            let sigma = number("radius");
+            on_planes(rgb, width, |planes| gaussian_blur(planes, width, sigma, &mut Default::default()))
+        }
+        "resize_shorter_64_center" => evaluated(image, 64, 56),
+        other => panic!("the reference values have an operation `{other}` that no test knows"),
+    }
+}
+
+/// Grey levels that the evaluation transform gives.
+fn evaluated(image: &Image, resize: usize, crop: usize) -> Vec<f32> {
+    let normalization = Normalization::default();
+    let transform = EvalTransform { resize: Some(resize), crop, normalization };
+    let mut view = vec![0.0; 3 * crop * crop];
+    transform.apply(image, &mut Scratch::default(), &mut view);
+    let levels = |(i, x): (usize, &f32)| {
+        let c = i / (crop * crop);
+        (x * normalization.std[c] + normalization.mean[c]) * 255.0
+    };
+    interleaved(&view.iter().enumerate().map(levels).collect::<Vec<_>>())
+}
+
+#[test]
+fn every_golden_image_operation_is_met() {
+    for case in msn_golden::cases("image_ops") {
+        let image = image_of(case.tensor("image"));
+        for (name, expected) in case.tensors.iter().filter(|(name, _)| *name != "image") {
+            assert_close(&format!("{}/{name}", case.name), &fast(&case, name, &image), &expected.data);
+        }
+    }
+}
+
+/// Noise, which has every colour and the sharpest edges there are, and a smooth picture.
+fn pictures() -> [(&'static str, Picture); 3] {
+    let mut rng = Rng::for_view(7, 0, 0, 0);
+    let noise = Picture::new(67, 45, |_| [0; 3].map(|_: u8| rng.below(256) as u8));
+    let smooth = Picture::new(53, 70, |(x, y)| [(x * 4) as u8, (y * 3) as u8, (255 - 2 * x - y) as u8]);
+    let pure =
+        Picture::new(48, 40, |(x, y)| [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255; 3], [0; 3]][(x + y) % 5]);
+    [("noise", noise), ("smooth", smooth), ("pure colours", pure)]
+}
+
+fn bytes(picture: &Picture) -> Vec<u8> {
+    picture.pixels.as_flattened().to_vec()
+}
+
+fn floats(picture: &Picture) -> Vec<f32> {
+    picture.pixels.as_flattened().iter().map(|&x| f32::from(x)).collect()
+}
+
+#[test]
+fn pixel_operations_equal_their_plain_twins() {
+    for (name, picture) in pictures() {
+        let (rgb, width) = (bytes(&picture), picture.width);
+        let check = |what: String, found: Vec<f32>, expected: Picture| {
+            assert_close(&format!("{name}, {what}"), &found, &floats(&expected));
+        };
+        let adjusted = |adjustment| on_planes(&rgb, width, |planes| adjust(planes, &[adjustment]));
+        check("flip".to_owned(), flipped(&rgb, width), plain::flip(&picture));
+        check("grayscale".to_owned(), on_planes(&rgb, width, grayscale), plain::grayscale(&picture));
+        for factor in [0.0, 0.2, 0.6, 1.0, 1.4, 1.8, 3.0] {
+            let (brightness, contrast, saturation) = (
+                adjusted(Adjustment::Brightness(factor as f32)),
+                adjusted(Adjustment::Contrast(factor as f32)),
+                adjusted(Adjustment::Saturation(factor as f32)),
+            );
+            check(format!("brightness {factor}"), brightness, plain::brightness(&picture, factor));
+            check(format!("contrast {factor}"), contrast, plain::contrast(&picture, factor));
+            check(format!("saturation {factor}"), saturation, plain::saturation(&picture, factor));
+        }
+        for turn in [-0.5, -0.31, -0.1, 0.0, 0.05, 0.2, 0.5] {
+            check(format!("hue {turn}"), adjusted(Adjustment::Hue(turn as f32)), plain::hue(&picture, turn));
+        }
+        for sigma in [0.0, 0.1, 0.7, 1.3, 1.42, 2.0, 3.7, 9.0] {
+            let blurred = on_planes(&rgb, width, |p| gaussian_blur(p, width, sigma, &mut Default::default()));
+            check(format!("blur {sigma}"), blurred, plain::gaussian_blur(&picture, sigma));
+        }
+    }
+}
+
+#[test]
+fn crop_and_resize_equals_its_plain_twin() {
+    for (name, picture) in pictures() {
+        let image = Image::new(picture.width as u32, picture.height as u32, bytes(&picture));
+        for (left, top, width, height) in [(0, 0, 40, 40), (3, 5, 17, 31), (7, 2, 1, 1), (0, 10, 45, 3)] {
+            for size in [1, 8, 31, 40, 64] {
+                let crop = CropBox { left, top, width, height };
+                let [l, t, w, h] = [left, top, width, height].map(|x| x as usize);
+                let expected = floats(&plain::crop_resize(&picture, l, t, w, h, size));
+                assert_close(&format!("{name}, {crop:?} to {size}"), &resized(&image, crop, size), &expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_chain_of_adjustments_equals_its_plain_twin_in_every_order() {
+    // PIL truncates to 8 bits after each of four operations, so the floats may lie four times as far off.
+    const OPERATIONS: f64 = 4.0;
+    let adjustments = [
+        Adjustment::Brightness(1.2),
+        Adjustment::Contrast(0.7),
+        Adjustment::Saturation(1.3),
+        Adjustment::Hue(0.08),
+    ];
+    let (_, picture) = &pictures()[1];
+    for seed in 0..24 {
+        let mut order = adjustments;
+        Rng::for_view(seed, 0, 0, 0).shuffle_front(&mut order, 4);
+        let found = on_planes(&bytes(picture), picture.width, |planes| adjust(planes, &order));
+        let expected = order.iter().fold(picture.clone(), |p, adjustment| match *adjustment {
+            Adjustment::Brightness(factor) => plain::brightness(&p, f64::from(factor)),
+            Adjustment::Contrast(factor) => plain::contrast(&p, f64::from(factor)),
+            Adjustment::Saturation(factor) => plain::saturation(&p, f64::from(factor)),
+            Adjustment::Hue(turn) => plain::hue(&p, f64::from(turn)),
+        });
+        let scaled = |x: &[f32]| x.iter().map(|x| x / OPERATIONS as f32).collect::<Vec<_>>();
+        assert_close(&format!("{order:?}"), &scaled(&found), &scaled(&floats(&expected)));
+    }
+}

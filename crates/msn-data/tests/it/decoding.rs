@@ -1,0 +1,169 @@
+//! Every kind of image that people have, and broken ones.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, GrayAlphaImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
+use msn_data::{DecodeError, Image, Limits, decode};
+
+use crate::common::{encoded, picture, truncated_jpeg};
+
+const RED: [u8; 3] = [200, 40, 30];
+const BLUE: [u8; 3] = [20, 60, 210];
+const GREEN: [u8; 3] = [30, 180, 50];
+const YELLOW: [u8; 3] = [240, 230, 60];
+
+fn fixture(name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn ok(bytes: &[u8]) -> Image {
+    decode(bytes, &Limits::default()).unwrap()
+}
+
+fn pixel(image: &Image, x: u32, y: u32) -> [u8; 3] {
+    image.pixels()[((y * image.width() + x) * 3) as usize..][..3].try_into().unwrap()
+}
+
+/// The four fields, at a point well inside each: above left, above right, below left, below right.
+fn assert_fields(name: &str, image: &Image, expected: [[u8; 3]; 4], tolerance: u8) {
+    let (w, h) = (image.width(), image.height());
+    let points = [(w / 4, h / 4), (3 * w / 4, h / 4), (w / 4, 3 * h / 4), (3 * w / 4, 3 * h / 4)];
+    for ((x, y), expected) in points.into_iter().zip(expected) {
+        let found = pixel(image, x, y);
+        let far = found.iter().zip(expected).any(|(f, e)| f.abs_diff(e) > tolerance);
+        assert!(!far, "{name}: {found:?} at ({x}, {y}) of {w} x {h}, expected {expected:?}");
+    }
+}
+
+fn write(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn fixtures_of_every_kind_show_their_four_fields() {
+    // JPEG at quality 95 is off by a level or two in uniform fields; lossless forms are exact.
+    let upright = [RED, BLUE, GREEN, YELLOW];
+    for (name, fields, tolerance) in [
+        ("cmyk.jpg", upright, 3),
+        ("progressive.jpg", upright, 3),
+        ("exif-rotated.jpg", [GREEN, RED, YELLOW, BLUE], 3),
+        ("grey.jpg", [[87; 3], [65; 3], [120; 3], [214; 3]], 3),
+        ("palette.png", upright, 0),
+        ("transparent-palette.png", [RED, BLUE, GREEN, [255; 3]], 0),
+        ("animated.gif", upright, 0),
+    ] {
+        assert_fields(name, &ok(&fixture(name)), fields, tolerance);
+    }
+    let turned = ok(&fixture("exif-rotated.jpg"));
+    assert_eq!((turned.width(), turned.height()), (16, 32));
+}
+
+#[test]
+fn lossless_formats_give_their_pixels_whatever_they_are_called() {
+    let source = picture(4, 19, 11);
+    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
+        let image = ok(&encoded(&source, format));
+        assert_eq!(image, Image::new(19, 11, source.as_raw().clone()), "{format:?}");
+    }
+}
+
+#[test]
+fn sixteen_bits_are_scaled_to_eight() {
+    let grey = ImageBuffer::<Luma<u16>, _>::from_fn(3, 1, |x, _| Luma([[0, 32_768, 65_535][x as usize]]));
+    assert_eq!(ok(&write(&grey.into(), ImageFormat::Png)).pixels(), [0, 0, 0, 128, 128, 128, 255, 255, 255]);
+    let color = ImageBuffer::<Rgb<u16>, _>::from_pixel(1, 1, Rgb([257 * 9, 257 * 100, 257 * 254]));
+    assert_eq!(ok(&write(&color.into(), ImageFormat::Png)).pixels(), [9, 100, 254]);
+}
+
+#[test]
+fn transparency_is_composed_on_white() {
+    let alphas = [0, 51, 255];
+    let rgba = RgbaImage::from_fn(3, 1, |x, _| Rgba([100, 0, 200, alphas[x as usize]]));
+    let expected = [255, 255, 255, 224, 204, 244, 100, 0, 200];
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Tiff] {
+        assert_eq!(ok(&write(&rgba.clone().into(), format)).pixels(), expected, "{format:?}");
+    }
+    let grey = GrayAlphaImage::from_pixel(1, 1, LumaA([0, 51]));
+    assert_eq!(ok(&write(&grey.into(), ImageFormat::Png)).pixels(), [204, 204, 204]);
+}
+
+#[test]
+fn one_pixel_images_decode() {
+    let source = RgbImage::from_pixel(1, 1, Rgb([120, 120, 120]));
+    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::WebP] {
+        let image = ok(&encoded(&source, format));
+        assert_eq!((image.width(), image.height()), (1, 1));
+        // JPEG rounds the one coefficient of a uniform block.
+        assert!(image.pixels().iter().all(|x| x.abs_diff(120) <= 1), "{format:?}: {:?}", image.pixels());
+    }
+}
+
+#[test]
+fn a_truncated_jpeg_is_refused_wherever_it_is_cut() {
+    assert_eq!(
+        decode(&truncated_jpeg(), &Limits::default()),
+        Err(DecodeError::Truncated { found: truncated_jpeg().len() })
+    );
+    let rotated = fixture("exif-rotated.jpg");
+    for whole in [encoded(&picture(1, 64, 64), ImageFormat::Jpeg), fixture("progressive.jpg"), rotated] {
+        for length in 2..whole.len() {
+            assert!(decode(&whole[..length], &Limits::default()).is_err(), "{length} of {} bytes", whole.len());
+        }
+        let mut followed = whole.clone();
+        followed.extend(b"a video that a camera adds");
+        assert_eq!(ok(&followed), ok(&whole));
+    }
+}
+
+#[test]
+fn cut_files_of_other_formats_are_refused() {
+    let source = picture(2, 40, 40);
+    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
+        let whole = encoded(&source, format);
+        let result = decode(&whole[..whole.len() / 2], &Limits::default());
+        assert!(matches!(result, Err(DecodeError::Malformed { .. })), "{format:?}: {result:?}");
+    }
+}
+
+#[test]
+fn what_is_no_image_is_named_by_its_first_bytes() {
+    assert_eq!(decode(&[], &Limits::default()), Err(DecodeError::Empty));
+    let error = decode(b"<html><body>", &Limits::default()).unwrap_err().to_string();
+    assert!(error.contains("JPEG") && error.contains("3c 68 74 6d"), "{error}");
+}
+
+#[test]
+fn limits_are_checked_before_pixels_are_made() {
+    let limits = Limits { max_bytes: 100_000, max_pixels: 99 };
+    let too_many = Err(DecodeError::TooManyPixels { limit: 99, width: 10, height: 10 });
+    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::WebP, ImageFormat::Bmp] {
+        assert_eq!(decode(&encoded(&picture(0, 10, 10), format), &limits), too_many, "{format:?}");
+    }
+    let limits = Limits { max_bytes: 10, ..limits };
+    assert_eq!(decode(&[0; 11], &limits), Err(DecodeError::TooManyBytes { limit: 10, found: 11 }));
+    // A PNG header that claims 60,000 x 60,000 pixels over a few bytes.
+    let mut bomb = encoded(&picture(0, 10, 10), ImageFormat::Png);
+    bomb[16..24].copy_from_slice(&[0, 0, 0xEA, 0x60, 0, 0, 0xEA, 0x60]);
+    assert!(decode(&bomb, &Limits::default()).is_err());
+}
+
+#[test]
+fn damaged_bytes_never_bring_the_program_down() {
+    let formats = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::WebP];
+    let mut failed = 0;
+    for format in formats {
+        let whole = encoded(&picture(9, 24, 24), format);
+        for position in (0..whole.len()).step_by(7) {
+            let mut damaged = whole.clone();
+            damaged[position] ^= 0x55;
+            match decode(&damaged, &Limits { max_pixels: 1 << 20, ..Limits::default() }) {
+                Ok(image) => assert_eq!(image.pixels().len() as u32, 3 * image.width() * image.height()),
+                Err(_) => failed += 1,
+            }
+        }
+    }
+    assert!(failed > 0, "some of these bytes matter");
+}

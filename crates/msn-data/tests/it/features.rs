@@ -1,0 +1,113 @@
+//! The evaluation transform and its loader.
+
+use image::ImageFormat;
+use msn_data::{
+    Error, EvalBatch, EvalConfig, EvalTransform, Image, Limits, Normalization, Scratch, load_eval,
+};
+
+use crate::common::{Memory, encoded, picture};
+
+fn config(workers: usize) -> EvalConfig {
+    let transform = EvalTransform { resize: Some(24), crop: 20, normalization: Normalization::default() };
+    EvalConfig { transform, batch_size: 4, workers, limits: Limits::default() }
+}
+
+/// Grey levels of one crop.
+fn levels(transform: &EvalTransform, image: &Image) -> Vec<f32> {
+    let mut out = vec![0.0; 3 * transform.crop * transform.crop];
+    transform.apply(image, &mut Scratch::default(), &mut out);
+    let identity = |x: &f32| (x * 255.0).round();
+    out.iter().map(identity).collect()
+}
+
+fn without_normalization(resize: Option<usize>, crop: usize) -> EvalTransform {
+    EvalTransform { resize, crop, normalization: Normalization { mean: [0.0; 3], std: [1.0; 3] } }
+}
+
+fn load(workers: usize, broken: &[usize], indices: &[usize]) -> (Vec<EvalBatch>, Vec<String>) {
+    let dataset = Memory::with_broken(11, broken);
+    let mut batches = Vec::new();
+    let skipped = load_eval(&*dataset, indices, &config(workers), |batch| {
+        batches.push(batch);
+        Ok::<(), Error>(())
+    });
+    (batches, skipped.unwrap().into_iter().map(|s| s.path).collect())
+}
+
+#[test]
+fn images_come_in_the_order_asked_for_with_any_number_of_workers() {
+    let indices = [10, 3, 4, 0, 9, 9, 1];
+    let (batches, skipped) = load(1, &[], &indices);
+    let order: Vec<usize> = batches.iter().flat_map(|b| b.images.clone()).collect();
+    assert_eq!(order, indices);
+    assert!(skipped.is_empty());
+    assert_eq!(batches[0].pixels.len(), 4 * 3 * 20 * 20);
+    assert_eq!(batches[1].pixels[..1200], batches[1].pixels[1200..2400], "image 9 comes twice");
+    assert_eq!(load(3, &[], &indices).0, batches);
+}
+
+#[test]
+fn broken_images_are_left_out_and_reported() {
+    let all: Vec<usize> = (0..11).collect();
+    let (batches, skipped) = load(2, &[1, 8, 9, 10], &all);
+    assert_eq!(skipped, ["0001.png", "0008.png", "0009.png", "0010.png"]);
+    let order: Vec<Vec<usize>> = batches.iter().map(|b| b.images.clone()).collect();
+    assert_eq!(order, [vec![0, 2, 3], vec![4, 5, 6, 7]]);
+    let (alone, _) = load(2, &[], &[2]);
+    assert_eq!(batches[0].pixels[1200..2400], alone[0].pixels, "pixels moved along with their image");
+}
+
+#[test]
+fn an_error_of_the_consumer_ends_the_loading() {
+    let dataset = Memory::with_broken(11, &[]);
+    let mut calls = 0;
+    let stop = || Error::Workers { workers: 0, reason: "enough".to_owned() };
+    let result = load_eval(&*dataset, &[0; 40], &config(2), |_| {
+        calls += 1;
+        if calls == 2 { Err(stop()) } else { Ok(()) }
+    });
+    assert_eq!(result.unwrap_err().to_string(), stop().to_string());
+    assert_eq!(calls, 2);
+}
+
+#[test]
+fn small_images_are_padded_with_black_around_the_centre() {
+    let image = Image::new(2, 1, vec![10, 20, 30, 40, 50, 60]);
+    let found = levels(&without_normalization(None, 4), &image);
+    let red: Vec<f32> = found[..16].to_vec();
+    #[rustfmt::skip]
+    assert_eq!(red, [
+        0.0, 0.0, 0.0, 0.0,
+        0.0, 10.0, 40.0, 0.0,
+        0.0, 0.0, 0.0, 0.0,
+        0.0, 0.0, 0.0, 0.0,
+    ]);
+}
+
+#[test]
+fn without_resize_the_centre_is_cut_out_unchanged() {
+    let source = picture(3, 9, 7);
+    let image = Image::new(9, 7, source.as_raw().clone());
+    let found = levels(&without_normalization(None, 5), &image);
+    for (i, level) in found.iter().enumerate() {
+        let (c, y, x) = (i / 25, i / 5 % 5, i % 5);
+        assert_eq!(*level, f32::from(source.get_pixel(x as u32 + 2, y as u32 + 1)[c]));
+    }
+}
+
+#[test]
+fn very_long_and_one_pixel_images_fill_the_crop() {
+    for (width, height) in [(1, 1), (1, 30_000), (30_000, 1), (2, 9000)] {
+        let image = Image::new(width, height, vec![77; (width * height * 3) as usize]);
+        let found = levels(&without_normalization(Some(256), 224), &image);
+        assert!(found.iter().all(|&x| x == 77.0), "{width} x {height}");
+    }
+}
+
+#[test]
+fn decoded_files_and_made_images_agree() {
+    let source = picture(5, 33, 21);
+    let bytes = encoded(&source, ImageFormat::Bmp);
+    let decoded = msn_data::decode(&bytes, &Limits::default()).unwrap();
+    assert_eq!(decoded, Image::new(33, 21, source.into_raw()));
+}

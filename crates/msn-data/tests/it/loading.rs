@@ -1,0 +1,197 @@
+//! Batches: the same bits on any number of threads, exact resume, broken images.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use msn_data::{Batch, Cursor, Dataset, Error, Loader, LoaderConfig, MaskMode, Masking, Views};
+
+use crate::common::Memory;
+
+fn config(batch_size: usize) -> LoaderConfig {
+    let views = Views { random_views: 2, focal_views: 2, random_size: 16, focal_size: 8, ..Views::default() };
+    LoaderConfig { views, max_skipped: 0.5, workers: 2, ..LoaderConfig::new(batch_size, 4, 11) }
+}
+
+fn start(dataset: &Arc<dyn Dataset>, config: LoaderConfig, cursor: Cursor) -> Loader {
+    Loader::start(Arc::clone(dataset), config, cursor).unwrap()
+}
+
+/// Everything of a batch but the time it took.
+fn take(loader: &mut Loader, count: usize) -> Vec<Batch> {
+    (0..count).map(|_| Batch { wait: Duration::ZERO, ..loader.next().unwrap() }).collect()
+}
+
+#[test]
+fn batches_have_the_shapes_asked_for_and_epochs_permute_the_images() {
+    let dataset = Memory::with_broken(10, &[]);
+    let mut loader = start(&dataset, config(3), Cursor::default());
+    assert_eq!(loader.batches_per_epoch(), 3);
+    let batches = take(&mut loader, 6);
+    let places: Vec<_> = batches.iter().map(|b| (b.epoch, b.step_in_epoch)).collect();
+    assert_eq!(places, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]);
+    let epoch = |range: std::ops::Range<usize>| -> Vec<usize> {
+        batches[range].iter().flat_map(|b| b.images.clone()).collect()
+    };
+    let (first, second) = (epoch(0..3), epoch(3..6));
+    assert_ne!(first, second);
+    assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), 9, "no image twice in an epoch");
+    let batch = &batches[0];
+    assert_eq!((batch.random.len(), batch.focal.len()), (2, 2));
+    assert_eq!((batch.target.size, batch.target.pixels.len()), (16, 3 * 3 * 16 * 16));
+    assert_eq!((batch.focal[1].size, batch.focal[1].pixels.len()), (8, 3 * 3 * 8 * 8));
+    assert_ne!(batch.target.pixels, batch.random[0].pixels);
+    assert_ne!(batch.random[0].pixels, batch.random[1].pixels);
+}
+
+#[test]
+fn any_number_of_threads_and_any_queue_give_the_same_bits() {
+    let dataset = Memory::with_broken(14, &[3, 8]);
+    let expected = take(&mut start(&dataset, LoaderConfig { workers: 1, queue: 1, ..config(4) }, Cursor::default()), 7);
+    for (workers, queue) in [(1, 2), (2, 1), (3, 3), (4, 5)] {
+        let found = take(&mut start(&dataset, LoaderConfig { workers, queue, ..config(4) }, Cursor::default()), 7);
+        assert!(found == expected, "{workers} workers, a queue of {queue}");
+    }
+}
+
+#[test]
+fn a_saved_cursor_continues_with_the_same_bits() {
+    let dataset = Memory::with_broken(14, &[3, 8]);
+    let expected = take(&mut start(&dataset, config(4), Cursor::default()), 8);
+    for stop in 1..8 {
+        let saved = serde_json::to_string(&expected[stop - 1].next).unwrap();
+        let cursor: Cursor = serde_json::from_str(&saved).unwrap();
+        let found = take(&mut start(&dataset, config(4), cursor), 8 - stop);
+        assert!(found == expected[stop..], "after batch {stop}");
+    }
+}
+
+#[test]
+fn seeds_give_different_batches() {
+    let dataset = Memory::with_broken(8, &[]);
+    let with_seed = |seed| take(&mut start(&dataset, LoaderConfig { seed, ..config(8) }, Cursor::default()), 1).remove(0);
+    let (a, b) = (with_seed(1), with_seed(2));
+    assert_ne!(a.images, b.images);
+    assert_ne!(a.random[0].keep, b.random[0].keep);
+    assert_ne!(a.target.pixels, b.target.pixels);
+}
+
+#[test]
+fn only_large_anchor_views_are_masked() {
+    let dataset = Memory::with_broken(6, &[]);
+    for (mask, lists) in [(MaskMode::PerBatch, 1), (MaskMode::PerImage, 6)] {
+        let masking = Masking { patch_drop: 0.3, mask };
+        let batch = take(&mut start(&dataset, LoaderConfig { masking, ..config(6) }, Cursor::default()), 1).remove(0);
+        let keeps: Vec<_> = batch.random.iter().map(|view| view.keep.clone().unwrap()).collect();
+        for keep in &keeps {
+            assert_eq!(keep.len(), lists);
+            for list in keep {
+                // 16 patches, 30% dropped.
+                assert_eq!(list.len(), 11);
+                assert!(list.is_sorted_by(|a, b| a < b) && list[10] < 16, "{list:?}");
+            }
+        }
+        assert_ne!(keeps[0], keeps[1], "each view has its own mask");
+        if mask == MaskMode::PerImage {
+            assert!(keeps[0].iter().collect::<BTreeSet<_>>().len() > 1, "each image has its own mask");
+        }
+        assert!(batch.target.keep.is_none() && batch.focal.iter().all(|view| view.keep.is_none()));
+    }
+    let masking = Masking { patch_drop: 0.0, ..Masking::default() };
+    let batch = take(&mut start(&dataset, LoaderConfig { masking, ..config(6) }, Cursor::default()), 1).remove(0);
+    assert!(batch.random.iter().all(|view| view.keep.is_none()));
+}
+
+#[test]
+fn a_per_image_mask_belongs_to_the_image_not_to_its_place() {
+    let dataset = Memory::with_broken(8, &[]);
+    let masking = Masking { patch_drop: 0.5, mask: MaskMode::PerImage };
+    let masks = |batch_size| {
+        let config = LoaderConfig { masking, ..config(batch_size) };
+        let batches = take(&mut start(&dataset, config, Cursor::default()), 8 / batch_size);
+        let pairs = batches.into_iter().flat_map(|b| b.images.into_iter().zip(b.random[0].keep.clone().unwrap()));
+        pairs.collect::<std::collections::BTreeMap<usize, Vec<u32>>>()
+    };
+    assert_eq!(masks(2), masks(4));
+}
+
+#[test]
+fn broken_images_are_replaced_by_the_next_that_work_and_reported_once() {
+    let broken = [2, 5, 9];
+    let dataset = Memory::with_broken(12, &broken);
+    let order: Vec<usize> = {
+        let whole = Memory::with_broken(12, &[]);
+        take(&mut start(&whole, config(12), Cursor::default()), 1).remove(0).images
+    };
+    let batches = take(&mut start(&dataset, config(4), Cursor::default()), 12);
+    for batch in &batches {
+        let distinct: BTreeSet<_> = batch.images.iter().collect();
+        assert_eq!(distinct.len(), 4, "full, without an image twice: {:?}", batch.images);
+        assert!(batch.images.iter().all(|image| !broken.contains(image)));
+    }
+    for (step, batch) in batches[..3].iter().enumerate() {
+        let mut spares = order.iter().cycle().skip(4 * (step + 1)).filter(|image| !broken.contains(image));
+        let expected: Vec<usize> = order[4 * step..4 * (step + 1)]
+            .iter()
+            .map(|image| if broken.contains(image) { *spares.next().unwrap() } else { *image })
+            .collect();
+        assert_eq!(batch.images, expected);
+    }
+    let mut reported: Vec<_> = batches.iter().flat_map(|b| b.skipped.clone()).collect();
+    reported.sort_by_key(|s| s.image);
+    assert_eq!(reported.iter().map(|s| s.image).collect::<Vec<_>>(), broken);
+    assert_eq!(reported[0].path, "0002.png");
+    assert!(reported[0].reason.contains("truncated"), "{}", reported[0].reason);
+    assert_eq!(batches[11].next.skipped, broken);
+}
+
+#[test]
+fn too_many_broken_images_stop_the_run() {
+    let dataset = Memory::with_broken(20, &[1, 4, 6]);
+    let config = |max_skipped| LoaderConfig { max_skipped, ..config(5) };
+    take(&mut start(&dataset, config(0.15), Cursor::default()), 8);
+    let mut loader = start(&dataset, config(0.1), Cursor::default());
+    let error = (0..4).find_map(|_| loader.next().err()).expect("3 of 20 are above 10%");
+    assert!(matches!(error, Error::TooManySkipped { skipped: 3, images: 20, .. }), "{error}");
+    assert!(error.to_string().contains("truncated"), "{error}");
+}
+
+#[test]
+fn a_batch_that_the_working_images_cannot_fill_is_an_error() {
+    let dataset = Memory::with_broken(6, &[0, 3]);
+    let mut loader = start(&dataset, LoaderConfig { max_skipped: 1.0, ..config(5) }, Cursor::default());
+    let error = loader.next().unwrap_err();
+    assert!(matches!(error, Error::TooFewUsable { usable: 4, images: 6, batch_size: 5, .. }), "{error}");
+}
+
+#[test]
+fn impossible_settings_are_refused_at_the_start() {
+    let dataset = Memory::with_broken(6, &[]);
+    let refused = |config, cursor| Loader::start(Arc::clone(&dataset), config, cursor).err().unwrap();
+    let error = refused(config(7), Cursor::default());
+    assert!(matches!(error, Error::BatchLargerThanData { batch_size: 7, images: 6 }), "{error}");
+    for (field, config) in [
+        ("batch_size", config(0)),
+        ("workers", LoaderConfig { workers: 0, ..config(2) }),
+        ("queue", LoaderConfig { queue: 0, ..config(2) }),
+        ("patch_size", LoaderConfig { patch_size: 0, ..config(2) }),
+        ("views.random_size", LoaderConfig { patch_size: 5, ..config(2) }),
+        ("views.focal_size", LoaderConfig { patch_size: 16, ..config(2) }),
+        ("max_skipped", LoaderConfig { max_skipped: 1.5, ..config(2) }),
+        ("mask.patch_drop", LoaderConfig { masking: Masking { patch_drop: 1.0, ..Masking::default() }, ..config(2) }),
+    ] {
+        let error = refused(config, Cursor::default());
+        assert!(matches!(&error, Error::Config { field: found, .. } if *found == field), "{field}: {error}");
+    }
+    let cursor = Cursor { step_in_epoch: 3, ..Cursor::default() };
+    assert!(matches!(refused(config(2), cursor), Error::CursorOutOfRange { batches: 3, step: 3, .. }));
+}
+
+#[test]
+fn a_loader_that_is_dropped_early_ends_its_threads() {
+    let dataset = Memory::with_broken(6, &[]);
+    let mut loader = start(&dataset, LoaderConfig { queue: 4, ..config(2) }, Cursor::default());
+    loader.next().unwrap();
+    drop(loader);
+    assert_eq!(Arc::strong_count(&dataset), 1, "no thread holds the data");
+}

@@ -1,0 +1,156 @@
+//! Folders, archives and lists.
+
+use std::fs;
+use std::path::Path;
+
+use msn_data::{Dataset, Error, open};
+
+use crate::common::png;
+
+fn put(root: &Path, files: &[&str]) {
+    for (i, file) in files.iter().enumerate() {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, png(i as u32)).unwrap();
+    }
+}
+
+fn names(dataset: &dyn Dataset) -> Vec<&str> {
+    (0..dataset.len()).map(|i| dataset.name(i)).collect()
+}
+
+fn write_tar(path: &Path, files: &[(&str, &[u8])]) {
+    let mut archive = tar::Builder::new(fs::File::create(path).unwrap());
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, *bytes).unwrap();
+    }
+    archive.finish().unwrap();
+}
+
+fn open_error(path: &Path) -> Error {
+    open(path).err().unwrap_or_else(|| panic!("{} opened", path.display()))
+}
+
+#[test]
+fn a_folder_is_read_at_any_depth_in_sorted_order_with_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &["b/2.png", "a/x/y/1.JPG", "root.webp", "b/1.tiff", "b/notes.txt", "b/._1.png"]);
+    let dataset = open(folder.path()).unwrap();
+    assert_eq!(names(&*dataset), ["a/x/y/1.JPG", "b/1.tiff", "b/2.png", "root.webp"]);
+    let labels: Vec<_> = (0..4).map(|i| dataset.label(i)).collect();
+    assert_eq!(labels, [Some("y"), Some("b"), Some("b"), None]);
+    assert_eq!(dataset.read(2).unwrap(), png(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn symlinks_are_followed_and_loops_are_cut() {
+    use std::os::unix::fs::symlink;
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    put(folder.path(), &["a/1.png"]);
+    put(elsewhere.path(), &["2.png"]);
+    symlink(elsewhere.path(), folder.path().join("linked")).unwrap();
+    symlink(folder.path(), folder.path().join("a/back")).unwrap();
+    symlink("nowhere.png", folder.path().join("dangling.png")).unwrap();
+    let dataset = open(folder.path()).unwrap();
+    assert_eq!(names(&*dataset), ["a/1.png", "dangling.png", "linked/2.png"]);
+    assert!(matches!(dataset.read(1), Err(Error::Io { .. })), "a link to nowhere is one broken image");
+}
+
+#[test]
+fn a_tar_is_read_at_random_in_sorted_order_with_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("images.tar");
+    let long = format!("{}/last.png", "z".repeat(180));
+    let (a, b) = (png(1), png(2));
+    write_tar(&path, &[("./b/1.png", &b), ("readme.md", b"text"), ("a/1.png", &a), (&long, &a)]);
+    let dataset = open(&path).unwrap();
+    assert_eq!(names(&*dataset), ["a/1.png", "b/1.png", &long]);
+    assert_eq!(dataset.label(0), Some("a"));
+    let (dataset, expected) = (&*dataset, [&a, &b, &a]);
+    std::thread::scope(|scope| {
+        for i in [2, 0, 1, 0, 2, 1] {
+            scope.spawn(move || assert_eq!(&dataset.read(i).unwrap(), expected[i]));
+        }
+    });
+}
+
+#[test]
+fn a_tar_that_is_cut_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("images.tar");
+    let bytes = png(1);
+    write_tar(&path, &[("a.png", &bytes), ("b.png", &bytes)]);
+    let whole = fs::read(&path).unwrap();
+    let second = 512 + bytes.len().next_multiple_of(512);
+    for (length, cut_entry) in [(second + 512 + 10, "b.png"), (second + 100, "a.png")] {
+        fs::write(&path, &whole[..length]).unwrap();
+        match open_error(&path) {
+            Error::TruncatedTar { entry, found, complete, .. } => {
+                assert_eq!((entry.as_str(), found, complete), (cut_entry, length as u64, 1));
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let mut damaged = whole;
+    damaged[second + 3] ^= 0xFF;
+    fs::write(&path, damaged).unwrap();
+    assert!(matches!(open_error(&path), Error::MalformedTar { complete: 1, .. }));
+}
+
+#[test]
+fn a_compressed_tar_is_refused_with_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, start, advice) in [
+        ("x.tar.gz", &[0x1F, 0x8B, 8, 0][..], "gunzip"),
+        ("x.tgz", &[0x1F, 0x8B, 8, 0], "gunzip"),
+        ("x.tar.zst", &[0x28, 0xB5, 0x2F, 0xFD], "zstd -d"),
+        ("x.tar", b"BZh9", "bunzip2"),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, start).unwrap();
+        let message = open_error(&path).to_string();
+        assert!(message.contains(name) && message.contains(advice), "{message}");
+    }
+}
+
+#[test]
+fn a_list_keeps_its_order_and_takes_paths_from_its_folder() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    put(folder.path(), &["cats/2.png", "cats/1.png"]);
+    put(elsewhere.path(), &["far.png"]);
+    let far = elsewhere.path().join("far.png");
+    let list = folder.path().join("list.txt");
+    let lines = format!("# chosen by hand\ncats/2.png\r\n\n  cats/1.png\n{}\n", far.display());
+    fs::write(&list, lines).unwrap();
+    let dataset = open(&list).unwrap();
+    assert_eq!(names(&*dataset), ["cats/2.png", "cats/1.png", &far.display().to_string()]);
+    assert_eq!(dataset.label(0), Some("cats"));
+    assert_eq!(dataset.read(1).unwrap(), png(1));
+    assert_eq!(dataset.read(2).unwrap(), png(0));
+}
+
+#[test]
+fn sources_without_images_name_the_path_and_the_endings() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("readme.txt"), "# nothing here\n").unwrap();
+    let archive = folder.path().join("empty.tar");
+    write_tar(&archive, &[("readme.md", b"text")]);
+    for path in [folder.path(), &archive, &folder.path().join("readme.txt")] {
+        let message = open_error(path).to_string();
+        assert!(message.contains(&path.display().to_string()) && message.contains(".webp"), "{message}");
+    }
+}
+
+#[test]
+fn unknown_kinds_and_missing_paths_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("images.zip");
+    fs::write(&path, "PK").unwrap();
+    let message = open_error(&path).to_string();
+    assert!(message.contains("images.zip") && message.contains(".tar") && message.contains(".txt"), "{message}");
+    assert!(matches!(open_error(&folder.path().join("missing")), Error::Io { .. }));
+}
