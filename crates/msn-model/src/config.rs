@@ -1,0 +1,152 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Variant};
+
+/// Section `[encoder]`: the vision transformer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EncoderConfig {
+    /// A name such as `vit-s16` that sets `dim`, `depth`, `heads` and `patch_size`; empty to set them freely.
+    pub variant: String,
+    /// Side of the large views, pixels; a multiple of `patch_size`.
+    pub image_size: usize,
+    /// Side of a patch, pixels; at least 1.
+    pub patch_size: usize,
+    /// Embedding dimension D; a multiple of `heads`.
+    pub dim: usize,
+    /// Number of transformer blocks; at least 1.
+    pub depth: usize,
+    /// Number of attention heads; at least 1.
+    pub heads: usize,
+    /// Hidden units of a block's MLP, as a multiple of `dim`; at least 1.
+    pub mlp_ratio: usize,
+    /// Stochastic depth (Huang et al., 2016): probability that the last block's branches are dropped for an
+    /// image, rising linearly from 0 at the first block, [0, 1).
+    pub drop_path: f64,
+}
+
+impl Default for EncoderConfig {
+    fn default() -> Self {
+        Self {
+            variant: "vit-s16".to_owned(),
+            image_size: 224,
+            patch_size: 16,
+            dim: 384,
+            depth: 12,
+            heads: 6,
+            mlp_ratio: 4,
+            drop_path: 0.0,
+        }
+    }
+}
+
+impl EncoderConfig {
+    /// Writes the dimensions of the named variant into the fields; does nothing without a name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownVariant`] if the name is not in the table.
+    pub fn resolve(mut self) -> Result<Self, Error> {
+        if !self.variant.is_empty() {
+            let (variant, patch_size) = Variant::parse(&self.variant)?;
+            Variant { dim: self.dim, depth: self.depth, heads: self.heads, .. } = variant;
+            self.patch_size = patch_size;
+        }
+        Ok(self)
+    }
+
+    /// Checks every field against its range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the first field that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        at_least_one("encoder.patch_size", self.patch_size)?;
+        at_least_one("encoder.depth", self.depth)?;
+        at_least_one("encoder.heads", self.heads)?;
+        at_least_one("encoder.mlp_ratio", self.mlp_ratio)?;
+        multiple("encoder.image_size", self.image_size, "encoder.patch_size", self.patch_size)?;
+        multiple("encoder.dim", self.dim, "encoder.heads", self.heads)?;
+        if !(0.0..1.0).contains(&self.drop_path) {
+            return Err(Error::Config {
+                field: "encoder.drop_path",
+                expected: "a number in [0, 1)".to_owned(),
+                found: self.drop_path.to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Number of patches along one side of a view of `size` pixels.
+    pub fn grid(&self, size: usize) -> usize {
+        size / self.patch_size
+    }
+}
+
+/// Section `[head]`: the projection head, three linear layers with GELU between them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeadConfig {
+    /// Units of the two hidden layers; at least 1.
+    pub hidden_dim: usize,
+    /// Dimension of the projection that meets the prototypes; at least 1.
+    pub output_dim: usize,
+    /// Whether batch norm follows each hidden layer.
+    pub batch_norm: bool,
+}
+
+impl Default for HeadConfig {
+    fn default() -> Self {
+        Self { hidden_dim: 2048, output_dim: 256, batch_norm: true }
+    }
+}
+
+impl HeadConfig {
+    /// Checks every field against its range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the first field that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        at_least_one("head.hidden_dim", self.hidden_dim)?;
+        at_least_one("head.output_dim", self.output_dim)
+    }
+}
+
+fn at_least_one(field: &'static str, found: usize) -> Result<(), Error> {
+    if found >= 1 {
+        return Ok(());
+    }
+    Err(Error::Config { field, expected: "at least 1".to_owned(), found: found.to_string() })
+}
+
+fn multiple(field: &'static str, found: usize, of: &str, divisor: usize) -> Result<(), Error> {
+    if found > 0 && found.is_multiple_of(divisor) {
+        return Ok(());
+    }
+    let expected = format!("a positive multiple of {of} = {divisor}");
+    Err(Error::Config { field, expected, found: found.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variant_sets_the_dimensions() {
+        let config = EncoderConfig { variant: "vit-l7".to_owned(), image_size: 224, ..Default::default() };
+        let config = config.resolve().expect("in the table");
+        assert_eq!((config.dim, config.depth, config.heads, config.patch_size), (1024, 24, 16, 7));
+        config.validate().expect("224 is a multiple of 7");
+    }
+
+    #[test]
+    fn a_patch_size_that_does_not_divide_the_image_is_refused_by_name() {
+        let config = EncoderConfig { image_size: 230, ..Default::default() };
+        let message = config.validate().expect_err("230 is no multiple of 16").to_string();
+        assert!(message.contains("encoder.image_size") && message.contains("230"), "{message}");
+    }
+
+    #[test]
+    fn heads_must_divide_the_dimension() {
+        let config = EncoderConfig { heads: 5, variant: String::new(), ..Default::default() };
+        assert!(config.validate().expect_err("384 is no multiple of 5").to_string().contains("encoder.dim"));
+    }
+}

@@ -1,0 +1,150 @@
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::init::Init;
+use crate::layers::token;
+use crate::view::Kept;
+use crate::{
+    Block, EncoderConfig, Error, HeadConfig, LayerNorm, PatchEmbed, ProjectionHead, Segments, StochasticDepth,
+    Path, Precision, View, focal_positions, ops,
+};
+
+/// Which output of the encoder stands for an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Features {
+    /// [CLS] of the last block before the final norm, which the low-shot protocol of the paper reads.
+    #[default]
+    BeforeNorm,
+    /// [CLS] after the final norm, which the projection head reads.
+    AfterNorm,
+}
+
+/// A vision transformer that reads only the patches it is given and returns their sequence's [CLS].
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// [1, 1, D]
+    pub cls_token: Param<Tensor<3>>,
+    /// [CLS] first, then the patches row by row: [1, 1 + N, D].
+    pub pos_embed: Param<Tensor<3>>,
+    /// Patches to tokens.
+    pub patch_embed: PatchEmbed,
+    /// Transformer blocks, first to last.
+    pub blocks: Vec<Block>,
+    /// The final norm.
+    pub norm: LayerNorm,
+    /// The projection head, which pre-training adds and evaluation drops.
+    pub fc: Option<ProjectionHead>,
+    /// How blocks are computed.
+    #[module(skip)]
+    pub path: Path,
+}
+
+impl EncoderConfig {
+    /// A new encoder with truncated-normal weights that depend on the seed alone.
+    ///
+    /// # Errors
+    /// As [`EncoderConfig::validate`] and [`HeadConfig::validate`].
+    pub fn init(&self, head: Option<&HeadConfig>, seed: u64, device: &Device) -> Result<Encoder, Error> {
+        self.validate()?;
+        if let Some(head) = head {
+            head.validate()?;
+        }
+        let init = &mut Init::new(seed, device);
+        let grid = self.grid(self.image_size);
+        Ok(Encoder {
+            cls_token: token(1, self.dim, init),
+            pos_embed: token(1 + grid * grid, self.dim, init),
+            patch_embed: PatchEmbed::new(self, init),
+            blocks: (0..self.depth).map(|_| Block::new(self, init)).collect(),
+            norm: LayerNorm::new(self.dim, init),
+            fc: head.map(|head| ProjectionHead::new(self.dim, head, init)),
+            path: Path::Kernels(Precision::F32),
+        })
+    }
+}
+
+impl Encoder {
+    /// Embedding dimension D.
+    pub fn dim(&self) -> usize {
+        self.cls_token.dims()[2]
+    }
+
+    /// Side of a patch, pixels.
+    pub fn patch_size(&self) -> usize {
+        self.patch_embed.proj.weight.dims()[3]
+    }
+
+    /// Where the parameters are.
+    pub fn device(&self) -> Device {
+        self.cls_token.device()
+    }
+
+    /// The [CLS] of every image of every view, view by view, before the final norm: [S, D].
+    ///
+    /// `depth` says which residual branches this step drops; its factors are in the order of the result's rows.
+    ///
+    /// # Panics
+    /// If there is no view.
+    pub fn forward(&self, views: &[View], depth: Option<&StochasticDepth>) -> Tensor<2> {
+        let (mut x, segments) = self.embed(views);
+        let (last, others) = self.blocks.split_last().expect("an encoder has at least one block");
+        for (index, block) in others.iter().enumerate() {
+            x = ops::block(x, block, &segments, depth.map(|depth| depth.block(index)), self.path);
+        }
+        ops::cls_block(x, last, &segments, depth.map(|depth| depth.block(others.len())), self.path)
+    }
+
+    /// The features of every image of the views: [S, D].
+    pub fn features(&self, views: &[View], features: Features) -> Tensor<2> {
+        let cls = self.forward(views, None);
+        match features {
+            Features::BeforeNorm => cls,
+            Features::AfterNorm => self.norm.forward(cls),
+        }
+    }
+
+    /// The result of [`Encoder::forward`] computed by whole blocks throughout: the plain twin of the
+    /// [CLS]-only last block.
+    pub fn forward_whole(&self, views: &[View], depth: Option<&StochasticDepth>) -> Tensor<2> {
+        let (mut x, segments) = self.embed(views);
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = ops::block(x, block, &segments, depth.map(|depth| depth.block(index)), self.path);
+        }
+        let dim = self.dim();
+        let rows = segments.cls_rows().map(|row| x.clone().slice([row..row + 1, 0..dim]));
+        Tensor::cat(rows.collect(), 0)
+    }
+
+    /// Tokens of all views with their positions, each sequence led by its [CLS]: [N, D].
+    fn embed(&self, views: &[View]) -> (Tensor<2>, Segments) {
+        assert!(!views.is_empty(), "Encoder: no view");
+        let dim = self.dim();
+        let positions = self.pos_embed.val().squeeze_dim::<2>(0);
+        let [places, _] = positions.dims();
+        let cls = self.cls_token.val().squeeze_dim::<2>(0) + positions.clone().slice([0..1, 0..dim]);
+        let patch_positions = positions.slice([1..places, 0..dim]);
+        let patches = Tensor::cat(views.iter().map(|view| view.patches.clone()).collect(), 0);
+        let embedded = self.patch_embed.forward(patches);
+
+        let mut start = 0;
+        let mut tokens = Vec::with_capacity(views.len());
+        for view in views {
+            let (batch, count) = (view.batch, view.patches_per_image());
+            let rows = embedded.clone().slice([start..start + batch * count, 0..dim]);
+            start += batch * count;
+            let rows = rows.reshape([batch, count, dim]);
+            let places = focal_positions(patch_positions.clone(), view.grid);
+            let rows = match &view.kept {
+                Kept::All => rows + places.unsqueeze(),
+                Kept::Shared(kept) => rows + places.select(0, kept.clone()).unsqueeze(),
+                Kept::PerImage(kept) => rows + places.select(0, kept.clone()).reshape([batch, count, dim]),
+            };
+            let cls = cls.clone().unsqueeze::<3>().expand([batch, 1, dim]);
+            tokens.push(Tensor::cat(vec![cls, rows], 1).reshape([batch * (1 + count), dim]));
+        }
+        let groups: Vec<_> = views.iter().map(|view| (view.batch, 1 + view.patches_per_image())).collect();
+        (Tensor::cat(tokens, 0), Segments::new(groups))
+    }
+}

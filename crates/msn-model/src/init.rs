@@ -1,0 +1,72 @@
+//! Weights of a new model, drawn on the host so that they depend on the seed alone and not on the device.
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Draws initial weights from one seed.
+pub(crate) struct Init<'a> {
+    rng: ChaCha8Rng,
+    device: &'a Device,
+}
+
+impl<'a> Init<'a> {
+    pub(crate) fn new(seed: u64, device: &'a Device) -> Self {
+        Self { rng: ChaCha8Rng::seed_from_u64(seed), device }
+    }
+
+    /// Normal with mean 0 and deviation `std`, cut off at two deviations, as ViT and DeiT initialise.
+    pub(crate) fn truncated_normal<const D: usize>(&mut self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
+        let count = shape.iter().product();
+        let draw = || loop {
+            let z = self.standard_normal();
+            if z.abs() <= 2.0 {
+                return (z * std) as f32;
+            }
+        };
+        let data: Vec<f32> = std::iter::repeat_with(draw).take(count).collect();
+        self.param(data, shape)
+    }
+
+    /// Uniform in [-bound, bound).
+    pub(crate) fn uniform<const D: usize>(&mut self, shape: [usize; D], bound: f64) -> Param<Tensor<D>> {
+        let count = shape.iter().product();
+        let data = (0..count).map(|_| self.rng.random_range(-bound..bound) as f32).collect();
+        self.param(data, shape)
+    }
+
+    /// Every element equal to `value`.
+    pub(crate) fn constant<const D: usize>(&self, shape: [usize; D], value: f32) -> Param<Tensor<D>> {
+        self.param(vec![value; shape.iter().product()], shape)
+    }
+
+    fn param<const D: usize>(&self, data: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
+        Param::from_tensor(Tensor::from_data(TensorData::new(data, shape), self.device))
+    }
+
+    /// By the Box-Muller transform; the second variate is discarded, since a model is drawn once.
+    fn standard_normal(&mut self) -> f64 {
+        let u: f64 = 1.0 - self.rng.random::<f64>();
+        let v: f64 = self.rng.random();
+        (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncated_normal_stays_within_two_deviations_and_has_the_deviation_of_the_cut_normal() {
+        let device = Device::default();
+        let drawn = Init::new(7, &device).truncated_normal([100, 200], 0.02).val().into_data();
+        let drawn = drawn.try_to_vec::<f32>().expect("f32");
+        assert!(drawn.iter().all(|x| x.abs() <= 0.04));
+        let mean = drawn.iter().sum::<f32>() / drawn.len() as f32;
+        let std = (drawn.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / drawn.len() as f32).sqrt();
+        // A standard normal cut at +-2 has deviation 0.8796; 20,000 draws leave an error of about 0.5%.
+        assert!((std / 0.02 - 0.8796).abs() < 0.02, "{std}");
+        assert!(mean.abs() < 5e-4, "{mean}");
+    }
+}

@@ -1,0 +1,135 @@
+//! The parts of the encoder, named as in the ViT and DeiT code so that weights keep their names.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use crate::init::Init;
+use crate::{EncoderConfig, LAYER_NORM_EPS};
+
+/// Deviation of the truncated normal that linear weights, [CLS] and positions start from.
+const INIT_STD: f64 = 0.02;
+
+/// `y = x W^T + b`.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// [out, in]
+    pub weight: Param<Tensor<2>>,
+    /// [out]
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    pub(crate) fn new(inputs: usize, outputs: usize, init: &mut Init<'_>) -> Self {
+        let weight = init.truncated_normal([outputs, inputs], INIT_STD);
+        Self { weight, bias: init.constant([outputs], 0.0) }
+    }
+
+    /// x: [N, in] -> [N, out]
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
+    }
+}
+
+/// Layer norm over the last dimension with epsilon [`LAYER_NORM_EPS`].
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// [D]
+    pub weight: Param<Tensor<1>>,
+    /// [D]
+    pub bias: Param<Tensor<1>>,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(dim: usize, init: &Init<'_>) -> Self {
+        Self { weight: init.constant([dim], 1.0), bias: init.constant([dim], 0.0) }
+    }
+
+    /// x: [N, D] -> [N, D]
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        burn::tensor::module::layer_norm(x, self.weight.val(), Some(self.bias.val()), LAYER_NORM_EPS)
+    }
+}
+
+/// Weights of multi-head self-attention.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// Queries, keys and values, stacked: [3 * D, D].
+    pub qkv: Linear,
+    /// [D, D]
+    pub proj: Linear,
+}
+
+/// Weights of a block's MLP.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// [hidden, D]
+    pub fc1: Linear,
+    /// [D, hidden]
+    pub fc2: Linear,
+}
+
+/// Weights of a pre-norm transformer block:
+/// `x += proj(attention(qkv(norm1(x))))`, then `x += fc2(gelu(fc1(norm2(x))))`.
+#[derive(Module, Debug)]
+pub struct Block {
+    /// Before the attention.
+    pub norm1: LayerNorm,
+    /// Multi-head self-attention.
+    pub attn: Attention,
+    /// Before the MLP.
+    pub norm2: LayerNorm,
+    /// The MLP with exact GELU.
+    pub mlp: Mlp,
+    /// Number of attention heads.
+    #[module(skip)]
+    pub heads: usize,
+}
+
+impl Block {
+    pub(crate) fn new(config: &EncoderConfig, init: &mut Init<'_>) -> Self {
+        let (dim, hidden) = (config.dim, config.dim * config.mlp_ratio);
+        Self {
+            norm1: LayerNorm::new(dim, init),
+            attn: Attention { qkv: Linear::new(dim, 3 * dim, init), proj: Linear::new(dim, dim, init) },
+            norm2: LayerNorm::new(dim, init),
+            mlp: Mlp { fc1: Linear::new(dim, hidden, init), fc2: Linear::new(hidden, dim, init) },
+            heads: config.heads,
+        }
+    }
+}
+
+/// The kernel that embeds patches, in the shape of a convolution with stride P.
+#[derive(Module, Debug)]
+pub struct Projection {
+    /// [D, 3, P, P]
+    pub weight: Param<Tensor<4>>,
+    /// [D]
+    pub bias: Param<Tensor<1>>,
+}
+
+/// Embeds patches.
+#[derive(Module, Debug)]
+pub struct PatchEmbed {
+    /// The kernel.
+    pub proj: Projection,
+}
+
+impl PatchEmbed {
+    pub(crate) fn new(config: &EncoderConfig, init: &mut Init<'_>) -> Self {
+        let side = config.patch_size;
+        let weight = init.truncated_normal([config.dim, 3, side, side], INIT_STD);
+        Self { proj: Projection { weight, bias: init.constant([config.dim], 0.0) } }
+    }
+
+    /// patches: [N, 3 * P * P] -> [N, D]
+    pub fn forward(&self, patches: Tensor<2>) -> Tensor<2> {
+        let weight = self.proj.weight.val().flatten::<2>(1, 3);
+        patches.matmul(weight.transpose()) + self.proj.bias.val().unsqueeze()
+    }
+}
+
+/// A [CLS] token or position embedding: [1, count, dim].
+pub(crate) fn token(count: usize, dim: usize, init: &mut Init<'_>) -> Param<Tensor<3>> {
+    init.truncated_normal([1, count, dim], INIT_STD)
+}
+

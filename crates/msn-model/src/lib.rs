@@ -1,0 +1,39 @@
+//! The vision transformer of Masked Siamese Networks, its projection head and its prototypes.
+//!
+//! All views of a step go through the encoder together: their tokens are packed as the rows of one matrix,
+//! sequence after sequence, without padding ([`Segments`]). Patches that a mask drops are never embedded.
+
+#![warn(missing_docs)]
+
+mod config;
+mod encoder;
+mod error;
+mod head;
+mod init;
+mod layers;
+mod ops;
+mod positions;
+mod prototypes;
+mod segments;
+mod state;
+mod stochastic_depth;
+mod variants;
+mod view;
+
+pub use config::{EncoderConfig, HeadConfig};
+pub use encoder::{Encoder, Features};
+pub use error::Error;
+pub use msn_kernels::Precision;
+pub use head::{BatchNorm, ProjectionHead};
+pub use ops::Path;
+pub use layers::{Attention, Block, LayerNorm, Linear, Mlp, PatchEmbed, Projection};
+pub use positions::{bicubic_matrix, focal_positions};
+pub use prototypes::Prototypes;
+pub use segments::Segments;
+pub use state::{Array, StateDict, for_each_parameter, load_state, state_dict};
+pub use stochastic_depth::StochasticDepth;
+pub use variants::{VARIANTS, Variant};
+pub use view::View;
+
+/// Epsilon of every layer norm of the encoder, as ViT and DeiT use.
+pub const LAYER_NORM_EPS: f64 = 1e-6;

@@ -1,0 +1,46 @@
+//! Transformer blocks over packed sequences: on kernels where there are some for the device, else in plain tensor
+//! operations.
+
+mod plain;
+
+use burn::tensor::Tensor;
+use msn_kernels::Precision;
+
+use crate::{Block, Segments};
+
+/// Factors of the attention and the MLP branch, one a sequence: see [`crate::StochasticDepth`].
+pub(crate) type BranchFactors<'a> = Option<&'a [Vec<f32>; 2]>;
+
+/// How blocks are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Kernels multiplying in this precision where the device has them, plain tensor operations elsewhere.
+    Kernels(Precision),
+    /// Plain tensor operations.
+    Plain,
+}
+
+/// A whole block. x: [N, D] -> [N, D]
+pub(crate) fn block(
+    x: Tensor<2>,
+    block: &Block,
+    segments: &Segments,
+    factors: BranchFactors<'_>,
+    path: Path,
+) -> Tensor<2> {
+    let _ = path;
+    plain::block(x, block, segments, factors)
+}
+
+/// The last block, for the [CLS] of every sequence alone: keys and values are computed for all tokens, queries,
+/// projection and MLP for one token a sequence. x: [N, D] -> [S, D]
+pub(crate) fn cls_block(
+    x: Tensor<2>,
+    block: &Block,
+    segments: &Segments,
+    factors: BranchFactors<'_>,
+    path: Path,
+) -> Tensor<2> {
+    let _ = path;
+    plain::cls_block(x, block, segments, factors)
+}

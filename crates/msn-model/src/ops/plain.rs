@@ -1,0 +1,115 @@
+//! Blocks in plain tensor operations: any device, and the twin that faster paths are tested against.
+
+use burn::tensor::{Int, Tensor, TensorData, activation};
+
+use super::BranchFactors;
+use crate::{Block, Segments};
+
+pub(super) fn block(x: Tensor<2>, block: &Block, segments: &Segments, factors: BranchFactors<'_>) -> Tensor<2> {
+    let qkv = project(block.norm1.forward(x.clone()), block, 0..3);
+    let attended = attention(qkv, segments, block.heads);
+    let per_token = |branch: usize| {
+        factors.map(|factors| {
+            let repeat = |(factor, length): (&f32, usize)| std::iter::repeat_n(*factor, length);
+            factors[branch].iter().zip(segments.lengths()).flat_map(repeat).collect()
+        })
+    };
+    let x = add_branch(x, block.attn.proj.forward(attended), per_token(0));
+    let branch = mlp(x.clone(), block);
+    add_branch(x, branch, per_token(1))
+}
+
+pub(super) fn cls_block(
+    x: Tensor<2>,
+    block: &Block,
+    segments: &Segments,
+    factors: BranchFactors<'_>,
+) -> Tensor<2> {
+    let rows: Vec<i64> = segments.cls_rows().map(|row| row as i64).collect();
+    let rows: Tensor<1, Int> = Tensor::from_data(TensorData::new(rows, [segments.sequences()]), &x.device());
+    let normed = block.norm1.forward(x.clone());
+    let queries = project(normed.clone().select(0, rows.clone()), block, 0..1);
+    let attended = cls_attention(queries, project(normed, block, 1..3), segments, block.heads);
+    let per_sequence = |branch: usize| factors.map(|factors| factors[branch].clone());
+    let x = add_branch(x.select(0, rows), block.attn.proj.forward(attended), per_sequence(0));
+    let branch = mlp(x.clone(), block);
+    add_branch(x, branch, per_sequence(1))
+}
+
+/// The given thirds (queries, keys, values) of the stacked projection. x: [N, D] -> [N, thirds * D]
+///
+/// The key bias takes no part in the gradient: it adds the same number to all logits of a query, which softmax
+/// cancels. Its gradient is zero, but rounding would leave noise that Adam, dividing by the noise's own size,
+/// would turn into steps as long as any other.
+fn project(x: Tensor<2>, block: &Block, thirds: std::ops::Range<usize>) -> Tensor<2> {
+    let dim = x.dims()[1];
+    let bias = block.attn.qkv.bias.val();
+    let third = |index: usize| bias.clone().slice(index * dim..(index + 1) * dim);
+    let bias = thirds.clone().map(|index| if index == 1 { third(1).detach() } else { third(index) });
+    let weight = block.attn.qkv.weight.val().slice([thirds.start * dim..thirds.end * dim, 0..dim]);
+    x.matmul(weight.transpose()) + Tensor::cat(bias.collect(), 0).unsqueeze()
+}
+
+/// Multi-head self-attention within each sequence. qkv: [N, 3 * D] -> [N, D]
+fn attention(qkv: Tensor<2>, segments: &Segments, heads: usize) -> Tensor<2> {
+    let dim = qkv.dims()[1] / 3;
+    let mut start = 0;
+    let mut attended = Vec::with_capacity(segments.groups().len());
+    for &(count, length) in segments.groups() {
+        let rows = qkv.clone().slice([start..start + count * length, 0..3 * dim]);
+        start += count * length;
+        let [q, k, v] = split_heads::<3>(rows, count, length, heads);
+        attended.push(merge_heads(weigh(q, k, v)));
+    }
+    Tensor::cat(attended, 0)
+}
+
+/// Attention of one query a sequence. queries: [S, D], keys_values: [N, 2 * D] -> [S, D]
+fn cls_attention(queries: Tensor<2>, keys_values: Tensor<2>, segments: &Segments, heads: usize) -> Tensor<2> {
+    let dim = queries.dims()[1];
+    let (mut start, mut sequence) = (0, 0);
+    let mut attended = Vec::with_capacity(segments.groups().len());
+    for &(count, length) in segments.groups() {
+        let q = queries.clone().slice([sequence..sequence + count, 0..dim]);
+        let rows = keys_values.clone().slice([start..start + count * length, 0..2 * dim]);
+        sequence += count;
+        start += count * length;
+        let [q] = split_heads::<1>(q, count, 1, heads);
+        let [k, v] = split_heads::<2>(rows, count, length, heads);
+        attended.push(merge_heads(weigh(q, k, v)));
+    }
+    Tensor::cat(attended, 0)
+}
+
+/// softmax(q k^T / sqrt(d)) v. q: [B, H, Q, d], k and v: [B, H, T, d] -> [B, H, Q, d]
+fn weigh(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    let scale = 1.0 / (q.dims()[3] as f64).sqrt();
+    activation::softmax(q.matmul(k.transpose()).mul_scalar(scale), 3).matmul(v)
+}
+
+/// x: [B * T, PARTS * H * d] -> PARTS times [B, H, T, d]
+fn split_heads<const PARTS: usize>(x: Tensor<2>, batch: usize, length: usize, heads: usize) -> [Tensor<4>; PARTS] {
+    let head_dim = x.dims()[1] / (PARTS * heads);
+    let x = x.reshape([batch, length, PARTS, heads, head_dim]).permute([2, 0, 3, 1, 4]);
+    std::array::from_fn(|part| {
+        x.clone().slice([part..part + 1, 0..batch, 0..heads, 0..length, 0..head_dim]).squeeze_dim(0)
+    })
+}
+
+/// x: [B, H, T, d] -> [B * T, H * d]
+fn merge_heads(x: Tensor<4>) -> Tensor<2> {
+    let [batch, heads, length, head_dim] = x.dims();
+    x.swap_dims(1, 2).reshape([batch * length, heads * head_dim])
+}
+
+fn mlp(x: Tensor<2>, block: &Block) -> Tensor<2> {
+    block.mlp.fc2.forward(activation::gelu(block.mlp.fc1.forward(block.norm2.forward(x))))
+}
+
+/// `x + factor * branch`, the factor one a row.
+fn add_branch(x: Tensor<2>, branch: Tensor<2>, factors: Option<Vec<f32>>) -> Tensor<2> {
+    let Some(factors) = factors else { return x + branch };
+    let rows = factors.len();
+    let factors = Tensor::<2>::from_data(TensorData::new(factors, [rows, 1]), &x.device());
+    x + branch * factors
+}

@@ -1,0 +1,217 @@
+//! The encoder against reference values and against its own plain forms.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use msn_golden::{Case, relative_error};
+use msn_model::{
+    Array, Encoder, EncoderConfig, Features, StateDict, StochasticDepth, View, load_state, state_dict,
+};
+
+/// Outputs and gradients are within this of the largest element of the reference: f32 carries 6e-8 a rounding,
+/// and some hundred roundings of a few blocks add up to under 1e-5.
+const TOLERANCE: f64 = 2e-5;
+
+fn config(case: &Case) -> EncoderConfig {
+    EncoderConfig {
+        variant: String::new(),
+        image_size: case.usize("image_size"),
+        patch_size: case.usize("patch_size"),
+        dim: case.usize("dim"),
+        depth: case.usize("depth"),
+        heads: case.usize("heads"),
+        ..Default::default()
+    }
+}
+
+fn encoder(case: &Case, device: &Device) -> Encoder {
+    let array = |array: msn_golden::Array| Array { shape: array.shape, data: array.data };
+    let weights: StateDict = case.with_prefix("model.").into_iter().map(|(k, v)| (k, array(v))).collect();
+    load_state(config(case).init(None, 0, device).expect("valid"), weights).expect("the case's weights fit")
+}
+
+fn view(case: &Case, input: &str, size: usize, keep: Option<&[Vec<u32>]>, device: &Device) -> View {
+    let pixels = case.tensor(input);
+    View::new(&pixels.data, pixels.shape[0], size, case.usize("patch_size"), keep, device)
+}
+
+fn kept(case: &Case) -> Vec<u32> {
+    case.tensor("input.keep").data.iter().map(|&place| place as u32).collect()
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().expect("f32")
+}
+
+#[test]
+fn golden_encoder_outputs_agree() {
+    let device = Device::default();
+    for case in msn_golden::cases("encoder") {
+        let encoder = encoder(&case, &device);
+        let size = case.usize("image_size");
+        let masked = [kept(&case)];
+        let views = [
+            ("output.cls", view(&case, "input.image", size, None, &device)),
+            ("output.cls_masked", view(&case, "input.image", size, Some(&masked), &device)),
+            ("output.cls_focal", view(&case, "input.focal", case.usize("focal_size"), None, &device)),
+        ];
+        let all = views.each_ref().map(|(_, view)| view.clone());
+        let packed = host(encoder.features(&all, Features::AfterNorm));
+        let mut rows = packed.chunks_exact(packed.len() / 3);
+        for (output, view) in views {
+            let expected = &case.tensor(output).data;
+            let alone = host(encoder.features(&[view], Features::AfterNorm));
+            for (how, found) in [("alone", &alone[..]), ("packed", rows.next().expect("three views"))] {
+                let error = relative_error(found, expected);
+                assert!(error < TOLERANCE, "{}: {output} {how}: relative error {error:.1e}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn golden_encoder_gradients_agree() {
+    let device = Device::default().autodiff();
+    for case in msn_golden::cases("encoder") {
+        let encoder = encoder(&case, &device);
+        let view = view(&case, "input.image", case.usize("image_size"), Some(&[kept(&case)]), &device);
+        let cotangent = case.tensor("input.cotangent");
+        let shape = [cotangent.shape[0], cotangent.shape[1]];
+        let cotangent = Tensor::<2>::from_data(TensorData::new(cotangent.data.clone(), shape), &device);
+        let output = encoder.norm.forward(encoder.forward(&[view], None));
+        let gradients = gradients(&encoder, (output * cotangent).sum());
+        let expected = case.with_prefix("grad.");
+        assert_eq!(gradients.len(), expected.len(), "{}: number of gradients", case.name);
+        for (name, expected) in expected {
+            let error = relative_error(&gradients[&name].data, &expected.data);
+            assert!(error < TOLERANCE, "{}: gradient of {name}: relative error {error:.1e}", case.name);
+        }
+    }
+}
+
+fn gradients(encoder: &Encoder, loss: Tensor<1>) -> StateDict {
+    struct Collect {
+        path: Vec<String>,
+        gradients: burn::tensor::Gradients,
+        found: StateDict,
+    }
+    impl burn::module::ModuleVisitor for Collect {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
+            let gradient = param.val().grad(&self.gradients).expect("every parameter has a gradient");
+            let shape = gradient.dims().to_vec();
+            self.found.insert(self.path.join("."), Array { shape, data: host(gradient) });
+        }
+    }
+    let mut collect = Collect { path: Vec::new(), gradients: loss.backward(), found: StateDict::new() };
+    encoder.visit(&mut collect);
+    collect.found
+}
+
+/// A small encoder, and one large masked view and one focal view of three images for it.
+fn small(device: &Device) -> (Encoder, Vec<View>) {
+    let config = EncoderConfig {
+        variant: String::new(),
+        image_size: 24,
+        patch_size: 4,
+        dim: 32,
+        depth: 3,
+        heads: 2,
+        ..Default::default()
+    };
+    let pixels = |count: usize| (0..count).map(|i| ((i * 7919 % 1013) as f32 / 506.5) - 1.0).collect::<Vec<_>>();
+    let masks = [vec![0, 5, 17, 35], vec![1, 2, 3, 4], vec![30, 31, 33, 34]];
+    let views = vec![
+        View::new(&pixels(3 * 3 * 24 * 24), 3, 24, 4, Some(&masks), device),
+        View::new(&pixels(3 * 3 * 12 * 12), 3, 12, 4, None, device),
+    ];
+    (config.init(None, 5, device).expect("valid"), views)
+}
+
+#[test]
+fn the_cls_only_last_block_equals_the_whole_one() {
+    let device = Device::default().autodiff();
+    let (encoder, views) = small(&device);
+    let depth = StochasticDepth::draw(0.4, 3, 6, [9; 32]);
+    for depth in [None, depth.as_ref()] {
+        let short = encoder.forward(&views, depth);
+        let whole = encoder.forward_whole(&views, depth);
+        let error = relative_error(&host(short.clone()), &host(whole.clone()));
+        // The same sums in another order: a few roundings of 6e-8.
+        assert!(error < 2e-6, "{error:.1e}");
+        let (short, whole) = (gradients_of_cls(&encoder, short), gradients_of_cls(&encoder, whole));
+        for (name, expected) in &whole {
+            let largest = expected.data.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+            let error = relative_error(&short[name].data, &expected.data);
+            assert!(largest == 0.0 || error < TOLERANCE, "{name}: {error:.1e}");
+        }
+    }
+}
+
+fn gradients_of_cls(encoder: &Encoder, cls: Tensor<2>) -> StateDict {
+    // Through the final norm, so that every parameter takes part.
+    let output = encoder.norm.forward(cls);
+    gradients(encoder, output.clone().powi_scalar(3).sum() + output.sum())
+}
+
+#[test]
+fn a_masked_patch_changes_nothing() {
+    let device = Device::default();
+    let (encoder, _) = small(&device);
+    let mut pixels: Vec<f32> = (0..3 * 24 * 24).map(|i| (i % 13) as f32 / 7.0).collect();
+    let keep = [vec![0, 7, 14, 21]];
+    let features = |pixels: &[f32]| {
+        host(encoder.features(&[View::new(pixels, 1, 24, 4, Some(&keep), &device)], Features::AfterNorm))
+    };
+    let before = features(&pixels);
+    // Patch (0, 1), which no mask keeps.
+    for y in 0..4 {
+        pixels[y * 24 + 4..y * 24 + 8].fill(f32::NAN);
+    }
+    assert_eq!(features(&pixels), before);
+    // Patch (0, 0), which is kept.
+    pixels[0] += 1.0;
+    assert_ne!(features(&pixels), before);
+}
+
+#[test]
+fn dropped_branches_leave_the_residual_stream_alone() {
+    let device = Device::default();
+    let (encoder, views) = small(&device);
+    let kept = host(encoder.forward(&views, None));
+    let drawn = StochasticDepth::draw(0.9, 3, 6, [1; 32]).expect("something to drop");
+    let dropped = host(encoder.forward(&views, Some(&drawn)));
+    assert_ne!(kept, dropped);
+    assert!(dropped.iter().all(|x| x.is_finite()));
+}
+
+#[test]
+fn the_seed_alone_decides_the_weights() {
+    let device = Device::default();
+    let config = EncoderConfig { image_size: 32, depth: 1, ..Default::default() };
+    let weights = |seed| state_dict(&config.init(None, seed, &device).expect("valid"));
+    assert_eq!(weights(3), weights(3));
+    assert_ne!(weights(3), weights(4));
+}
+
+#[test]
+fn weights_that_do_not_fit_are_named() {
+    let device = Device::default();
+    let (encoder, _) = small(&device);
+    let good = state_dict(&encoder);
+    let message = |change: &dyn Fn(&mut StateDict)| {
+        let mut state = good.clone();
+        change(&mut state);
+        load_state(encoder.clone(), state).expect_err("does not fit").to_string()
+    };
+    let missing = message(&|state| drop(state.remove("norm.bias")));
+    assert!(missing.contains("norm.bias") && missing.contains("[32]"), "{missing}");
+    let other_shape = message(&|state| state.get_mut("norm.bias").expect("there").shape = vec![16]);
+    assert!(other_shape.contains("expected shape [32], found [16]"), "{other_shape}");
+    let unused = message(&|state| drop(state.insert("head.bias".into(), Array { shape: vec![1], data: vec![0.0] })));
+    assert!(unused.contains("head.bias"), "{unused}");
+}

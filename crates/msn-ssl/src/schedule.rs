@@ -1,0 +1,138 @@
+//! What changes from step to step: learning rate, weight decay, momentum and sharpening temperature.
+
+use std::f64::consts::PI;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, check};
+
+/// Section `[schedule]`. Epochs may be fractions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// Passes over the images; at least 1.
+    pub epochs: u64,
+    /// Epochs over which the learning rate rises linearly from `start_lr` to `lr`, at least 0 and at most `epochs`.
+    pub warmup_epochs: f64,
+    /// Schedules are laid out for `extension * epochs` and cut off at the end, at least 1: the last part of a
+    /// cosine, where little is learned, is never reached.
+    pub extension: f64,
+    /// Learning rate before the first step, at least 0.
+    pub start_lr: f64,
+    /// Learning rate after the warm-up, above 0.
+    pub lr: f64,
+    /// Learning rate at the end of the full cosine, at least 0.
+    pub final_lr: f64,
+    /// AdamW's weight decay at the start, at least 0.
+    pub weight_decay: f64,
+    /// Weight decay at the end of the full cosine, at least 0.
+    pub final_weight_decay: f64,
+    /// Share of itself that the momentum encoder keeps at the first step, [0, 1].
+    pub momentum: f64,
+    /// Share that it keeps at the end of the full schedule, [0, 1].
+    pub final_momentum: f64,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 100,
+            warmup_epochs: 15.0,
+            extension: 1.25,
+            start_lr: 2e-4,
+            lr: 1e-3,
+            final_lr: 1e-6,
+            weight_decay: 0.04,
+            final_weight_decay: 0.4,
+            momentum: 0.996,
+            final_momentum: 1.0,
+        }
+    }
+}
+
+impl ScheduleConfig {
+    /// Checks every field against its range.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the first field that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let unsigned = |x: f64| x >= 0.0 && x.is_finite();
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        check(self.epochs >= 1, "schedule.epochs", "at least 1", self.epochs)?;
+        let warmup = self.warmup_epochs;
+        let fits = unsigned(warmup) && warmup <= self.epochs as f64;
+        check(fits, "schedule.warmup_epochs", "a number from 0 to schedule.epochs", warmup)?;
+        let extends = self.extension >= 1.0 && self.extension.is_finite();
+        check(extends, "schedule.extension", "a number of at least 1", self.extension)?;
+        check(self.lr > 0.0 && self.lr.is_finite(), "schedule.lr", "a number above 0", self.lr)?;
+        for (field, value) in [
+            ("schedule.start_lr", self.start_lr),
+            ("schedule.final_lr", self.final_lr),
+            ("schedule.weight_decay", self.weight_decay),
+            ("schedule.final_weight_decay", self.final_weight_decay),
+        ] {
+            check(unsigned(value), field, "a number of at least 0", value)?;
+        }
+        check(share(self.momentum), "schedule.momentum", "a number in [0, 1]", self.momentum)?;
+        check(share(self.final_momentum), "schedule.final_momentum", "a number in [0, 1]", self.final_momentum)
+    }
+}
+
+/// The values of one step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Learning rate.
+    pub lr: f64,
+    /// Weight decay of AdamW.
+    pub weight_decay: f64,
+    /// Share of itself that the momentum encoder keeps.
+    pub momentum: f64,
+    /// Sharpening temperature of the targets.
+    pub sharpen: f64,
+}
+
+/// The schedules of a run, laid out in steps.
+#[derive(Clone, Debug)]
+pub struct Steps {
+    config: ScheduleConfig,
+    sharpen: (f64, f64),
+    warmup: f64,
+    full: f64,
+}
+
+impl Steps {
+    /// Schedules for epochs of `steps_per_epoch` steps; `sharpen` moves from its first to its second value.
+    pub fn new(config: &ScheduleConfig, sharpen: (f64, f64), steps_per_epoch: u64) -> Self {
+        let steps = |epochs: f64| (epochs * steps_per_epoch as f64).trunc();
+        let full = steps(config.epochs as f64 * config.extension);
+        Self { config: config.clone(), sharpen, warmup: steps(config.warmup_epochs), full }
+    }
+
+    /// Values of the step that follows `done` finished ones.
+    ///
+    /// Learning rate and weight decay are those at the step's end, momentum and sharpening those at its start.
+    pub fn after(&self, done: u64) -> Schedule {
+        let config = &self.config;
+        let (start, end) = (done as f64, done as f64 + 1.0);
+        let lr = if end < self.warmup {
+            config.start_lr + (config.lr - config.start_lr) * end / self.warmup
+        } else {
+            cosine(config.lr, config.final_lr, (end - self.warmup) / (self.full - self.warmup).max(1.0))
+        };
+        Schedule {
+            lr,
+            weight_decay: cosine(config.weight_decay, config.final_weight_decay, end / self.full),
+            momentum: linear(config.momentum, config.final_momentum, start / self.full),
+            sharpen: linear(self.sharpen.0, self.sharpen.1, start / self.full),
+        }
+    }
+}
+
+/// Half a cosine from `from` at progress 0 to `to` at progress 1.
+fn cosine(from: f64, to: f64, progress: f64) -> f64 {
+    to + (from - to) * 0.5 * (1.0 + (PI * progress.min(1.0)).cos())
+}
+
+fn linear(from: f64, to: f64, progress: f64) -> f64 {
+    from + (to - from) * progress.min(1.0)
+}

@@ -1,0 +1,208 @@
+//! AdamW with one weight decay for matrices and none for biases and norms.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use msn_model::{Array, StateDict};
+use serde::{Deserialize, Serialize};
+
+/// What of AdamW does not change from step to step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdamWConfig {
+    /// Share that the first and the second moment keep at each step, [0, 1).
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment.
+    pub eps: f64,
+}
+
+/// AdamW (Loshchilov and Hutter, 2019) as PyTorch computes it.
+///
+/// Weight decay applies to parameters of two dimensions or more; biases, norms and other vectors have none.
+#[derive(Debug)]
+pub struct AdamW {
+    config: AdamWConfig,
+    steps: u64,
+    moments: BTreeMap<String, Moments>,
+}
+
+/// Running means of a parameter's gradient and of its square, flattened.
+#[derive(Debug)]
+struct Moments {
+    first: Tensor<1>,
+    second: Tensor<1>,
+}
+
+/// What one step applies to all parameters of a module.
+#[derive(Clone, Copy, Debug)]
+pub struct Update {
+    /// Learning rate.
+    pub lr: f64,
+    /// Weight decay, decoupled.
+    pub weight_decay: f64,
+    /// Factor of the gradients, below 1 where they are clipped.
+    pub gradient_scale: f64,
+}
+
+impl AdamW {
+    /// An optimizer that has seen no step.
+    pub fn new(config: AdamWConfig) -> Self {
+        Self { config, steps: 0, moments: BTreeMap::new() }
+    }
+
+    /// The module after one step. Parameters without a gradient stay as they are; gradients are consumed.
+    pub fn step<M: Module>(&mut self, module: M, gradients: &mut Gradients, update: Update) -> M {
+        self.steps += 1;
+        module.map(&mut Apply { optimizer: self, gradients, update, path: Vec::new() })
+    }
+
+    /// Moments by name: `first.NAME` and `second.NAME`.
+    pub fn state(&self) -> StateDict {
+        let mut state = StateDict::new();
+        for (name, moments) in &self.moments {
+            state.insert(format!("first.{name}"), host(&moments.first));
+            state.insert(format!("second.{name}"), host(&moments.second));
+        }
+        state
+    }
+
+    /// Number of steps done.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The optimizer with the given state, or the name that has only one of its two moments.
+    ///
+    /// # Errors
+    /// That name.
+    pub fn restore(config: AdamWConfig, steps: u64, state: &StateDict, device: &Device) -> Result<Self, String> {
+        let vector = |array: &Array| {
+            let data = TensorData::new(array.data.clone(), [array.data.len()]);
+            Tensor::<1>::from_data(data, device)
+        };
+        let mut moments = BTreeMap::new();
+        for (name, first) in state.iter().filter_map(|(name, array)| Some((name.strip_prefix("first.")?, array))) {
+            let second = state.get(&format!("second.{name}")).filter(|second| second.data.len() == first.data.len());
+            let second = second.ok_or_else(|| name.to_owned())?;
+            moments.insert(name.to_owned(), Moments { first: vector(first), second: vector(second) });
+        }
+        Ok(Self { config, steps, moments })
+    }
+
+    /// The parameter after this step. Both are flattened and outside the graph.
+    fn apply(&mut self, name: String, value: Tensor<1>, gradient: Tensor<1>, decay: bool, update: Update) -> Tensor<1> {
+        let [beta1, beta2] = self.config.betas;
+        let gradient = gradient * update.gradient_scale;
+        let square = gradient.clone() * gradient.clone();
+        let (first, second) = match self.moments.remove(&name) {
+            Some(Moments { first, second }) => {
+                (first * beta1 + gradient * (1.0 - beta1), second * beta2 + square * (1.0 - beta2))
+            }
+            None => (gradient * (1.0 - beta1), square * (1.0 - beta2)),
+        };
+        let power = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let (bias1, bias2) = (1.0 - beta1.powi(power), 1.0 - beta2.powi(power));
+        let denominator = second.clone().sqrt() / bias2.sqrt() + self.config.eps;
+        let step = first.clone() / denominator * (update.lr / bias1);
+        self.moments.insert(name, Moments { first, second });
+        let kept = if decay { 1.0 - update.lr * update.weight_decay } else { 1.0 };
+        value * kept - step
+    }
+}
+
+struct Apply<'a> {
+    optimizer: &'a mut AdamW,
+    gradients: &'a mut Gradients,
+    update: Update,
+    path: Vec<String>,
+}
+
+impl ModuleMapper for Apply<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = param.val().grad_remove(self.gradients) else { return param };
+        param.map(|value| {
+            let shape = value.dims();
+            let count = shape.iter().product();
+            let value = value.inner().reshape([count]);
+            let gradient = gradient.reshape([count]);
+            let new = self.optimizer.apply(self.path.join("."), value, gradient, D > 1, self.update);
+            Tensor::from_inner(new.reshape(shape)).require_grad()
+        })
+    }
+}
+
+/// The L2 norm of all gradients of a module's parameters.
+pub fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
+    struct Norm<'a> {
+        gradients: &'a Gradients,
+        squares: Vec<Tensor<1>>,
+    }
+    impl ModuleVisitor for Norm<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = param.val().grad(self.gradients) {
+                self.squares.push(gradient.powi_scalar(2).sum());
+            }
+        }
+    }
+    let mut norm = Norm { gradients, squares: Vec::new() };
+    module.visit(&mut norm);
+    if norm.squares.is_empty() {
+        return 0.0;
+    }
+    let squares = Tensor::cat(norm.squares, 0).into_data().convert::<f64>();
+    squares.try_to_vec::<f64>().expect("converted to f64").iter().sum::<f64>().sqrt()
+}
+
+fn host(tensor: &Tensor<1>) -> Array {
+    let data = tensor.to_data().convert::<f32>().try_into_vec().expect("converted to f32");
+    Array { shape: tensor.dims().to_vec(), data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use msn_model::{Prototypes, state_dict};
+
+    const CONFIG: AdamWConfig = AdamWConfig { betas: [0.9, 0.999], eps: 1e-8 };
+    const UPDATE: Update = Update { lr: 0.1, weight_decay: 0.5, gradient_scale: 1.0 };
+
+    fn step(module: Prototypes, optimizer: &mut AdamW) -> Prototypes {
+        let mut gradients = module.weight.val().powi_scalar(2).sum().backward();
+        optimizer.step(module, &mut gradients, UPDATE)
+    }
+
+    #[test]
+    fn the_first_step_decays_and_then_moves_by_the_learning_rate() {
+        let device = Device::default().autodiff();
+        let module = Prototypes::new(2, 3, 1, &device);
+        let before = state_dict(&module)["weight"].data.clone();
+        let after = state_dict(&step(module, &mut AdamW::new(CONFIG)))["weight"].data.clone();
+        for (before, after) in before.iter().zip(after) {
+            // m / sqrt(v) is the gradient's sign at the first step.
+            let expected = before * (1.0 - 0.1 * 0.5) - 0.1 * before.signum();
+            assert!((after - expected).abs() < 1e-6, "{after}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn a_restored_optimizer_goes_on_with_the_same_bits() {
+        let device = Device::default().autodiff();
+        let mut optimizer = AdamW::new(CONFIG);
+        let mut module = Prototypes::new(2, 3, 1, &device);
+        for _ in 0..3 {
+            module = step(module, &mut optimizer);
+        }
+        let restored = AdamW::restore(CONFIG, optimizer.steps(), &optimizer.state(), &device.clone().inner());
+        let mut restored = restored.expect("both moments are there");
+        let (a, b) = (step(module.clone(), &mut optimizer), step(module, &mut restored));
+        assert_eq!(state_dict(&a), state_dict(&b));
+    }
+}

@@ -1,0 +1,291 @@
+//! Defaults, a file and `KEY=VALUE` arguments, laid over each other.
+
+use std::fs;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::Config;
+use crate::Error;
+
+/// Settings with where they come from, for error messages.
+#[derive(Clone, Debug)]
+pub struct Source {
+    origin: String,
+    settings: Table,
+}
+
+impl Source {
+    /// Settings in TOML, from `origin` (a file's path, for messages).
+    ///
+    /// # Errors
+    /// If the text is not TOML, or names a field that does not exist.
+    pub fn toml(origin: &str, text: &str) -> Result<Self, Error> {
+        let settings: Table =
+            toml::from_str(text).map_err(|source| Error::Toml { origin: origin.to_owned(), source: source.into() })?;
+        let source = Self { origin: origin.to_owned(), settings };
+        check_fields(&source.settings, &schema(), "", origin)?;
+        Ok(source)
+    }
+
+    /// Settings in a TOML file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, and as [`Source::toml`].
+    pub fn file(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(|error| Error::Config {
+            field: "--config",
+            expected: format!("a readable TOML file at {}", path.display()),
+            found: error.to_string(),
+        })?;
+        Self::toml(&path.display().to_string(), &text)
+    }
+
+    /// One setting as `KEY=VALUE`; a value that is not TOML by itself is taken as a string.
+    ///
+    /// # Errors
+    /// If the argument has no `=`, or names a field that does not exist.
+    pub fn argument(argument: &str) -> Result<Self, Error> {
+        let not_an_override = || Error::NotAnOverride { argument: argument.to_owned() };
+        let (key, text) = argument.split_once('=').ok_or_else(not_an_override)?;
+        let key = key.trim();
+        if key.is_empty() || key.split('.').any(str::is_empty) {
+            return Err(not_an_override());
+        }
+        let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok();
+        let value = parsed.and_then(|mut table| table.remove("value"));
+        let value = value.unwrap_or_else(|| Value::String(text.trim().to_owned()));
+        let mut parts = key.rsplit('.');
+        let last = parts.next().expect("a key has a last part");
+        let leaf = Table::from_iter([(last.to_owned(), value)]);
+        let settings = parts.fold(leaf, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))]));
+        check_fields(&settings, &schema(), "", argument)?;
+        Ok(Self { origin: argument.to_owned(), settings })
+    }
+
+    /// Whether the field with this full name is set.
+    pub fn sets(&self, field: &str) -> bool {
+        lookup(&self.settings, field).is_some()
+    }
+}
+
+impl Config {
+    /// The configuration that results from `base` and then each source in turn, with encoder variants resolved.
+    ///
+    /// `views.random_size` and `encoder.image_size` are one size: a source that sets one sets the other. Setting
+    /// one of `encoder.dim`, `.depth`, `.heads` or `.patch_size` without a variant leaves the table of variants.
+    ///
+    /// # Errors
+    /// If a value has the wrong type, or a variant does not exist. Ranges are checked by [`Config::validate`].
+    pub fn merge(base: &Config, sources: &[Source]) -> Result<Self, Error> {
+        let mut settings = Table::try_from(base).expect("every field of a configuration has a TOML form");
+        let mut config = base.clone();
+        for source in sources {
+            overlay(&mut settings, &source.settings);
+            for (from, to) in [(RANDOM_SIZE, IMAGE_SIZE), (IMAGE_SIZE, RANDOM_SIZE)] {
+                if let (true, Some(size)) = (!source.sets(to), lookup(&source.settings, from)) {
+                    set(&mut settings, to, size.clone());
+                }
+            }
+            let frees = |field: &&str| source.sets(&format!("encoder.{field}"));
+            if !source.sets("encoder.variant") && ["dim", "depth", "heads", "patch_size"].iter().any(|f| frees(&f)) {
+                set(&mut settings, "encoder.variant", Value::String(String::new()));
+            }
+            // Through text, so that a wrong type is reported with its line.
+            let text = toml::to_string(&settings).expect("a table has a TOML form");
+            config = toml::from_str(&text)
+                .map_err(|error| Error::Toml { origin: source.origin.clone(), source: error.into() })?;
+            config.encoder = config.encoder.resolve()?;
+            settings = Table::try_from(&config).expect("every field of a configuration has a TOML form");
+        }
+        config.encoder = config.encoder.resolve()?;
+        Ok(config)
+    }
+
+    /// The first field whose value differs, with both values; fields in `except` (or below them) may differ.
+    pub fn first_difference(&self, other: &Config, except: &[&str]) -> Option<(String, String, String)> {
+        let table = |config: &Config| Table::try_from(config).expect("every field has a TOML form");
+        let mut fields = Vec::new();
+        leaves(&table(self), "", &mut fields);
+        fields.into_iter().find_map(|(name, value)| {
+            let allowed = except.iter().any(|e| name == *e || name.starts_with(&format!("{e}.")));
+            let others = table(other);
+            let theirs = lookup(&others, &name).expect("both have the same fields");
+            (!allowed && *theirs != value).then(|| (name, value.to_string(), theirs.to_string()))
+        })
+    }
+}
+
+const RANDOM_SIZE: &str = "views.random_size";
+const IMAGE_SIZE: &str = "encoder.image_size";
+
+/// Every field that exists, with its default.
+fn schema() -> Table {
+    Table::try_from(Config::default()).expect("every field of a configuration has a TOML form")
+}
+
+/// Refuses fields that do not exist, naming the nearest one that does.
+fn check_fields(settings: &Table, schema: &Table, prefix: &str, origin: &str) -> Result<(), Error> {
+    for (key, value) in settings {
+        let field = format!("{prefix}{key}");
+        match (schema.get(key), value) {
+            (None, _) => {
+                return Err(Error::UnknownField { origin: origin.to_owned(), nearest: nearest(&field), field });
+            }
+            (Some(Value::Table(inner)), Value::Table(value)) => {
+                check_fields(value, inner, &format!("{field}."), origin)?;
+            }
+            // A section given as a value, or a value as a section, is a wrong type: reported when merged.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The existing field with the most similar full name, or whose last part is the one asked for.
+fn nearest(field: &str) -> Option<String> {
+    /// Jaro-Winkler similarity below which a name is no help.
+    const SIMILAR: f64 = 0.7;
+    let mut fields = Vec::new();
+    leaves(&schema(), "", &mut fields);
+    let last = field.rsplit('.').next().unwrap_or(field);
+    let similarity = |known: &str| {
+        let known_last = known.rsplit('.').next().unwrap_or(known);
+        let by_last = strsim::jaro_winkler(last, known_last);
+        // Between equally similar names the one in the same section is meant.
+        by_last.max(strsim::jaro_winkler(field, known)) + 0.01 * strsim::jaro_winkler(field, known)
+    };
+    let scored = fields.into_iter().map(|(known, _)| (similarity(&known), known));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 >= SIMILAR).then_some(best.1)
+}
+
+/// Full names and values of all fields that are not sections.
+fn leaves(table: &Table, prefix: &str, found: &mut Vec<(String, Value)>) {
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => leaves(inner, &format!("{prefix}{key}."), found),
+            other => found.push((format!("{prefix}{key}"), other.clone())),
+        }
+    }
+}
+
+fn lookup<'a>(table: &'a Table, field: &str) -> Option<&'a Value> {
+    match field.split_once('.') {
+        None => table.get(field),
+        Some((section, rest)) => lookup(table.get(section)?.as_table()?, rest),
+    }
+}
+
+fn set(table: &mut Table, field: &str, value: Value) {
+    let (section, key) = field.split_once('.').expect("a field of a section");
+    let section = table.get_mut(section).and_then(Value::as_table_mut).expect("every section has a default");
+    section.insert(key.to_owned(), value);
+}
+
+/// Lays `top` over `base`.
+fn overlay(base: &mut Table, top: &Table) {
+    for (key, value) in top {
+        match (base.get_mut(key), value) {
+            (Some(Value::Table(inner)), Value::Table(value)) => overlay(inner, value),
+            (_, value) => drop(base.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(arguments: &[&str]) -> Result<Config, Error> {
+        let sources: Result<Vec<_>, _> = arguments.iter().map(|argument| Source::argument(argument)).collect();
+        Config::merge(&Config::default(), &sources?)
+    }
+
+    #[test]
+    fn every_field_can_be_set_by_an_argument_to_its_own_value() {
+        let mut fields = Vec::new();
+        leaves(&schema(), "", &mut fields);
+        assert!(fields.len() > 40, "found only {} fields", fields.len());
+        for (name, value) in fields.iter().filter(|(name, _)| !name.starts_with("encoder.")) {
+            let config = merged(&[&format!("{name}={value}")]).expect("its own value");
+            let table = Table::try_from(&config).expect("a TOML form");
+            assert_eq!(lookup(&table, name), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn later_sources_win_and_strings_need_no_quotes() {
+        let config = merged(&["optim.lr=3e-4", "encoder.variant=vit-ti8", "optim.lr=5e-4"]).expect("valid");
+        assert_eq!((config.optim.lr, config.encoder.dim, config.encoder.patch_size), (5e-4, 192, 8));
+    }
+
+    #[test]
+    fn the_two_names_of_the_image_size_move_together() {
+        let config = merged(&["encoder.image_size=96"]).expect("valid");
+        assert_eq!(config.views.random_size, 96);
+        let config = merged(&["views.random_size=64"]).expect("valid");
+        assert_eq!(config.encoder.image_size, 64);
+    }
+
+    #[test]
+    fn a_dimension_of_ones_own_leaves_the_table_of_variants() {
+        let config = merged(&["encoder.depth=6"]).expect("valid");
+        assert_eq!((config.encoder.variant.as_str(), config.encoder.depth, config.encoder.dim), ("", 6, 384));
+    }
+
+    #[test]
+    fn unknown_fields_name_their_nearest_neighbour() {
+        for (given, meant) in [
+            ("optim.learning_rate=1", "optim.lr"),
+            ("optim.warmup=3", "optim.warmup_epochs"),
+            ("mask.patch_drp=0.3", "mask.patch_drop"),
+            ("batch_size=3", "train.batch_size"),
+            ("objective.sinkhorn_iteration=2", "objective.sinkhorn_iterations"),
+        ] {
+            let message = merged(&[given]).expect_err("unknown").to_string();
+            let expected_hint = given != "optim.learning_rate=1";
+            assert!(message.contains("unknown field"), "{message}");
+            assert!(!expected_hint || message.contains(meant), "{given}: {message}");
+        }
+    }
+
+    #[test]
+    fn wrong_types_and_malformed_arguments_are_explained() {
+        let message = merged(&["optim.epochs=many"]).expect_err("not a number").to_string();
+        assert!(message.contains("optim.epochs=many"), "{message}");
+        assert!(merged(&["optim.lr"]).expect_err("no value").to_string().contains("KEY=VALUE"));
+        assert!(merged(&["=3"]).expect_err("no key").to_string().contains("KEY=VALUE"));
+        let message = Source::toml("my.toml", "[optim]\nlr = \n").expect_err("not TOML").to_string();
+        assert!(message.starts_with("my.toml"), "{message}");
+    }
+
+    #[test]
+    fn the_written_configuration_reads_back_the_same() {
+        let config = merged(&["encoder.variant=vit-b8", "seed=7"]).expect("valid");
+        let text = config.to_toml();
+        let read = Config::merge(&Config::default(), &[Source::toml("config.toml", &text).expect("TOML")]);
+        assert_eq!(read.expect("valid"), config);
+        assert_eq!(config.first_difference(&config, &[]), None);
+        let other = Config { seed: 8, ..config.clone() };
+        let difference = config.first_difference(&other, &["data.workers"]).expect("differ");
+        assert_eq!(difference, ("seed".to_owned(), "7".to_owned(), "8".to_owned()));
+        assert_eq!(config.first_difference(&other, &["seed"]), None);
+    }
+
+    #[test]
+    fn out_of_range_values_name_the_field_the_range_and_the_value() {
+        for (argument, range) in [
+            ("optim.lr=0", "above 0"),
+            ("objective.sharpen=1.5", "(0, 1]"),
+            ("train.batch_size=1", "at least 2"),
+            ("mask.patch_drop=1.0", "1"),
+            ("encoder.image_size=100", "multiple"),
+            ("data.max_skipped=2", "0 to 1"),
+        ] {
+            let message = merged(&[argument]).and_then(|c| c.validate()).expect_err("out of range").to_string();
+            let field = argument.split('=').next().expect("a key").rsplit('.').next().expect("a last part");
+            assert!(message.contains(field) && message.contains(range), "{argument}: {message}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The training step, the optimizer, the loop, and resuming it.
+
+mod adamw;
+mod checkpoint;
+pub mod config;
+mod error;
+mod pretrain;
+mod step;
+
+pub use adamw::{AdamW, AdamWConfig};
+pub use config::Config;
+pub use error::Error;
+pub use pretrain::{Ending, Observer, Outcome, Progress, Start, pretrain};
+pub use step::{StepReport, Trainer, Views};

@@ -1,0 +1,364 @@
+//! The loop: batches, steps, logs, checkpoints, and stopping without loss.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use msn_data::{Batch, Cursor, Dataset, Loader, ViewBatch};
+use msn_model::View;
+use msn_ssl::{Collapse, Schedule, Steps};
+use msn_store::{JsonLines, KeepPolicy, RunDir, SkippedLog};
+use serde::Serialize;
+
+use crate::checkpoint::{State, capture, restore};
+use crate::{Config, Error, StepReport, Trainer, Views};
+
+/// Losses that the message about a divergence shows.
+const REMEMBERED_LOSSES: usize = 5;
+
+/// What a person watches while a run goes on. All calls come from the training thread.
+pub trait Observer {
+    /// The run starts or continues.
+    fn start(&mut self, start: &Start);
+    /// A step is done.
+    fn step(&mut self, progress: &Progress);
+    /// Something that a person should know although the run goes on.
+    fn warn(&mut self, message: &str);
+    /// A checkpoint is safe on disk.
+    fn saved(&mut self, step: u64, folder: &std::path::Path);
+    /// Whether to save a checkpoint and end now; asked after every step.
+    fn wants_to_stop(&mut self) -> bool;
+}
+
+/// What is known before the first step.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Images in the dataset.
+    pub images: usize,
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Steps of an epoch.
+    pub steps_per_epoch: u64,
+    /// Steps done by earlier sessions.
+    pub done: u64,
+    /// Parameters of the encoder and its head.
+    pub parameters: usize,
+}
+
+/// How far the run is after a step.
+#[derive(Clone, Debug, Serialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Epoch of this step, from 0.
+    pub epoch: u64,
+    /// Loss, its terms and the gradient's norm.
+    #[serde(flatten)]
+    pub report: StepReport,
+    /// Learning rate and the like.
+    #[serde(flatten)]
+    pub schedule: Schedule,
+    /// Signs of collapse, at logged steps.
+    #[serde(flatten)]
+    pub collapse: Option<Collapse>,
+    /// Images a second since the last logged step.
+    pub images_per_second: f64,
+    /// Share of the time since the last logged step that training waited for data, [0, 1].
+    pub data_wait: f64,
+    /// Seconds of training over all sessions.
+    pub seconds: f64,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs are done.
+    Finished,
+    /// The observer asked for it; the run can be resumed.
+    Stopped,
+}
+
+/// How the loop ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Why.
+    pub ending: Ending,
+    /// Steps done.
+    pub step: u64,
+    /// The last checkpoint.
+    pub checkpoint: Option<PathBuf>,
+    /// Images skipped in this session.
+    pub skipped: usize,
+}
+
+/// Trains until all epochs are done or the observer asks to stop; either way the last step is saved.
+///
+/// A run that holds checkpoints goes on from the newest whole one with the same bits as if it had never stopped;
+/// newer ones that are corrupt are reported to the observer.
+///
+/// # Errors
+/// If the configuration, the data or the checkpoints do not fit, or the loss stops being a number. What was saved
+/// before stays whole. A checkpoint that cannot be saved is a warning until the last one, which is an error.
+pub fn pretrain(
+    config: &Config,
+    dataset: Arc<dyn Dataset>,
+    run: &RunDir,
+    device: &Device,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, Error> {
+    config.validate()?;
+    let images = dataset.len();
+    let resumed = match run.checkpoints().load_newest() {
+        Err(msn_store::StoreError::NoCheckpoint { .. }) => None,
+        loaded => Some(loaded?),
+    };
+    let (trainer, step, state) = match resumed {
+        None => (Trainer::new(config, device)?, 0, first_state(config, images)),
+        Some(loaded) => {
+            for rejected in &loaded.rejected {
+                observer.warn(&format!("{rejected}; going on from {}", loaded.folder.display()));
+            }
+            let (step, folder) = (loaded.checkpoint.step, loaded.folder.clone());
+            let (trainer, state) = restore(loaded, config, device)?;
+            if state.images != images {
+                return Err(Error::Checkpoint {
+                    checkpoint: folder,
+                    problem: format!("the run was started with {} images, the data now has {images}", state.images),
+                });
+            }
+            (trainer, step, state)
+        }
+    };
+    let loader = Loader::start(dataset, config.loader(), state.cursor.clone())?;
+    let steps_per_epoch = loader.batches_per_epoch();
+    let sharpen = (config.objective.sharpen, config.objective.sharpen_end);
+    let session = Session {
+        config,
+        run,
+        trainer,
+        steps: Steps::new(&config.optim, sharpen, steps_per_epoch),
+        total: config.optim.epochs * steps_per_epoch,
+        steps_per_epoch,
+        step,
+        state,
+        metrics: run.metrics_after(step)?,
+        skips: run.skipped()?,
+        skipped: 0,
+        checkpoint: None,
+        saved_at: Instant::now(),
+        window: Window::new(),
+    };
+    session.run(loader, observer)
+}
+
+fn first_state(config: &Config, images: usize) -> State {
+    State {
+        seed: config.seed,
+        images,
+        cursor: Cursor::default(),
+        encoder_optimizer_steps: 0,
+        prototype_optimizer_steps: 0,
+        last_losses: Vec::new(),
+        seconds: 0.0,
+        config: config.clone(),
+    }
+}
+
+/// One process's part of a run.
+struct Session<'a> {
+    config: &'a Config,
+    run: &'a RunDir,
+    trainer: Trainer,
+    steps: Steps,
+    total: u64,
+    steps_per_epoch: u64,
+    step: u64,
+    state: State,
+    metrics: JsonLines,
+    skips: SkippedLog,
+    skipped: usize,
+    checkpoint: Option<PathBuf>,
+    saved_at: Instant,
+    window: Window,
+}
+
+impl Session<'_> {
+    fn run(mut self, mut loader: Loader, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+        observer.start(&Start {
+            images: self.state.images,
+            steps: self.total,
+            steps_per_epoch: self.steps_per_epoch,
+            done: self.step,
+            parameters: burn::module::Module::num_params(self.trainer.encoder()),
+        });
+        let mut ending = Ending::Finished;
+        while self.step < self.total {
+            let batch = loader.next()?;
+            self.train_on(batch, observer)?;
+            if observer.wants_to_stop() && self.step < self.total {
+                ending = Ending::Stopped;
+                break;
+            }
+            if self.step < self.total && self.checkpoint_is_due() {
+                // Without this one the run still has the checkpoints before; a later one may find room again.
+                if let Err(error) = self.save(observer) {
+                    observer.warn(&format!("no checkpoint of step {}: {error}", self.step));
+                    self.saved_at = Instant::now();
+                }
+            }
+        }
+        if self.checkpoint.is_none() && self.run.checkpoints().steps()?.contains(&self.step) {
+            // Nothing to do was left: the checkpoint that this session started from is the last one.
+            return Ok(Outcome { ending, step: self.step, checkpoint: None, skipped: self.skipped });
+        }
+        self.save(observer)?;
+        Ok(Outcome { ending, step: self.step, checkpoint: self.checkpoint, skipped: self.skipped })
+    }
+
+    fn train_on(&mut self, batch: Batch, observer: &mut dyn Observer) -> Result<(), Error> {
+        for skipped in &batch.skipped {
+            self.skips.record(&msn_store::Skipped { path: skipped.path.clone(), reason: skipped.reason.clone() })?;
+            observer.warn(&format!("skipped {skipped}"));
+            self.skipped += 1;
+        }
+        let (epoch, wait, images) = (batch.epoch, batch.wait, batch.images.len());
+        let schedule = self.steps.after(self.step);
+        let log = (self.step + 1).is_multiple_of(self.config.train.log_every) || self.step + 1 == self.total;
+        self.state.cursor = batch.next.clone();
+        let views = views(batch, self.config.encoder.patch_size, &self.trainer.device());
+        let seed = depth_seed(self.config.seed, self.step);
+        let (report, collapse) = self.trainer.step(views, schedule, seed, log);
+        self.step += 1;
+        self.check(report)?;
+
+        let seconds = self.window.add(wait, images);
+        self.state.seconds += seconds;
+        let progress = Progress {
+            step: self.step,
+            epoch,
+            report,
+            schedule,
+            collapse,
+            images_per_second: self.window.images_per_second(),
+            data_wait: self.window.data_wait(),
+            seconds: self.state.seconds,
+        };
+        if log {
+            self.metrics.append(&progress)?;
+            let classes = self.config.objective.prototypes;
+            if let Some(warning) = collapse.and_then(|collapse| collapse.warning(classes, images)) {
+                observer.warn(&format!("step {}: this looks like a collapse: {warning}", self.step));
+            }
+            self.window.restart();
+        }
+        observer.step(&progress);
+        Ok(())
+    }
+
+    fn check(&mut self, report: StepReport) -> Result<(), Error> {
+        if report.loss.is_finite() && report.grad_norm.is_finite() {
+            let losses = &mut self.state.last_losses;
+            losses.push(report.loss);
+            losses.drain(..losses.len().saturating_sub(REMEMBERED_LOSSES));
+            return Ok(());
+        }
+        let checkpoint = match self.checkpoint.take() {
+            Some(saved) => Some(saved),
+            None => self.run.checkpoints().load_newest_parts(|_| false).ok().map(|loaded| loaded.folder),
+        };
+        Err(Error::Diverged {
+            step: self.step,
+            loss: report.loss,
+            grad_norm: report.grad_norm,
+            last: self.state.last_losses.clone(),
+            checkpoint,
+        })
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        let minutes = self.saved_at.elapsed().as_secs_f64() / 60.0;
+        let epoch = self.step.is_multiple_of(self.steps_per_epoch * self.config.train.checkpoint_epochs);
+        epoch || minutes >= self.config.train.checkpoint_minutes
+    }
+
+    fn save(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        let keep = KeepPolicy {
+            last: NonZeroUsize::new(self.config.train.keep_last).unwrap_or(NonZeroUsize::MIN),
+            every_steps: NonZeroU64::new(self.config.train.keep_every_epochs * self.steps_per_epoch),
+        };
+        self.metrics.sync()?;
+        self.state.encoder_optimizer_steps = self.trainer.encoder_optimizer.steps();
+        self.state.prototype_optimizer_steps = self.trainer.prototype_optimizer.steps();
+        let checkpoint = capture(&self.trainer, self.step, &self.state);
+        let folder = self.run.checkpoints().save(&checkpoint, &keep)?;
+        observer.saved(self.step, &folder);
+        self.checkpoint = Some(folder);
+        self.saved_at = Instant::now();
+        Ok(())
+    }
+}
+
+/// Speed since the last logged step.
+struct Window {
+    start: Instant,
+    last: Instant,
+    waited: Duration,
+    images: usize,
+}
+
+impl Window {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { start: now, last: now, waited: Duration::ZERO, images: 0 }
+    }
+
+    fn restart(&mut self) {
+        *self = Self { start: self.last, last: self.last, waited: Duration::ZERO, images: 0 };
+    }
+
+    /// Counts a step; gives the seconds that it took.
+    fn add(&mut self, wait: Duration, images: usize) -> f64 {
+        let now = Instant::now();
+        let seconds = (now - self.last).as_secs_f64();
+        self.last = now;
+        self.waited += wait;
+        self.images += images;
+        seconds
+    }
+
+    fn seconds(&self) -> f64 {
+        (self.last - self.start).as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    fn images_per_second(&self) -> f64 {
+        self.images as f64 / self.seconds()
+    }
+
+    fn data_wait(&self) -> f64 {
+        (self.waited.as_secs_f64() / self.seconds()).min(1.0)
+    }
+}
+
+/// Cuts a batch into patches: the target view outside the graph, anchors inside it.
+fn views(batch: Batch, patch_size: usize, device: &Device) -> Views {
+    let count = batch.images.len();
+    let view = |view: &ViewBatch, device: &Device| {
+        View::new(&view.pixels, count, view.size, patch_size, view.keep.as_deref(), device)
+    };
+    Views {
+        target: view(&batch.target, &device.clone().inner()),
+        random: batch.random.iter().map(|anchor| view(anchor, device)).collect(),
+        focal: batch.focal.iter().map(|anchor| view(anchor, device)).collect(),
+    }
+}
+
+/// Seed of the branches that stochastic depth drops: the run's seed and the step, and nothing else.
+fn depth_seed(seed: u64, step: u64) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&step.to_le_bytes());
+    key[16..24].copy_from_slice(b"droppath");
+    key
+}

@@ -1,0 +1,187 @@
+//! One training step.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use msn_model::{Encoder, Prototypes, StateDict, StochasticDepth, View, load_state};
+use msn_ssl::{Collapse, MsnConfig, Schedule, msn_loss, update_momentum_encoder};
+use serde::Serialize;
+
+use crate::adamw::{AdamW, Update, gradient_norm};
+use crate::{Config, Error};
+
+/// The views of one step, cut into patches.
+#[derive(Clone, Debug)]
+pub struct Views {
+    /// One whole view of every image, for the momentum encoder; outside the graph.
+    pub target: View,
+    /// Large anchor views, masked at random.
+    pub random: Vec<View>,
+    /// Small anchor views: the focal mask.
+    pub focal: Vec<View>,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StepReport {
+    /// The whole loss.
+    pub loss: f64,
+    /// Cross-entropy between targets and assignments, nats.
+    pub cross_entropy: f64,
+    /// ln K minus the entropy of the mean assignment, nats.
+    pub memax: f64,
+    /// Mean entropy of the assignments, nats.
+    pub entropy: f64,
+    /// Norm of the encoder's gradients before clipping.
+    pub grad_norm: f64,
+}
+
+/// Both encoders, the prototypes and their optimizers.
+#[derive(Debug)]
+pub struct Trainer {
+    pub(crate) encoder: Encoder,
+    pub(crate) target: Encoder,
+    pub(crate) prototypes: Prototypes,
+    pub(crate) encoder_optimizer: AdamW,
+    pub(crate) prototype_optimizer: AdamW,
+    objective: MsnConfig,
+    clip_grad: f64,
+    drop_path: f64,
+}
+
+/// Of the run's seed: the encoder's and the prototypes' weights.
+const ENCODER_SEED: u64 = 0;
+const PROTOTYPE_SEED: u64 = 1;
+
+impl Trainer {
+    /// New encoders and prototypes, drawn from the run's seed. The momentum encoder starts as a copy.
+    ///
+    /// # Errors
+    /// If the encoder's description is out of range.
+    pub fn new(config: &Config, device: &Device) -> Result<Self, Error> {
+        let device = device.clone().autodiff();
+        let seed = |part: u64| config.seed.wrapping_mul(2).wrapping_add(part);
+        let encoder = config.encoder.init(Some(&config.head), seed(ENCODER_SEED), &device)?;
+        let (count, dim) = (config.objective.prototypes, config.head.output_dim);
+        let prototypes = Prototypes::new(count, dim, seed(PROTOTYPE_SEED), &device);
+        let optimizer = AdamW::new(config.train.adamw());
+        let prototype_optimizer = AdamW::new(config.train.adamw());
+        Ok(Self::from_parts(config, encoder.valid(), encoder, prototypes, optimizer, prototype_optimizer))
+    }
+
+    /// The trainer with these weights in both encoders (a copy each) and in the prototypes; optimizers start anew.
+    ///
+    /// # Errors
+    /// If a tensor is missing, superfluous, or of another shape.
+    pub fn with_weights(mut self, encoder: StateDict, prototypes: StateDict) -> Result<Self, Error> {
+        self.target = load_state(self.target, encoder.clone())?;
+        self.encoder = load_state(self.encoder, encoder)?;
+        self.prototypes = load_state(self.prototypes, prototypes)?;
+        Ok(self)
+    }
+
+    pub(crate) fn from_parts(
+        config: &Config,
+        target: Encoder,
+        encoder: Encoder,
+        prototypes: Prototypes,
+        encoder_optimizer: AdamW,
+        prototype_optimizer: AdamW,
+    ) -> Self {
+        let prototypes =
+            if config.objective.freeze_prototypes { prototypes.no_grad() } else { prototypes };
+        Self {
+            encoder,
+            target,
+            prototypes,
+            encoder_optimizer,
+            prototype_optimizer,
+            objective: config.objective.clone(),
+            clip_grad: config.train.clip_grad,
+            drop_path: config.encoder.drop_path,
+        }
+    }
+
+    /// Where the encoder is trained.
+    pub fn device(&self) -> Device {
+        self.encoder.device()
+    }
+
+    /// The encoder that is trained by gradients.
+    pub fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// The momentum encoder, whose features are the ones to use.
+    pub fn target(&self) -> &Encoder {
+        &self.target
+    }
+
+    /// The prototypes.
+    pub fn prototypes(&self) -> &Prototypes {
+        &self.prototypes
+    }
+
+    /// Trains on one batch: targets, anchors, loss, backward, clipping, AdamW, momentum encoder.
+    ///
+    /// `seed` decides which residual branches stochastic depth drops. With `watch`, the targets are measured for
+    /// signs of collapse. If the loss or the norm of its gradient is not finite, nothing is updated.
+    pub fn step(
+        &mut self,
+        views: Views,
+        schedule: Schedule,
+        seed: [u8; 32],
+        watch: bool,
+    ) -> (StepReport, Option<Collapse>) {
+        let batch = views.target.batch();
+        let target_cls = self.target.forward(&[views.target], None);
+        let features = self.target.norm.forward(target_cls);
+        let targets = project(&mut self.target, features.clone(), &[batch]);
+
+        let groups = [views.random.len() * batch, views.focal.len() * batch];
+        let groups: Vec<usize> = groups.into_iter().filter(|rows| *rows > 0).collect();
+        let anchor_views = [views.random, views.focal].concat();
+        let sequences = groups.iter().sum();
+        let depth = StochasticDepth::draw(self.drop_path, self.encoder.blocks.len(), sequences, seed);
+        let cls = self.encoder.forward(&anchor_views, depth.as_ref());
+        let normed = self.encoder.norm.forward(cls);
+        let anchors = project(&mut self.encoder, normed, &groups);
+
+        let targets = Tensor::from_inner(targets);
+        let loss = msn_loss(anchors, targets, self.prototypes.weight.val(), &self.objective, schedule.sharpen);
+        let collapse = watch.then(|| Collapse::measure(batch, &host(loss.targets), &host(features)));
+        let terms = [&loss.total, &loss.cross_entropy, &loss.memax, &loss.entropy];
+        let [total, cross_entropy, memax, entropy] = terms.map(|term| f64::from(host(term.clone())[0]));
+        let mut report = StepReport { loss: total, cross_entropy, memax, entropy, grad_norm: f64::NAN };
+        if total.is_finite() {
+            let mut gradients = loss.total.backward();
+            report.grad_norm = gradient_norm(&self.encoder, &gradients);
+            if report.grad_norm.is_finite() {
+                self.update(&mut gradients, schedule, report.grad_norm);
+            }
+        }
+        (report, collapse)
+    }
+
+    fn update(&mut self, gradients: &mut burn::tensor::Gradients, schedule: Schedule, grad_norm: f64) {
+        let Schedule { lr, weight_decay, momentum, .. } = schedule;
+        // As PyTorch clips: 1e-6 keeps the quotient finite.
+        let scale = if self.clip_grad > 0.0 { (self.clip_grad / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
+        let update = Update { lr, weight_decay, gradient_scale: scale };
+        self.encoder = self.encoder_optimizer.step(self.encoder.clone(), gradients, update);
+        let update = Update { lr, weight_decay: 0.0, gradient_scale: 1.0 };
+        self.prototypes = self.prototype_optimizer.step(self.prototypes.clone(), gradients, update);
+        self.target = update_momentum_encoder(self.target.clone(), &self.encoder, momentum);
+    }
+}
+
+/// The projection of normed [CLS] features, with batch norm by groups of rows.
+fn project(encoder: &mut Encoder, features: Tensor<2>, groups: &[usize]) -> Tensor<2> {
+    match &mut encoder.fc {
+        Some(head) => head.forward(features, groups),
+        None => features,
+    }
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
+}
