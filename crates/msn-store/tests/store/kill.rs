@@ -1,7 +1,7 @@
 //! `kill -9` while checkpoints are being saved.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -75,19 +75,26 @@ fn kills_while_the_only_checkpoint_is_replaced_do_not_lose_it() {
 /// Starts `test` as a child process and kills it some moments after `ready`: at other moments of a save for
 /// each `kill`. A fixed set of delays, because the moments differ from run to run by themselves.
 fn run_child_and_kill(test: &str, run: &Path, ready: impl Fn() -> bool, kill: u32) {
-    let mut child = as_child(Command::new(std::env::current_exe().unwrap()), test, run)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = as_child(Command::new(std::env::current_exe().unwrap()), test, run);
+    let mut child = KilledOnDrop(command.stdout(Stdio::null()).spawn().unwrap());
     let deadline = Instant::now() + Duration::from_secs(60);
     while !ready() {
         assert!(Instant::now() < deadline, "the child saves nothing");
-        assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
+        assert!(child.0.try_wait().unwrap().is_none(), "the child ended by itself");
         sleep(Duration::from_micros(200));
     }
     sleep(Duration::from_micros(u64::from(kill) * 487));
-    child.kill().unwrap();
-    child.wait().unwrap();
+}
+
+/// A child that would save for ever, also after a failed test.
+struct KilledOnDrop(Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        // Both fail only for a child that has ended, which the tests notice before.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn save_step_after_step(path: &Path) -> ! {
