@@ -39,7 +39,7 @@ mod lock;
 mod run;
 mod tensors;
 
-pub use checkpoint::{Checkpoint, Checkpoints, KeepPolicy, Loaded, Rejected, steps_to_prune};
+pub use checkpoint::{Checkpoint, Checkpoints, KeepPolicy, Loaded, Rejected, TARGET_PART, steps_to_prune};
 pub use error::{Result, StoreError};
 pub use image_folder::ImageFolder;
 pub use json_lines::{JsonLines, Skipped, SkippedLog};

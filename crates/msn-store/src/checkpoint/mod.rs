@@ -15,6 +15,9 @@ pub use keep::{KeepPolicy, steps_to_prune};
 use crate::error::{Result, StoreError};
 use crate::tensors::StateDict;
 
+/// The part that holds the momentum encoder: the one whose features are used.
+pub const TARGET_PART: &str = "target";
+
 /// The state of a run after `step` training steps.
 ///
 /// On disk it is a folder `step-N`: one safetensors file a part, `state.json`, and `manifest.json` with the
