@@ -9,7 +9,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use msn_data::rng::Rng;
-use msn_data::{Dataset, Image, Limits, Normalization, Scratch, ViewParams, Views, decode_into, open, render};
+use msn_data::{
+    Dataset, Image, Limits, Normalization, Scratch, ViewParams, Views, decode_into, open, render,
+};
 
 const ROUNDS: usize = 7;
 
@@ -88,7 +90,8 @@ fn pass(encoded: &[Vec<u8>], views: &Views, epoch: u64) -> Times {
                 (views.size(kind), ViewParams::sample(views, kind, image.width(), image.height(), &mut rng))
             })
             .collect();
-        let sharp: Vec<_> = whole.iter().map(|(size, p)| (*size, ViewParams { blur: None, ..p.clone() })).collect();
+        let sharp: Vec<_> =
+            whole.iter().map(|(size, p)| (*size, ViewParams { blur: None, ..p.clone() })).collect();
         let plain = |p: &ViewParams| ViewParams { jitter: None, grayscale: false, ..p.clone() };
         let bare: Vec<_> = sharp.iter().map(|(size, p)| (*size, plain(p))).collect();
         let mut time = |drawn: &[(usize, ViewParams)]| {

@@ -1,6 +1,5 @@
 //! Images and datasets made on the spot.
 
-use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,41 +8,37 @@ use image::{ImageFormat, Rgb, RgbImage};
 use msn_data::{Dataset, Error};
 
 /// A picture that differs from every other one of another number.
-pub fn picture(number: u32, width: u32, height: u32) -> RgbImage {
+pub(crate) fn picture(number: u32, width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let mixed = (x * 7 + y * 13 + number * 97).wrapping_mul(2_654_435_761) >> 16;
         Rgb([(mixed & 255) as u8, (number * 31 % 256) as u8, (y * 8 % 256) as u8])
     })
 }
 
-pub fn encoded(image: &RgbImage, format: ImageFormat) -> Vec<u8> {
+pub(crate) fn encoded(image: &RgbImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
-pub fn png(number: u32) -> Vec<u8> {
+pub(crate) fn png(number: u32) -> Vec<u8> {
     encoded(&picture(number, 40, 30), ImageFormat::Png)
 }
 
-pub fn truncated_jpeg() -> Vec<u8> {
+pub(crate) fn truncated_jpeg() -> Vec<u8> {
     let mut bytes = encoded(&picture(1, 64, 64), ImageFormat::Jpeg);
     bytes.truncate(bytes.len() / 2);
     bytes
 }
 
 /// Images in memory by their names.
-pub struct Memory(Vec<(String, Vec<u8>)>);
+pub(crate) struct Memory(Vec<(String, Vec<u8>)>);
 
 impl Memory {
-    pub fn new(images: BTreeMap<String, Vec<u8>>) -> Arc<dyn Dataset> {
-        Arc::new(Self(images.into_iter().collect()))
-    }
-
     /// `count` good images, those of the given numbers broken.
-    pub fn with_broken(count: usize, broken: &[usize]) -> Arc<dyn Dataset> {
+    pub(crate) fn with_broken(count: usize, broken: &[usize]) -> Arc<dyn Dataset> {
         let bytes = |i: usize| if broken.contains(&i) { truncated_jpeg() } else { png(i as u32) };
-        Self::new((0..count).map(|i| (format!("{i:04}.png"), bytes(i))).collect())
+        Arc::new(Self((0..count).map(|i| (format!("{i:04}.png"), bytes(i))).collect()))
     }
 }
 
@@ -63,7 +58,7 @@ impl Dataset for Memory {
 }
 
 /// A file below the folder of shared data, or `None` with a message where it is missing.
-pub fn shared(file: &str) -> Option<PathBuf> {
+pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(file);
     if path.is_file() {
         return Some(path);

@@ -2,7 +2,9 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, GrayAlphaImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
+use image::{
+    DynamicImage, GrayAlphaImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage,
+};
 use msn_data::{DecodeError, Image, Limits, decode};
 
 use crate::common::{encoded, picture, truncated_jpeg};
@@ -93,7 +95,8 @@ fn transparency_is_composed_on_white() {
 #[test]
 fn one_pixel_images_decode() {
     let source = RgbImage::from_pixel(1, 1, Rgb([120, 120, 120]));
-    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::WebP] {
+    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Gif, ImageFormat::WebP]
+    {
         let image = ok(&encoded(&source, format));
         assert_eq!((image.width(), image.height()), (1, 1));
         // JPEG rounds the one coefficient of a uniform block.
@@ -110,7 +113,11 @@ fn a_truncated_jpeg_is_refused_wherever_it_is_cut() {
     let rotated = fixture("exif-rotated.jpg");
     for whole in [encoded(&picture(1, 64, 64), ImageFormat::Jpeg), fixture("progressive.jpg"), rotated] {
         for length in 2..whole.len() {
-            assert!(decode(&whole[..length], &Limits::default()).is_err(), "{length} of {} bytes", whole.len());
+            assert!(
+                decode(&whole[..length], &Limits::default()).is_err(),
+                "{length} of {} bytes",
+                whole.len()
+            );
         }
         let mut followed = whole.clone();
         followed.extend(b"a video that a camera adds");
@@ -139,7 +146,8 @@ fn what_is_no_image_is_named_by_its_first_bytes() {
 fn limits_are_checked_before_pixels_are_made() {
     let limits = Limits { max_bytes: 100_000, max_pixels: 99 };
     let too_many = Err(DecodeError::TooManyPixels { limit: 99, width: 10, height: 10 });
-    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::WebP, ImageFormat::Bmp] {
+    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::WebP, ImageFormat::Bmp]
+    {
         assert_eq!(decode(&encoded(&picture(0, 10, 10), format), &limits), too_many, "{format:?}");
     }
     let limits = Limits { max_bytes: 10, ..limits };
@@ -152,7 +160,8 @@ fn limits_are_checked_before_pixels_are_made() {
 
 #[test]
 fn damaged_bytes_never_bring_the_program_down() {
-    let formats = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::WebP];
+    let formats =
+        [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::Tiff, ImageFormat::WebP];
     let mut failed = 0;
     for format in formats {
         let whole = encoded(&picture(9, 24, 24), format);

@@ -47,9 +47,11 @@ fn batches_have_the_shapes_asked_for_and_epochs_permute_the_images() {
 #[test]
 fn any_number_of_threads_and_any_queue_give_the_same_bits() {
     let dataset = Memory::with_broken(14, &[3, 8]);
-    let expected = take(&mut start(&dataset, LoaderConfig { workers: 1, queue: 1, ..config(4) }, Cursor::default()), 7);
+    let expected =
+        take(&mut start(&dataset, LoaderConfig { workers: 1, queue: 1, ..config(4) }, Cursor::default()), 7);
     for (workers, queue) in [(1, 2), (2, 1), (3, 3), (4, 5)] {
-        let found = take(&mut start(&dataset, LoaderConfig { workers, queue, ..config(4) }, Cursor::default()), 7);
+        let found =
+            take(&mut start(&dataset, LoaderConfig { workers, queue, ..config(4) }, Cursor::default()), 7);
         assert!(found == expected, "{workers} workers, a queue of {queue}");
     }
 }
@@ -69,7 +71,8 @@ fn a_saved_cursor_continues_with_the_same_bits() {
 #[test]
 fn seeds_give_different_batches() {
     let dataset = Memory::with_broken(8, &[]);
-    let with_seed = |seed| take(&mut start(&dataset, LoaderConfig { seed, ..config(8) }, Cursor::default()), 1).remove(0);
+    let with_seed =
+        |seed| take(&mut start(&dataset, LoaderConfig { seed, ..config(8) }, Cursor::default()), 1).remove(0);
     let (a, b) = (with_seed(1), with_seed(2));
     assert_ne!(a.images, b.images);
     assert_ne!(a.random[0].keep, b.random[0].keep);
@@ -81,7 +84,8 @@ fn only_large_anchor_views_are_masked() {
     let dataset = Memory::with_broken(6, &[]);
     for (mask, lists) in [(MaskMode::PerBatch, 1), (MaskMode::PerImage, 6)] {
         let masking = Masking { patch_drop: 0.3, mask };
-        let batch = take(&mut start(&dataset, LoaderConfig { masking, ..config(6) }, Cursor::default()), 1).remove(0);
+        let batch =
+            take(&mut start(&dataset, LoaderConfig { masking, ..config(6) }, Cursor::default()), 1).remove(0);
         let keeps: Vec<_> = batch.random.iter().map(|view| view.keep.clone().unwrap()).collect();
         for keep in &keeps {
             assert_eq!(keep.len(), lists);
@@ -98,7 +102,8 @@ fn only_large_anchor_views_are_masked() {
         assert!(batch.target.keep.is_none() && batch.focal.iter().all(|view| view.keep.is_none()));
     }
     let masking = Masking { patch_drop: 0.0, ..Masking::default() };
-    let batch = take(&mut start(&dataset, LoaderConfig { masking, ..config(6) }, Cursor::default()), 1).remove(0);
+    let batch =
+        take(&mut start(&dataset, LoaderConfig { masking, ..config(6) }, Cursor::default()), 1).remove(0);
     assert!(batch.random.iter().all(|view| view.keep.is_none()));
 }
 
@@ -109,7 +114,8 @@ fn a_per_image_mask_belongs_to_the_image_not_to_its_place() {
     let masks = |batch_size| {
         let config = LoaderConfig { masking, ..config(batch_size) };
         let batches = take(&mut start(&dataset, config, Cursor::default()), 8 / batch_size);
-        let pairs = batches.into_iter().flat_map(|b| b.images.into_iter().zip(b.random[0].keep.clone().unwrap()));
+        let pairs =
+            batches.into_iter().flat_map(|b| b.images.into_iter().zip(b.random[0].keep.clone().unwrap()));
         pairs.collect::<std::collections::BTreeMap<usize, Vec<u32>>>()
     };
     assert_eq!(masks(2), masks(4));
@@ -178,7 +184,10 @@ fn impossible_settings_are_refused_at_the_start() {
         ("views.random_size", LoaderConfig { patch_size: 5, ..config(2) }),
         ("views.focal_size", LoaderConfig { patch_size: 16, ..config(2) }),
         ("max_skipped", LoaderConfig { max_skipped: 1.5, ..config(2) }),
-        ("mask.patch_drop", LoaderConfig { masking: Masking { patch_drop: 1.0, ..Masking::default() }, ..config(2) }),
+        (
+            "mask.patch_drop",
+            LoaderConfig { masking: Masking { patch_drop: 1.0, ..Masking::default() }, ..config(2) },
+        ),
     ] {
         let error = refused(config, Cursor::default());
         assert!(matches!(&error, Error::Config { field: found, .. } if *found == field), "{field}: {error}");

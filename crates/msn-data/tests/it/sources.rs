@@ -151,6 +151,9 @@ fn unknown_kinds_and_missing_paths_are_named() {
     let path = folder.path().join("images.zip");
     fs::write(&path, "PK").unwrap();
     let message = open_error(&path).to_string();
-    assert!(message.contains("images.zip") && message.contains(".tar") && message.contains(".txt"), "{message}");
+    assert!(
+        message.contains("images.zip") && message.contains(".tar") && message.contains(".txt"),
+        "{message}"
+    );
     assert!(matches!(open_error(&folder.path().join("missing")), Error::Io { .. }));
 }
