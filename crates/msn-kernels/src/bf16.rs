@@ -1,0 +1,49 @@
+//! The 16-bit brain floating-point number.
+
+/// A bf16 number: the upper half of an `f32` (8 bits of exponent, 8 bits of precision).
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Bf16(pub u16);
+
+impl Bf16 {
+    /// Zero.
+    pub const ZERO: Self = Self(0);
+
+    /// Rounds to the nearest bf16, ties to even. Overflow gives infinity; a NaN stays a NaN.
+    #[inline]
+    pub fn from_f32(x: f32) -> Self {
+        let bits = x.to_bits();
+        if x.is_nan() {
+            // Setting the quiet bit keeps a NaN whose payload lies in the lower half a NaN.
+            return Self((bits >> 16) as u16 | 0x40);
+        }
+        Self((bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16)
+    }
+
+    /// The same number as an `f32`; exact.
+    #[inline]
+    pub fn to_f32(self) -> f32 {
+        f32::from_bits(u32::from(self.0) << 16)
+    }
+}
+
+impl From<f32> for Bf16 {
+    fn from(x: f32) -> Self {
+        Self::from_f32(x)
+    }
+}
+
+impl From<Bf16> for f32 {
+    fn from(x: Bf16) -> Self {
+        x.to_f32()
+    }
+}
+
+/// Words as the pairs of bf16 that they hold, the lower half first.
+#[inline(always)]
+pub(crate) fn halves_mut(words: &mut [u32]) -> &mut [Bf16] {
+    const { assert!(cfg!(target_endian = "little"), "the lower half of a word comes first in memory") };
+    // SAFETY: a u32 has the size of two Bf16, which are transparent u16, and at least their alignment;
+    // every pattern of 16 bits is a Bf16.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 2 * words.len()) }
+}

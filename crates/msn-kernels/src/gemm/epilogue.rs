@@ -1,0 +1,314 @@
+//! What becomes of a finished piece of a product, before it reaches memory.
+
+use crate::element::{Element, Output, SharedMut, SharedOutput, Source, with_elements};
+use crate::gelu;
+use crate::simd::{Simd, Task, math};
+
+/// What a result is added to.
+#[derive(Clone, Copy, Debug)]
+pub enum Base<'a> {
+    /// Nothing: the output is overwritten.
+    Zero,
+    /// The output itself: it is updated in place.
+    Output,
+    /// Numbers of the shape of the output.
+    Slice(&'a [f32]),
+}
+
+/// What is done with a product `C` of shape `[m, n]`. A bias has `n` elements, a row scale `m` (one
+/// factor a row, as stochastic depth needs), every other slice `m * n`.
+#[derive(Debug)]
+pub enum Epilogue<'a> {
+    /// `out = row_scale (C + bias)`.
+    Store {
+        /// Added to each row.
+        bias: Option<&'a [f32]>,
+        /// Multiplies each row.
+        row_scale: Option<&'a [f32]>,
+        /// Where the result goes.
+        out: Output<'a>,
+    },
+    /// `out = base + row_scale (C + bias)`.
+    Add {
+        /// Added to each row.
+        bias: Option<&'a [f32]>,
+        /// Multiplies each row, before the base is added.
+        row_scale: Option<&'a [f32]>,
+        /// What it is added to, such as the residual stream.
+        base: Base<'a>,
+        /// Where the result goes.
+        out: &'a mut [f32],
+    },
+    /// `pre = C + bias; act = GELU(pre)`.
+    Gelu {
+        /// Added to each row.
+        bias: Option<&'a [f32]>,
+        /// Where the argument of GELU goes, if the backward pass needs it.
+        pre: Option<Output<'a>>,
+        /// Where the result goes.
+        act: Output<'a>,
+    },
+    /// `out = row_scale C GELU'(pre)`, element by element.
+    GeluGrad {
+        /// The argument that the forward pass gave to GELU.
+        pre: Source<'a>,
+        /// Multiplies each row.
+        row_scale: Option<&'a [f32]>,
+        /// Where the result goes.
+        out: Output<'a>,
+    },
+}
+
+impl<'a> Epilogue<'a> {
+    /// [`Epilogue::Store`] without bias or scale.
+    pub fn store(out: impl Into<Output<'a>>) -> Self {
+        Self::Store { bias: None, row_scale: None, out: out.into() }
+    }
+
+    /// [`Epilogue::Store`] with a bias.
+    pub fn bias(bias: &'a [f32], out: impl Into<Output<'a>>) -> Self {
+        Self::Store { bias: Some(bias), row_scale: None, out: out.into() }
+    }
+
+    /// Checks every length against `[m, n]`.
+    pub(super) fn check(&self, m: usize, n: usize) {
+        let check = |what: &str, found: Option<usize>, expected: usize| {
+            if let Some(found) = found {
+                assert!(found == expected, "gemm: {what} has {found} elements, expected {expected}");
+            }
+        };
+        let (bias, row_scale, out) = match self {
+            Self::Store { bias, row_scale, out } => (*bias, *row_scale, out.len()),
+            Self::Add { bias, row_scale, base, out } => {
+                if let Base::Slice(base) = base {
+                    check("the base", Some(base.len()), m * n);
+                }
+                (*bias, *row_scale, out.len())
+            }
+            Self::Gelu { bias, pre, act } => {
+                check("pre", pre.as_ref().map(Output::len), m * n);
+                (*bias, None, act.len())
+            }
+            Self::GeluGrad { pre, row_scale, out } => {
+                check("pre", Some(pre.len()), m * n);
+                (None, *row_scale, out.len())
+            }
+        };
+        check("the bias", bias.map(<[f32]>::len), n);
+        check("the row scale", row_scale.map(<[f32]>::len), m);
+        check("the output", Some(out), m * n);
+    }
+
+    /// Applies it to element (`row`, `column`) of a product with rows of `n` elements; the plain twin.
+    pub(super) fn apply_plain(&mut self, row: usize, column: usize, n: usize, c: f32) {
+        let at = row * n + column;
+        let scaled = |row_scale: &Option<&[f32]>, x: f32| row_scale.map_or(x, |scale| scale[row] * x);
+        let biased = |bias: &Option<&[f32]>| bias.map_or(c, |bias| c + bias[column]);
+        match self {
+            Self::Store { bias, row_scale, out } => out.set(at, scaled(row_scale, biased(bias))),
+            Self::Add { bias, row_scale, base, out } => {
+                let base = match base {
+                    Base::Zero => 0.0,
+                    Base::Output => out[at],
+                    Base::Slice(base) => base[at],
+                };
+                out[at] = base + scaled(row_scale, biased(bias));
+            }
+            Self::Gelu { bias, pre, act } => {
+                let x = biased(bias);
+                if let Some(pre) = pre {
+                    pre.set(at, x);
+                }
+                act.set(at, gelu::plain::gelu(x));
+            }
+            Self::GeluGrad { pre, row_scale, out } => {
+                out.set(at, scaled(row_scale, c) * gelu::plain::gelu_grad(pre.get(at)));
+            }
+        }
+    }
+}
+
+/// An [`Epilogue`] whose outputs several threads write, each its own tiles.
+pub(super) enum Shared<'a> {
+    Store { bias: Option<&'a [f32]>, row_scale: Option<&'a [f32]>, out: SharedOutput<'a> },
+    Add { bias: Option<&'a [f32]>, row_scale: Option<&'a [f32]>, base: Base<'a>, out: SharedMut<'a, f32> },
+    Gelu { bias: Option<&'a [f32]>, pre: Option<SharedOutput<'a>>, act: SharedOutput<'a> },
+    GeluGrad { pre: Source<'a>, row_scale: Option<&'a [f32]>, out: SharedOutput<'a> },
+}
+
+impl<'a> From<Epilogue<'a>> for Shared<'a> {
+    fn from(epilogue: Epilogue<'a>) -> Self {
+        match epilogue {
+            Epilogue::Store { bias, row_scale, out } => Self::Store { bias, row_scale, out: out.into() },
+            Epilogue::Add { bias, row_scale, base, out } => {
+                Self::Add { bias, row_scale, base, out: SharedMut::new(out) }
+            }
+            Epilogue::Gelu { bias, pre, act } => {
+                Self::Gelu { bias, pre: pre.map(Into::into), act: act.into() }
+            }
+            Epilogue::GeluGrad { pre, row_scale, out } => Self::GeluGrad { pre, row_scale, out: out.into() },
+        }
+    }
+}
+
+/// A rectangle of the product, in a buffer of its own.
+pub(super) struct Finished<'a> {
+    /// Row-major, `stride` elements from a row to the next.
+    pub(super) tile: &'a [f32],
+    pub(super) stride: usize,
+    /// The first row and column.
+    pub(super) at: [usize; 2],
+    /// Rows and columns.
+    pub(super) size: [usize; 2],
+    /// Columns of the whole product.
+    pub(super) n: usize,
+    pub(super) epilogue: &'a Shared<'a>,
+}
+
+impl<'a> Finished<'a> {
+    /// # Safety
+    /// Until the task has run, no other thread uses this rectangle of the outputs.
+    pub(super) unsafe fn new(
+        epilogue: &'a Shared<'a>,
+        n: usize,
+        at: [usize; 2],
+        size: [usize; 2],
+        tile: &'a [f32],
+        stride: usize,
+    ) -> Self {
+        Self { tile, stride, at, size, n, epilogue }
+    }
+
+    /// Calls `f(row, column, offset, c)` for the pieces of at most `LANES` elements of each row, with the
+    /// offset of the piece in the outputs.
+    #[inline(always)]
+    fn pieces<S: Simd>(&self, _s: S, mut f: impl FnMut(usize, usize, usize, &[f32])) {
+        let ([row, column], [rows, columns]) = (self.at, self.size);
+        for i in 0..rows {
+            let c = &self.tile[i * self.stride..][..columns];
+            for (v, c) in c.chunks(S::LANES).enumerate() {
+                let column = column + v * S::LANES;
+                f(row + i, column, (row + i) * self.n + column, c);
+            }
+        }
+    }
+}
+
+/// `row_scale (c + bias)`.
+#[inline(always)]
+fn affine<S: Simd>(
+    s: S,
+    c: &[f32],
+    bias: Option<&[f32]>,
+    row_scale: Option<&[f32]>,
+    row: usize,
+    column: usize,
+) -> S::V {
+    let mut x = s.load(c);
+    if let Some(bias) = bias {
+        x = s.add(x, s.load(&bias[column..][..c.len()]));
+    }
+    if let Some(scale) = row_scale {
+        x = s.mul(x, s.splat(scale[row]));
+    }
+    x
+}
+
+/// Stores to `len` elements of `out` from `offset` on.
+///
+/// # Safety
+/// No other thread uses these elements.
+#[inline(always)]
+unsafe fn store<S: Simd>(s: S, out: &SharedOutput<'_>, offset: usize, len: usize, x: S::V) {
+    with_elements!(SharedOutput, out, out => {
+        // SAFETY: by the caller's promise.
+        Element::store(s, x, unsafe { out.part(offset, len) });
+    });
+}
+
+impl Task for Finished<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // In each arm below the parts lie inside the rectangle that `new` was promised.
+        match self.epilogue {
+            Shared::Store { bias, row_scale, out } => self.pieces(s, |row, column, offset, c| {
+                let x = affine(s, c, *bias, *row_scale, row, column);
+                // SAFETY: inside the rectangle.
+                unsafe { store(s, out, offset, c.len(), x) };
+            }),
+            Shared::Add { bias, row_scale, base, out } => self.pieces(s, |row, column, offset, c| {
+                let x = affine(s, c, *bias, *row_scale, row, column);
+                // SAFETY: inside the rectangle.
+                let out = unsafe { out.part(offset, c.len()) };
+                let x = match base {
+                    Base::Zero => x,
+                    Base::Output => s.add(s.load(out), x),
+                    Base::Slice(base) => s.add(s.load(&base[offset..][..c.len()]), x),
+                };
+                s.store(x, out);
+            }),
+            Shared::Gelu { bias, pre, act } => self.pieces(s, |row, column, offset, c| {
+                let x = affine(s, c, *bias, None, row, column);
+                if let Some(pre) = pre {
+                    // SAFETY: inside the rectangle.
+                    unsafe { store(s, pre, offset, c.len(), x) };
+                }
+                // SAFETY: inside the rectangle.
+                unsafe { store(s, act, offset, c.len(), math::gelu(s, x)) };
+            }),
+            Shared::GeluGrad { pre, row_scale, out } => self.pieces(s, |row, column, offset, c| {
+                let x = affine(s, c, None, *row_scale, row, column);
+                let pre = with_elements!(Source, pre, pre => {
+                    Element::load(s, &pre[offset..][..c.len()])
+                });
+                // SAFETY: inside the rectangle.
+                unsafe { store(s, out, offset, c.len(), s.mul(x, math::gelu_grad(s, pre))) };
+            }),
+        }
+    }
+}
+
+impl Shared<'_> {
+    /// Asks for the memory that a tile of `rows` rows from (`row`, `column`) on will touch, so that it
+    /// arrives while the tile is computed.
+    #[inline(always)]
+    pub(super) fn prefetch<S: Simd>(&self, s: S, [row, column]: [usize; 2], rows: usize, n: usize) {
+        let output = |out: &SharedOutput<'_>, offset: usize| match out {
+            SharedOutput::F32(out) => lines(s, out.address(offset)),
+            SharedOutput::Bf16(out) => s.prefetch(out.address(offset)),
+        };
+        for offset in (row..row + rows).map(|row| row * n + column) {
+            match self {
+                Self::Store { out, .. } => output(out, offset),
+                Self::Add { base, out, .. } => {
+                    lines(s, out.address(offset));
+                    if let Base::Slice(base) = base {
+                        lines(s, base.as_ptr().wrapping_add(offset));
+                    }
+                }
+                Self::Gelu { pre, act, .. } => {
+                    output(act, offset);
+                    if let Some(pre) = pre {
+                        output(pre, offset);
+                    }
+                }
+                Self::GeluGrad { pre, out, .. } => {
+                    output(out, offset);
+                    match pre {
+                        Source::F32(pre) => lines(s, pre.as_ptr().wrapping_add(offset)),
+                        Source::Bf16(pre) => s.prefetch(pre.as_ptr().wrapping_add(offset)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Asks for the two cache lines that 32 columns of `f32` span.
+#[inline(always)]
+fn lines<S: Simd>(s: S, p: *const f32) {
+    s.prefetch(p);
+    s.prefetch(p.wrapping_add(16));
+}

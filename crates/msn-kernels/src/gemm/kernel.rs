@@ -1,0 +1,242 @@
+//! The innermost loops: a register tile of the product of a packed panel of A and one of B.
+
+use std::marker::PhantomData;
+
+use crate::element::Element;
+use crate::simd::{Simd, Task};
+use crate::{Bf16, bf16};
+
+/// Words of the inner dimension in a block: a block of a B panel (32 columns) takes 32 KiB, of an A panel
+/// (12 rows) 12 KiB, which together fit the first-level cache of today's processors.
+pub(crate) const KC: usize = 256;
+
+/// Words from a row to the next in a row-major A panel. Not a power of two, lest rows share cache sets.
+pub(crate) const ROW_STRIDE: usize = KC + 16;
+
+/// What numbers are multiplied; how they are packed into words.
+pub(crate) trait Product: Copy + Send + Sync + 'static {
+    /// Elements of the inner dimension in a word.
+    const PER_WORD: usize;
+
+    /// `acc + a * b`, over all elements of the words.
+    fn step<S: Simd>(s: S, acc: S::V, a: S::W, b: S::W) -> S::V;
+
+    /// Packs `src`, contiguous in the inner dimension; the last word is filled up with zeros.
+    fn pack_row<S: Simd, E: Element>(s: S, src: &[E], dst: &mut [u32]);
+
+    /// Packs up to `LANES` columns of the rows of one word: `odd` is empty beyond the last row and
+    /// without meaning if a word holds one element. Rows are first multiplied by their `scale`.
+    fn pack_columns<S: Simd, E: Element>(
+        s: S,
+        even: &[E],
+        odd: &[E],
+        scale: Option<[f32; 2]>,
+        dst: &mut [u32],
+    );
+}
+
+/// Products of `f32`.
+#[derive(Clone, Copy)]
+pub(crate) struct F32Product;
+
+impl Product for F32Product {
+    const PER_WORD: usize = 1;
+
+    #[inline(always)]
+    fn step<S: Simd>(s: S, acc: S::V, a: S::W, b: S::W) -> S::V {
+        s.mul_add(s.words_as_floats(a), s.words_as_floats(b), acc)
+    }
+
+    #[inline(always)]
+    fn pack_row<S: Simd, E: Element>(s: S, src: &[E], dst: &mut [u32]) {
+        for (dst, src) in dst.chunks_mut(S::LANES).zip(src.chunks(S::LANES)) {
+            s.store_words(s.floats_as_words(E::load(s, src)), &mut dst[..src.len()]);
+        }
+    }
+
+    #[inline(always)]
+    fn pack_columns<S: Simd, E: Element>(
+        s: S,
+        even: &[E],
+        _odd: &[E],
+        scale: Option<[f32; 2]>,
+        dst: &mut [u32],
+    ) {
+        let mut v = E::load(s, even);
+        if let Some([scale, _]) = scale {
+            v = s.mul(v, s.splat(scale));
+        }
+        s.store_words(s.floats_as_words(v), dst);
+    }
+}
+
+/// Products of bf16, summed in `f32`; `f32` operands are rounded.
+#[derive(Clone, Copy)]
+pub(crate) struct Bf16Product;
+
+impl Product for Bf16Product {
+    const PER_WORD: usize = 2;
+
+    #[inline(always)]
+    fn step<S: Simd>(s: S, acc: S::V, a: S::W, b: S::W) -> S::V {
+        s.dot_bf16(acc, a, b)
+    }
+
+    #[inline(always)]
+    fn pack_row<S: Simd, E: Element>(s: S, src: &[E], dst: &mut [u32]) {
+        let halves = &mut bf16::halves_mut(dst)[..src.len().next_multiple_of(2)];
+        if let Some(last) = halves.last_mut() {
+            *last = Bf16::ZERO;
+        }
+        E::narrow(s, src, halves);
+    }
+
+    #[inline(always)]
+    fn pack_columns<S: Simd, E: Element>(
+        s: S,
+        even: &[E],
+        odd: &[E],
+        scale: Option<[f32; 2]>,
+        dst: &mut [u32],
+    ) {
+        let words = match scale {
+            None => E::pair(s, even, odd),
+            Some([first, second]) => {
+                s.pair(s.mul(E::load(s, even), s.splat(first)), s.mul(E::load(s, odd), s.splat(second)))
+            }
+        };
+        s.store_words(words, dst);
+    }
+}
+
+/// A tile of the product over one block of the inner dimension.
+pub(crate) struct Tile<'a> {
+    /// Words of the inner dimension, at most [`KC`].
+    pub(crate) steps: usize,
+    /// A panel of A, from the first word of the block.
+    pub(crate) a: &'a [u32],
+    /// A panel of B, from the first word of the block: one or two vectors a word.
+    pub(crate) b: &'a [u32],
+    /// The tile, row-major.
+    pub(crate) out: &'a mut [f32],
+    /// Elements from a row of `out` to the next.
+    pub(crate) stride: usize,
+    /// Adds to `out` rather than overwriting it.
+    pub(crate) accumulate: bool,
+}
+
+/// Where a word lies in a panel of A.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Row by row, [`ROW_STRIDE`] words apart.
+    Rows,
+    /// Word by word of the inner dimension, `MR` rows each.
+    Columns,
+}
+
+/// Computes `rows` (at most `MR`) rows and one (`!wide`) or two vectors of columns. The rows of `out`
+/// after them, up to `MR`, may be overwritten with numbers of no meaning.
+///
+/// # Panics
+/// If the panels or the tile are shorter than that takes.
+#[inline(always)]
+pub(crate) fn multiply<S: Simd, P: Product>(s: S, layout: Layout, rows: usize, wide: bool, tile: Tile<'_>) {
+    match (layout, S::MR) {
+        (Layout::Rows, _) => sized::<S, P, ROW_STRIDE, 1>(s, rows, wide, tile),
+        (Layout::Columns, 12) => sized::<S, P, 1, 12>(s, rows, wide, tile),
+        (Layout::Columns, _) => sized::<S, P, 1, 6>(s, rows, wide, tile),
+    }
+}
+
+#[inline(always)]
+fn sized<S: Simd, P: Product, const ROW: usize, const STEP: usize>(
+    s: S,
+    rows: usize,
+    wide: bool,
+    tile: Tile<'_>,
+) {
+    /// Enters the smallest tile that has the rows.
+    macro_rules! enter {
+        ($large:literal, $medium:literal, $small:literal) => {
+            match (rows, wide) {
+                (..=$small, false) => s.call(Micro::<P, $small, 1, ROW, STEP>::new(tile)),
+                (..=$small, true) => s.call(Micro::<P, $small, 2, ROW, STEP>::new(tile)),
+                (..=$medium, false) => s.call(Micro::<P, $medium, 1, ROW, STEP>::new(tile)),
+                (..=$medium, true) => s.call(Micro::<P, $medium, 2, ROW, STEP>::new(tile)),
+                (_, false) => s.call(Micro::<P, $large, 1, ROW, STEP>::new(tile)),
+                (_, true) => s.call(Micro::<P, $large, 2, ROW, STEP>::new(tile)),
+            }
+        };
+    }
+    if S::MR == 12 {
+        enter!(12, 8, 4);
+    } else {
+        enter!(6, 4, 2);
+    }
+}
+
+/// A tile of `M` rows and `N` vectors; words of A are `ROW` apart from row to row, `STEP` from one to the
+/// next of the inner dimension.
+struct Micro<'a, P, const M: usize, const N: usize, const ROW: usize, const STEP: usize> {
+    tile: Tile<'a>,
+    product: PhantomData<P>,
+}
+
+impl<'a, P, const M: usize, const N: usize, const ROW: usize, const STEP: usize>
+    Micro<'a, P, M, N, ROW, STEP>
+{
+    #[inline(always)]
+    fn new(tile: Tile<'a>) -> Self {
+        Self { tile, product: PhantomData }
+    }
+}
+
+impl<P: Product, const M: usize, const N: usize, const ROW: usize, const STEP: usize> Task
+    for Micro<'_, P, M, N, ROW, STEP>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Tile { steps, a, b, out, stride, accumulate } = self.tile;
+        assert!(steps == 0 || (M - 1) * ROW + (steps - 1) * STEP < a.len());
+        assert!(steps * N * S::LANES <= b.len());
+        assert!((M - 1) * stride + N * S::LANES <= out.len());
+        let out = out.as_mut_ptr();
+        let mut acc = [[s.splat(0.0); N]; M];
+        if accumulate {
+            for (i, row) in acc.iter_mut().enumerate() {
+                for (v, acc) in row.iter_mut().enumerate() {
+                    // SAFETY: i < M and v < N, inside `out` by the third assertion.
+                    *acc = unsafe { s.load_ptr(out.add(i * stride + v * S::LANES)) };
+                }
+            }
+        }
+        let (mut a, mut b) = (a.as_ptr(), b.as_ptr());
+        for _ in 0..steps {
+            // SAFETY: this is step p < steps, so that `b` points at N vectors inside its slice by the
+            // second assertion, and word i * ROW of `a` for i < M lies inside its slice by the first.
+            // After the last step the pointers are not read.
+            unsafe {
+                let mut column = [s.load_words(b); N];
+                for (v, column) in column.iter_mut().enumerate().skip(1) {
+                    *column = s.load_words(b.add(v * S::LANES));
+                }
+                for (i, row) in acc.iter_mut().enumerate() {
+                    let word = s.splat_word(a.add(i * ROW));
+                    for (acc, column) in row.iter_mut().zip(column) {
+                        *acc = P::step(s, *acc, word, column);
+                    }
+                }
+                a = a.wrapping_add(STEP);
+                b = b.wrapping_add(N * S::LANES);
+            }
+        }
+        for (i, row) in acc.iter().enumerate() {
+            for (v, acc) in row.iter().enumerate() {
+                // SAFETY: i < M and v < N, inside `out` by the third assertion.
+                unsafe { s.store_ptr(*acc, out.add(i * stride + v * S::LANES)) };
+            }
+        }
+    }
+}

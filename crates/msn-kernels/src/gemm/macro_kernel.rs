@@ -1,0 +1,86 @@
+//! The loops around the register tile: a chunk of rows of C by a range of column panels.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::epilogue::{Finished, Shared};
+use super::kernel::{self, KC, Layout, Product, Tile};
+use super::pack::panel_width;
+use crate::scratch::Scratch;
+use crate::simd::Simd;
+
+/// Packed panels of A for one chunk of rows.
+pub(super) struct PackedRows<'a> {
+    pub(super) words: &'a [u32],
+    pub(super) layout: Layout,
+    /// Words from a panel to the next.
+    pub(super) panel_stride: usize,
+    /// Words from a block of [`KC`] words of inner dimension to the next, in one panel.
+    pub(super) block_stride: usize,
+}
+
+/// A part of the product C that one thread computes.
+pub(super) struct Chunk<'a, P> {
+    /// The packed rows.
+    pub(super) a: PackedRows<'a>,
+    /// All panels of B.
+    pub(super) b: &'a [u32],
+    /// Words of the inner dimension.
+    pub(super) words: usize,
+    /// Words of the inner dimension that a panel of B has room for.
+    pub(super) panel_words: usize,
+    /// Rows of C.
+    pub(super) rows: Range<usize>,
+    /// Column panels of C.
+    pub(super) panels: Range<usize>,
+    /// Columns of C in all.
+    pub(super) n: usize,
+    pub(super) epilogue: &'a Shared<'a>,
+    pub(super) product: PhantomData<P>,
+}
+
+impl<P: Product> Chunk<'_, P> {
+    /// Computes the chunk and applies the epilogue.
+    ///
+    /// Panel by panel of B, block by block of the inner dimension, all panels of A: so the block of B
+    /// stays in the first-level cache, and the packed rows in the second-level one.
+    ///
+    /// # Safety
+    /// Meanwhile no other thread uses these rows and columns of the outputs.
+    #[inline(always)]
+    pub(super) unsafe fn run<S: Simd>(&self, s: S) {
+        let count = self.rows.len().div_ceil(S::MR);
+        let tile_len = S::MR * S::NR;
+        let mut tiles = Scratch::new(count * tile_len);
+        // At least one block, so that an empty inner dimension gives zeros.
+        let blocks = self.words.div_ceil(KC).max(1);
+        for j in self.panels.clone() {
+            let column = j * S::NR;
+            let width = panel_width::<S>(self.n, j);
+            let columns = width.min(self.n - column);
+            let b = &self.b[column * self.panel_words..][..width * self.panel_words];
+            for block in 0..blocks {
+                let steps = KC.min(self.words - block * KC);
+                let last = block + 1 == blocks;
+                for (q, tile) in tiles.floats().chunks_exact_mut(tile_len).enumerate() {
+                    let row = self.rows.start + q * S::MR;
+                    let rows = S::MR.min(self.rows.end - row);
+                    if last {
+                        self.epilogue.prefetch(s, [row, column], rows, self.n);
+                    }
+                    let a = &self.a.words[q * self.a.panel_stride + block * self.a.block_stride..];
+                    let b = &b[block * KC * width..];
+                    let out = Tile { steps, a, b, out: tile, stride: S::NR, accumulate: block > 0 };
+                    kernel::multiply::<S, P>(s, self.a.layout, rows, width == S::NR, out);
+                    if last {
+                        let size = [rows, columns];
+                        // SAFETY: inside the chunk, which the caller lends to this call.
+                        s.call(unsafe {
+                            Finished::new(self.epilogue, self.n, [row, column], size, tile, S::NR)
+                        });
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Packing: operands copied into panels in the order in which the innermost loops read them.
+//!
+//! A panel of B holds [`Simd::NR`] columns, word by word of the inner dimension; the last panel is one
+//! vector wide if that is enough. A panel of A holds [`Simd::MR`] rows in one of the [`Layout`]s.
+//!
+//! [`Layout`]: super::kernel::Layout
+
+use super::kernel::{KC, Product, ROW_STRIDE};
+use crate::element::{Element, SharedMut};
+use crate::scratch::Scratch;
+use crate::simd::Simd;
+
+/// The width of panel `j` of `n` columns: one vector or two.
+#[inline(always)]
+pub(crate) fn panel_width<S: Simd>(n: usize, j: usize) -> usize {
+    if n - j * S::NR > S::LANES { S::NR } else { S::LANES }
+}
+
+/// Words that the panels of an operand with `n` columns and `words` words of inner dimension take.
+pub(crate) fn panels_len<S: Simd>(n: usize, words: usize) -> usize {
+    n.next_multiple_of(S::LANES) * words
+}
+
+/// Packs `rows` rows of `k` elements, the first at `src[0]` and each `ld` after the one before, row-major.
+#[inline(always)]
+pub(crate) fn rows<S: Simd, P: Product, E: Element>(
+    s: S,
+    src: &[E],
+    ld: usize,
+    rows: usize,
+    k: usize,
+    dst: &mut [u32],
+) {
+    for i in 0..rows {
+        P::pack_row(s, &src[i * ld..][..k], &mut dst[i * ROW_STRIDE..][..ROW_STRIDE]);
+    }
+}
+
+/// Packs panel `j` of an operand B that is stored transposed, `[n, k]` with rows `ld` apart, into `panel`
+/// (`[words, width]`).
+#[inline(always)]
+pub(crate) fn transposed_panel<S: Simd, P: Product, E: Element>(
+    s: S,
+    src: &[E],
+    ld: usize,
+    [n, k]: [usize; 2],
+    j: usize,
+    panel: &mut [u32],
+) {
+    let mut row_major = Scratch::new(S::LANES * ROW_STRIDE);
+    let row_major = row_major.words();
+    let width = panel_width::<S>(n, j);
+    for first in (0..width).step_by(S::LANES) {
+        let column = j * S::NR + first;
+        let count = S::LANES.min(n - column);
+        for k0 in (0..k).step_by(KC * P::PER_WORD) {
+            let depth = (KC * P::PER_WORD).min(k - k0);
+            rows::<S, P, E>(s, &src[column * ld + k0..], ld, count, depth, row_major);
+            let words = depth.div_ceil(P::PER_WORD);
+            for word in (0..words).step_by(S::LANES) {
+                let dst = &mut panel[(k0 / P::PER_WORD + word) * width + first..];
+                s.transpose(&row_major[word..], ROW_STRIDE, dst, width, S::LANES.min(words - word));
+            }
+        }
+    }
+}
+
+/// Where rows that are contiguous in the columns go: panels of `width` columns, each `words` words of
+/// inner dimension long.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels {
+    /// Columns of the operand.
+    pub(crate) n: usize,
+    /// Columns of a panel.
+    pub(crate) width: usize,
+    /// Words of inner dimension in a panel.
+    pub(crate) words: usize,
+}
+
+/// Rows of an operand that are contiguous in its columns; they are the inner dimension.
+#[derive(Clone, Copy)]
+pub(crate) struct InnerRows<'a, E> {
+    /// The first row starts at its start.
+    pub(crate) src: &'a [E],
+    /// Elements from a row to the next.
+    pub(crate) ld: usize,
+    /// The number of rows.
+    pub(crate) count: usize,
+    /// Multiplies each row first.
+    pub(crate) scale: Option<&'a [f32]>,
+}
+
+/// Packs rows of `panels.n` columns into all panels, from word `first_word` of the inner dimension on.
+///
+/// # Safety
+/// While this runs, nothing else uses these words of `dst`.
+#[inline(always)]
+pub(crate) unsafe fn columns<S: Simd, P: Product, E: Element>(
+    s: S,
+    rows: InnerRows<'_, E>,
+    panels: Panels,
+    dst: &SharedMut<'_, u32>,
+    first_word: usize,
+) {
+    /// Rows in a group: reading few rows at a time, each panel by panel, keeps to few memory pages.
+    const GROUP: usize = 16;
+    let Panels { n, width, words } = panels;
+    let InnerRows { src, ld, count, scale } = rows;
+    for group in (0..count).step_by(GROUP) {
+        let group_end = count.min(group + GROUP);
+        for column in (0..n).step_by(width) {
+            // The last panel of B may be one vector wide; those of A keep their width.
+            let room = if width == S::NR { panel_width::<S>(n, column / width) } else { width };
+            let filled = room.min(n - column);
+            for row in (group..group_end).step_by(P::PER_WORD) {
+                let word = first_word + row / P::PER_WORD;
+                // SAFETY: these are words from `first_word` on, which the caller lends to this call, and
+                // this is the only part in use here.
+                let dst = unsafe { dst.part(column * words + word * room, room) };
+                let even = &src[row * ld + column..][..filled];
+                let has_odd = P::PER_WORD == 2 && row + 1 < group_end;
+                let odd = if has_odd { &src[(row + 1) * ld + column..][..filled] } else { &[] };
+                let scale = scale.map(|scale| [scale[row], if has_odd { scale[row + 1] } else { 0.0 }]);
+                for (v, dst) in dst.chunks_mut(S::LANES).enumerate() {
+                    let from = filled.min(v * S::LANES);
+                    let odd = odd.get(from..).unwrap_or(&[]);
+                    P::pack_columns(s, &even[from..], odd, scale, dst);
+                }
+            }
+        }
+    }
+}

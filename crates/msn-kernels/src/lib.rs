@@ -1,0 +1,32 @@
+//! CPU kernels for masked vision transformers: slices in, slices out.
+//!
+//! Each operation takes the best path that the processor has; [`Isa`] lists them, the environment
+//! variable `MSN_ISA` forces one. Work runs on the current rayon pool, and the bits of every result are
+//! the same with any number of threads.
+//!
+//! Lengths are checked on entry: a slice that does not fit its shape is a panic that names it.
+#![allow(unsafe_code, reason = "the one crate that may; every block states its proof")]
+
+pub mod gemm;
+
+mod adamw;
+mod attention;
+mod bf16;
+mod element;
+mod gelu;
+mod isa;
+mod layer_norm;
+mod parallel;
+mod scratch;
+mod simd;
+mod softmax;
+
+pub use adamw::{AdamW, Ema, sum_of_squares};
+pub use attention::Attention;
+pub use bf16::Bf16;
+pub use element::{Output, Source};
+pub use gelu::{gelu, gelu_backward};
+pub use gemm::{Dims, Precision};
+pub use isa::{Isa, IsaError, bf16_is_fast, selected_isa, with_isa};
+pub use layer_norm::{layer_norm, layer_norm_backward};
+pub use softmax::softmax_rows;

@@ -1,0 +1,200 @@
+use msn_kernels::{Attention, Bf16, Isa, Output, Precision, Source};
+
+use crate::support::{BF16_ROUNDING, F32_ROUNDING, assert_close, fast_paths, on, to_bf16, to_f32, uniform};
+
+/// (lengths, heads, head dimension): one token; primes; lengths around the tiles and beyond a block of
+/// queries (96, 48); over a block of the inner dimension (256 words); every head dimension of the models.
+const CASES: [(&[usize], usize, usize); 9] = [
+    (&[1], 1, 8),
+    (&[1, 2, 3], 2, 16),
+    (&[17, 5], 3, 24),
+    (&[12, 13, 31, 33], 1, 32),
+    (&[37, 1, 50], 2, 48),
+    (&[97], 2, 64),
+    (&[29, 64], 1, 80),
+    (&[7, 11], 1, 128),
+    (&[263], 1, 8),
+];
+
+fn cases() -> impl Iterator<Item = Attention<'static>> {
+    let largest = if cfg!(miri) { 4 } else { usize::MAX };
+    CASES
+        .into_iter()
+        .filter(move |(lengths, ..)| lengths.iter().all(|length| *length <= largest))
+        .map(|(lengths, heads, head_dim)| Attention { lengths, heads, head_dim })
+}
+
+fn dims(attention: &Attention<'_>) -> [usize; 3] {
+    let tokens = attention.lengths.iter().sum();
+    [attention.lengths.len(), tokens, attention.heads * attention.head_dim]
+}
+
+/// Scores of a few units, so that softmax is neither flat nor a maximum.
+fn activations(seed: u64, n: usize) -> Vec<f32> {
+    uniform(seed, n).into_iter().map(|x| 2.0 * x).collect()
+}
+
+/// A result in `f32` and in bf16.
+fn both(n: usize, mut f: impl FnMut(Output<'_>)) -> (Vec<f32>, Vec<f32>) {
+    let (mut single, mut half) = (vec![f32::NAN; n], vec![Bf16::ZERO; n]);
+    f(single[..].as_mut().into());
+    f(half[..].as_mut().into());
+    (single, to_f32(&half))
+}
+
+/// Bound on the error of a result that sums products with probabilities: exp is good to 2 units in the
+/// last place, scores of up to 30 to 30 roundings. In bf16 a probability near a tie may round the other
+/// way, an error of 2^-8 of one term, which for the few terms that dominate is nearly that of the sum;
+/// magnitudes are below 10.
+fn tolerance(precision: Precision) -> f32 {
+    match precision {
+        Precision::F32 => 300.0 * F32_ROUNDING,
+        Precision::Bf16 => 10.0 * BF16_ROUNDING / 2.0,
+    }
+}
+
+#[test]
+fn attention_agrees_with_the_plain_twin() {
+    for attention in cases() {
+        let [_, n, d] = dims(&attention);
+        let (qkv, d_out) = (activations(1, n * 3 * d), uniform(2, n * d));
+        let (half_qkv, half_d_out) = (to_bf16(&qkv), to_bf16(&d_out));
+        for (qkv, d_out) in
+            [(Source::F32(&qkv), Source::F32(&d_out)), (Source::Bf16(&half_qkv), Source::Bf16(&half_d_out))]
+        {
+            for precision in [Precision::F32, Precision::Bf16] {
+                let run = |isa| {
+                    on(isa, || {
+                        let forward = both(n * d, |out| attention.forward(precision, qkv, out));
+                        let backward =
+                            both(n * 3 * d, |d_qkv| attention.backward(precision, qkv, d_out, d_qkv));
+                        [forward, backward]
+                    })
+                };
+                let expected = run(Isa::Plain);
+                for isa in fast_paths() {
+                    for (i, (found, expected)) in run(isa).iter().zip(&expected).enumerate() {
+                        let what = format!("{isa:?} {precision:?} {attention:?} {}", ["out", "d_qkv"][i]);
+                        let bound = tolerance(precision);
+                        assert_close(&found.0, &expected.0, bound, 0.0, &what);
+                        assert_close(&found.1, &expected.1, bound, 2.0 * BF16_ROUNDING, &what);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn cls_attention_agrees_with_the_plain_twin() {
+    for attention in cases() {
+        let [s, n, d] = dims(&attention);
+        let (q, kv, d_out) = (activations(1, s * d), activations(2, n * 2 * d), uniform(3, s * d));
+        let half = [to_bf16(&q), to_bf16(&kv), to_bf16(&d_out)];
+        for [q, kv, d_out] in [
+            [Source::F32(&q), Source::F32(&kv), Source::F32(&d_out)],
+            [Source::Bf16(&half[0]), Source::Bf16(&half[1]), Source::Bf16(&half[2])],
+        ] {
+            let run = |isa| {
+                on(isa, || {
+                    let (mut d_q, mut d_kv) = (vec![f32::NAN; s * d], vec![f32::NAN; n * 2 * d]);
+                    attention.cls_backward(q, kv, d_out, &mut d_q[..], &mut d_kv[..]);
+                    let (mut half_d_q, mut half_d_kv) =
+                        (vec![Bf16::ZERO; s * d], vec![Bf16::ZERO; n * 2 * d]);
+                    attention.cls_backward(q, kv, d_out, &mut half_d_q[..], &mut half_d_kv[..]);
+                    let forward = both(s * d, |out| attention.cls_forward(q, kv, out));
+                    [forward, (d_q, to_f32(&half_d_q)), (d_kv, to_f32(&half_d_kv))]
+                })
+            };
+            let expected = run(Isa::Plain);
+            for isa in fast_paths() {
+                for (i, (found, expected)) in run(isa).iter().zip(&expected).enumerate() {
+                    let what = format!("{isa:?} {attention:?} {}", ["out", "d_q", "d_kv"][i]);
+                    let bound = tolerance(Precision::F32);
+                    assert_close(&found.0, &expected.0, bound, 0.0, &what);
+                    assert_close(&found.1, &expected.1, bound, 2.0 * BF16_ROUNDING, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_of_the_first_token_is_that_of_all_tokens_there() {
+    for isa in Isa::supported() {
+        for attention in cases() {
+            let [s, n, d] = dims(&attention);
+            let qkv = activations(1, n * 3 * d);
+            let kv: Vec<f32> = qkv.chunks_exact(3 * d).flat_map(|row| row[d..].to_vec()).collect();
+            let firsts: Vec<usize> = attention
+                .lengths
+                .iter()
+                .scan(0, |next, length| Some(std::mem::replace(next, *next + length)))
+                .collect();
+            let q: Vec<f32> = firsts.iter().flat_map(|row| qkv[row * 3 * d..][..d].to_vec()).collect();
+            let (mut all, mut cls) = (vec![0.0; n * d], vec![0.0; s * d]);
+            on(isa, || {
+                attention.forward(Precision::F32, &qkv[..], &mut all[..]);
+                attention.cls_forward(&q[..], &kv[..], &mut cls[..]);
+            });
+            let expected: Vec<f32> = firsts.iter().flat_map(|row| all[row * d..][..d].to_vec()).collect();
+            assert_close(&cls, &expected, tolerance(Precision::F32), 0.0, &format!("{isa:?} {attention:?}"));
+        }
+    }
+}
+
+/// `softmax(q k^T / sqrt(d)) v` of one head and sequence, in `f64`, written on its own.
+fn reference(qkv: &[f64], tokens: usize, dim: usize) -> Vec<f64> {
+    let part = |part: usize, token: usize| &qkv[(token * 3 + part) * dim..][..dim];
+    let mut out = vec![0.0; tokens * dim];
+    for i in 0..tokens {
+        let dot = |j| part(0, i).iter().zip(part(1, j)).map(|(q, k)| q * k).sum::<f64>();
+        let weights: Vec<f64> = (0..tokens).map(|j| (dot(j) / (dim as f64).sqrt()).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        for (j, weight) in weights.iter().enumerate() {
+            for (out, v) in out[i * dim..].iter_mut().zip(part(2, j)) {
+                *out += weight / sum * v;
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn attention_and_its_gradient_agree_with_the_formula() {
+    let (tokens, dim) = (5, 8);
+    let attention = Attention { lengths: &[tokens], heads: 1, head_dim: dim };
+    let (qkv, d_out) = (activations(1, tokens * 3 * dim), uniform(2, tokens * dim));
+    let precise: Vec<f64> = qkv.iter().map(|x| f64::from(*x)).collect();
+    let expected: Vec<f32> = reference(&precise, tokens, dim).iter().map(|x| *x as f32).collect();
+    // Central differences with steps of 1e-5 in f64: the error is about 1e-10.
+    let loss = |qkv: &[f64]| -> f64 {
+        reference(qkv, tokens, dim).iter().zip(&d_out).map(|(out, d)| out * f64::from(*d)).sum()
+    };
+    let slope = |i: usize| {
+        let at = |step: f64| {
+            let mut moved = precise.clone();
+            moved[i] += step;
+            loss(&moved)
+        };
+        ((at(1e-5) - at(-1e-5)) / 2e-5) as f32
+    };
+    let expected_gradient: Vec<f32> = (0..qkv.len()).map(slope).collect();
+    for isa in Isa::supported() {
+        let (mut out, mut d_qkv) = (vec![0.0; tokens * dim], vec![0.0; tokens * 3 * dim]);
+        on(isa, || {
+            attention.forward(Precision::F32, &qkv[..], &mut out[..]);
+            attention.backward(Precision::F32, &qkv[..], &d_out[..], &mut d_qkv[..]);
+        });
+        // As in the comparison with the twin; values here are near 1.
+        assert_close(&out, &expected, 2e-6, 0.0, &format!("{isa:?} out"));
+        assert_close(&d_qkv, &expected_gradient, 2e-6, 0.0, &format!("{isa:?} d_qkv"));
+    }
+}
+
+#[test]
+#[should_panic(expected = "attention: qkv has 23 elements, expected [1, 24]")]
+fn activations_of_the_wrong_length_are_refused() {
+    let attention = Attention { lengths: &[1], heads: 1, head_dim: 8 };
+    attention.forward(Precision::F32, &[0.0_f32; 23][..], &mut [0.0_f32; 8][..]);
+}

@@ -1,0 +1,66 @@
+//! The same bits with any number of threads.
+
+use msn_kernels::gemm::{self, Base, Epilogue, TnOptions};
+use msn_kernels::{
+    AdamW, Attention, Bf16, Dims, Isa, Precision, layer_norm_backward, softmax_rows, sum_of_squares,
+};
+
+use crate::support::{fast_paths, on, to_bf16, uniform};
+
+/// The bits of the results of every kernel whose work is cut into several slices.
+fn all_results(isa: Isa) -> Vec<u32> {
+    let mut bits = vec![];
+    let mut record = |x: &[f32]| bits.extend(x.iter().map(|x| x.to_bits()));
+    let dims = Dims { m: 301, n: 131, k: 517 };
+    let (a, b) = (uniform(1, dims.m * dims.k), uniform(2, dims.n * dims.k));
+    let half_b = to_bf16(&b);
+    for precision in [Precision::F32, Precision::Bf16] {
+        let mut c = vec![0.0; dims.m * dims.n];
+        gemm::nt(precision, dims, &a[..], &half_b[..], Epilogue::store(&mut c[..]));
+        record(&c);
+        gemm::nn(precision, dims, &a[..], &b[..], Epilogue::store(&mut c[..]));
+        record(&c);
+        let mut sums = vec![0.0; dims.m];
+        let options = TnOptions { row_scale: None, column_sums: Some(&mut sums) };
+        gemm::tn(precision, dims, &a[..], &b[..], options, &mut c);
+        record(&c);
+        record(&sums);
+
+        let attention = Attention { lengths: &[101, 7, 33, 1], heads: 3, head_dim: 16 };
+        let qkv = uniform(3, 142 * 3 * 48);
+        let mut out = vec![Bf16::ZERO; 142 * 48];
+        attention.forward(precision, &qkv[..], &mut out[..]);
+        let mut d_qkv = vec![0.0; 142 * 3 * 48];
+        attention.backward(precision, &qkv[..], &out[..], &mut d_qkv[..]);
+        record(&d_qkv);
+    }
+    let (n, d) = (997, 96);
+    let (x, dy, gamma) = (uniform(4, n * d), uniform(5, n * d), uniform(6, d));
+    let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; n * d], vec![0.0; d], vec![0.0; d]);
+    layer_norm_backward(&x, &gamma, 1e-6, &dy[..], Base::Zero, &mut dx, &mut dgamma, &mut dbeta);
+    record(&dx);
+    record(&dgamma);
+    record(&dbeta);
+    softmax_rows(&mut dx, d, 3.0);
+    record(&dx);
+    record(&[sum_of_squares(&x) as f32]);
+    let (mut p, mut m, mut v) = (x.clone(), dy.clone(), dx.clone());
+    let step =
+        AdamW { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weight_decay: 0.1, step: 3, grad_scale: 1.0 };
+    on(isa, || step.update(&mut p, &dy, &mut m, &mut v, None));
+    record(&p);
+    bits
+}
+
+#[test]
+fn the_number_of_threads_leaves_no_trace_in_the_bits() {
+    for isa in fast_paths() {
+        let with_threads = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            pool.install(|| on(isa, || all_results(isa)))
+        };
+        let one = with_threads(1);
+        assert!(one == with_threads(2), "{isa:?}: two threads differ from one");
+        assert!(one == with_threads(3), "{isa:?}: three threads differ from one");
+    }
+}
