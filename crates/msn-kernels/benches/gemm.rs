@@ -10,18 +10,26 @@ use std::time::Instant;
 use msn_kernels::gemm::{self as ours, Epilogue, TnOptions};
 use msn_kernels::{Bf16, Dims, Isa, Precision, Source, with_isa};
 
-/// The best of several rounds, in GFLOP/s.
-fn measure(Dims { m, n, k }: Dims, mut f: impl FnMut()) -> f64 {
-    let flops = 2.0 * (m * n * k) as f64;
-    f();
-    let best = (0..7)
-        .map(|_| {
+/// Rounds, in each of which every contender runs once, so that all meet the same state of the machine.
+const ROUNDS: usize = 15;
+
+/// One way to compute a product.
+type Contender<'a> = Box<dyn FnMut(&mut [f32]) + 'a>;
+
+/// The best round of each contender, in GFLOP/s; a first round warms up.
+fn measure(Dims { m, n, k }: Dims, contenders: &mut [Contender<'_>]) -> Vec<f64> {
+    let mut c = vec![0.0; m * n];
+    let mut best = vec![f64::INFINITY; contenders.len()];
+    for round in 0..=ROUNDS {
+        for (contender, best) in contenders.iter_mut().zip(&mut best) {
             let start = Instant::now();
-            f();
-            start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min);
-    flops / best / 1e9
+            contender(&mut c);
+            if round > 0 {
+                *best = best.min(start.elapsed().as_secs_f64());
+            }
+        }
+    }
+    best.into_iter().map(|seconds| 2.0 * (m * n * k) as f64 / seconds / 1e9).collect()
 }
 
 fn numbers(len: usize) -> Vec<f32> {
@@ -77,7 +85,7 @@ fn run_peer(form: Form, Dims { m, n, k }: Dims, a: &[f32], b: &[f32], c: &mut [f
 
 fn main() {
     let isas: Vec<Isa> = Isa::supported().filter(|isa| *isa > Isa::Portable).collect();
-    print!("{:28}{:>10}", "form m n k", "gemm f32");
+    print!("{:20}{:>16}", "form m n k", "gemm crate f32");
     for isa in &isas {
         print!("{:>16}{:>16}", format!("{} f32", isa.name()), format!("{} bf16", isa.name()));
     }
@@ -91,19 +99,23 @@ fn main() {
                 (Form::Tn, "tn", [output, input, tokens]),
             ] {
                 let dims = Dims { m, n, k };
-                let (a, b, mut c) = (numbers(m * k), numbers(n * k), vec![0.0; m * n]);
-                let half = |x: &[f32]| x.iter().map(|x| Bf16::from_f32(*x)).collect::<Vec<_>>();
-                let half_a = half(&a);
-                let peer = measure(dims, || run_peer(form, dims, &a, &b, &mut c));
-                print!("{:28}{peer:10.0}", format!("{name} {m} {n} {k}"));
-                for isa in &isas {
+                let (a, b) = (&numbers(m * k)[..], &numbers(n * k)[..]);
+                let half_a: Vec<Bf16> = a.iter().map(|x| Bf16::from_f32(*x)).collect();
+                let mut contenders: Vec<Contender<'_>> =
+                    vec![Box::new(|c: &mut [f32]| run_peer(form, dims, a, b, c))];
+                for &isa in &isas {
                     for (precision, a) in
-                        [(Precision::F32, Source::F32(&a)), (Precision::Bf16, Source::Bf16(&half_a))]
+                        [(Precision::F32, Source::F32(a)), (Precision::Bf16, Source::Bf16(&half_a))]
                     {
-                        let run = || run_ours(form, precision, dims, a, Source::F32(&b), &mut c);
-                        let rate = with_isa(*isa, || measure(dims, run)).expect("one of Isa::supported");
-                        print!("{rate:16.0}");
+                        contenders.push(Box::new(move |c: &mut [f32]| {
+                            with_isa(isa, || run_ours(form, precision, dims, a, Source::F32(b), c))
+                                .expect("one of Isa::supported");
+                        }));
                     }
+                }
+                print!("{:20}", format!("{name} {m} {n} {k}"));
+                for rate in measure(dims, &mut contenders) {
+                    print!("{rate:16.0}");
                 }
                 println!();
             }
