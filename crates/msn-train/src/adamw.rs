@@ -75,14 +75,22 @@ impl AdamW {
     ///
     /// # Errors
     /// That name.
-    pub fn restore(config: AdamWConfig, steps: u64, state: &StateDict, device: &Device) -> Result<Self, String> {
+    pub fn restore(
+        config: AdamWConfig,
+        steps: u64,
+        state: &StateDict,
+        device: &Device,
+    ) -> Result<Self, String> {
         let vector = |array: &Array| {
             let data = TensorData::new(array.data.clone(), [array.data.len()]);
             Tensor::<1>::from_data(data, device)
         };
         let mut moments = BTreeMap::new();
-        for (name, first) in state.iter().filter_map(|(name, array)| Some((name.strip_prefix("first.")?, array))) {
-            let second = state.get(&format!("second.{name}")).filter(|second| second.data.len() == first.data.len());
+        for (name, first) in
+            state.iter().filter_map(|(name, array)| Some((name.strip_prefix("first.")?, array)))
+        {
+            let second =
+                state.get(&format!("second.{name}")).filter(|second| second.data.len() == first.data.len());
             let second = second.ok_or_else(|| name.to_owned())?;
             moments.insert(name.to_owned(), Moments { first: vector(first), second: vector(second) });
         }
@@ -90,7 +98,14 @@ impl AdamW {
     }
 
     /// The parameter after this step. Both are flattened and outside the graph.
-    fn apply(&mut self, name: String, value: Tensor<1>, gradient: Tensor<1>, decay: bool, update: Update) -> Tensor<1> {
+    fn apply(
+        &mut self,
+        name: String,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        decay: bool,
+        update: Update,
+    ) -> Tensor<1> {
         let [beta1, beta2] = self.config.betas;
         let gradient = gradient * update.gradient_scale;
         let square = gradient.clone() * gradient.clone();
@@ -130,7 +145,7 @@ impl ModuleMapper for Apply<'_> {
         let Some(gradient) = param.val().grad_remove(self.gradients) else { return param };
         param.map(|value| {
             let shape = value.dims();
-            let count = shape.iter().product();
+            let count = shape.iter().product::<usize>();
             let value = value.inner().reshape([count]);
             let gradient = gradient.reshape([count]);
             let new = self.optimizer.apply(self.path.join("."), value, gradient, D > 1, self.update);
@@ -140,7 +155,7 @@ impl ModuleMapper for Apply<'_> {
 }
 
 /// The L2 norm of all gradients of a module's parameters.
-pub fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
+pub(crate) fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
     struct Norm<'a> {
         gradients: &'a Gradients,
         squares: Vec<Tensor<1>>,

@@ -54,11 +54,14 @@ pub(crate) fn capture(trainer: &Trainer, step: u64, state: &State) -> Checkpoint
 pub(crate) fn restore(loaded: Loaded, config: &Config, device: &Device) -> Result<(Trainer, State), Error> {
     let Loaded { mut checkpoint, folder, .. } = loaded;
     let problem = |problem: String| Error::Checkpoint { checkpoint: folder.clone(), problem };
-    let state: State = serde_json::from_value(checkpoint.state.take())
-        .map_err(|error| problem(format!("state.json: expected the state of a training run, found {error}")))?;
+    let state: State = serde_json::from_value(checkpoint.state.take()).map_err(|error| {
+        problem(format!("state.json: expected the state of a training run, found {error}"))
+    })?;
     let mut part = |name: &str| {
         let tensors = checkpoint.parts.remove(name);
-        tensors.map(from_store).ok_or_else(|| problem(format!("expected a part {name}.safetensors, found none")))
+        tensors
+            .map(from_store)
+            .ok_or_else(|| problem(format!("expected a part {name}.safetensors, found none")))
     };
     let fits = |error: msn_model::Error| problem(format!("a checkpoint of another architecture: {error}"));
 
@@ -79,7 +82,10 @@ pub(crate) fn restore(loaded: Loaded, config: &Config, device: &Device) -> Resul
 }
 
 fn to_store(state: StateDict) -> msn_store::StateDict {
-    state.into_iter().map(|(name, Array { shape, data })| (name, msn_store::Array::new(shape, data))).collect()
+    state
+        .into_iter()
+        .map(|(name, Array { shape, data })| (name, msn_store::Array::new(shape, data)))
+        .collect()
 }
 
 fn from_store(state: msn_store::StateDict) -> StateDict {

@@ -125,7 +125,10 @@ pub fn pretrain(
             if state.images != images {
                 return Err(Error::Checkpoint {
                     checkpoint: folder,
-                    problem: format!("the run was started with {} images, the data now has {images}", state.images),
+                    problem: format!(
+                        "the run was started with {} images, the data now has {images}",
+                        state.images
+                    ),
                 });
             }
             (trainer, step, state)
@@ -193,10 +196,15 @@ impl Session<'_> {
             done: self.step,
             parameters: burn::module::Module::num_params(self.trainer.encoder()),
         });
+        let nothing_left = self.step == self.total;
         let mut ending = Ending::Finished;
         while self.step < self.total {
-            let batch = loader.next()?;
-            self.train_on(batch, observer)?;
+            let batch = loader.next();
+            if let Err(msn_data::Error::TooManySkipped { new, .. }) = &batch {
+                // These end the run, so that no batch reports them.
+                self.list_skipped(new, observer)?;
+            }
+            self.train_on(batch?, observer)?;
             if observer.wants_to_stop() && self.step < self.total {
                 ending = Ending::Stopped;
                 break;
@@ -209,8 +217,8 @@ impl Session<'_> {
                 }
             }
         }
-        if self.checkpoint.is_none() && self.run.checkpoints().steps()?.contains(&self.step) {
-            // Nothing to do was left: the checkpoint that this session started from is the last one.
+        if nothing_left {
+            // The checkpoint that this session started from is the last one.
             return Ok(Outcome { ending, step: self.step, checkpoint: None, skipped: self.skipped });
         }
         self.save(observer)?;
@@ -218,11 +226,7 @@ impl Session<'_> {
     }
 
     fn train_on(&mut self, batch: Batch, observer: &mut dyn Observer) -> Result<(), Error> {
-        for skipped in &batch.skipped {
-            self.skips.record(&msn_store::Skipped { path: skipped.path.clone(), reason: skipped.reason.clone() })?;
-            observer.warn(&format!("skipped {skipped}"));
-            self.skipped += 1;
-        }
+        self.list_skipped(&batch.skipped, observer)?;
         let (epoch, wait, images) = (batch.epoch, batch.wait, batch.images.len());
         let schedule = self.steps.after(self.step);
         let log = (self.step + 1).is_multiple_of(self.config.train.log_every) || self.step + 1 == self.total;
@@ -254,6 +258,20 @@ impl Session<'_> {
             self.window.restart();
         }
         observer.step(&progress);
+        Ok(())
+    }
+
+    fn list_skipped(
+        &mut self,
+        images: &[msn_data::Skipped],
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        for image in images {
+            self.skips
+                .record(&msn_store::Skipped { path: image.path.clone(), reason: image.reason.clone() })?;
+            observer.warn(&format!("skipped {image}"));
+            self.skipped += 1;
+        }
         Ok(())
     }
 

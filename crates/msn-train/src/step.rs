@@ -87,8 +87,7 @@ impl Trainer {
         encoder_optimizer: AdamW,
         prototype_optimizer: AdamW,
     ) -> Self {
-        let prototypes =
-            if config.objective.freeze_prototypes { prototypes.no_grad() } else { prototypes };
+        let prototypes = if config.objective.freeze_prototypes { prototypes.no_grad() } else { prototypes };
         Self {
             encoder,
             target,
@@ -147,7 +146,8 @@ impl Trainer {
         let anchors = project(&mut self.encoder, normed, &groups);
 
         let targets = Tensor::from_inner(targets);
-        let loss = msn_loss(anchors, targets, self.prototypes.weight.val(), &self.objective, schedule.sharpen);
+        let loss =
+            msn_loss(anchors, targets, self.prototypes.weight.val(), &self.objective, schedule.sharpen);
         let collapse = watch.then(|| Collapse::measure(batch, &host(loss.targets), &host(features)));
         let terms = [&loss.total, &loss.cross_entropy, &loss.memax, &loss.entropy];
         let [total, cross_entropy, memax, entropy] = terms.map(|term| f64::from(host(term.clone())[0]));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use msn_golden::Case;
-use msn_model::{Array, StateDict, View, load_state, state_dict};
+use msn_model::{Array, StateDict, View, state_dict};
 use msn_ssl::Schedule;
 use msn_train::{Config, Trainer, Views};
 
@@ -39,7 +39,8 @@ fn state(arrays: BTreeMap<String, msn_golden::Array>) -> StateDict {
 
 fn views(case: &Case, step: usize, device: &Device) -> Views {
     let (batch, patch) = (case.usize("batch"), case.usize("patch_size"));
-    let keep: Vec<u32> = case.tensor(&format!("step{step}.keep")).data.iter().map(|&place| place as u32).collect();
+    let keep: Vec<u32> =
+        case.tensor(&format!("step{step}.keep")).data.iter().map(|&place| place as u32).collect();
     let view = |name: String, keep: Option<&[Vec<u32>]>, device: &Device| {
         let pixels = case.tensor(&format!("step{step}.{name}"));
         View::new(&pixels.data, batch, pixels.shape[3], patch, keep, device)
@@ -58,16 +59,13 @@ fn views(case: &Case, step: usize, device: &Device) -> Views {
 fn golden_training_steps_agree() {
     let device = Device::default().autodiff();
     for case in msn_golden::cases("train") {
-        let mut trainer = Trainer::new(&config(&case), &device).expect("valid");
-        let load = |trainer: Trainer| {
-            trainer
-                .with_weights(
-                    state(case.with_prefix("start.encoder.")),
-                    state(BTreeMap::from([("weight".to_owned(), case.tensor("start.prototypes").clone())])),
-                )
-                .expect("the case's weights fit")
-        };
-        trainer = load(trainer);
+        let mut trainer = Trainer::new(&config(&case), &device)
+            .expect("valid")
+            .with_weights(
+                state(case.with_prefix("start.encoder.")),
+                state(BTreeMap::from([("weight".to_owned(), case.tensor("start.prototypes").clone())])),
+            )
+            .expect("the case's weights fit");
         for (index, step) in case.meta["steps"].as_array().expect("a list").iter().enumerate() {
             let number = |field: &str| step[field].as_f64().unwrap_or_else(|| panic!("{field} is a number"));
             let schedule = Schedule {
@@ -106,7 +104,15 @@ fn compare(case: &Case, part: &str, found: StateDict) {
         };
         let change = expected.iter().zip(&start).map(|(e, s)| f64::from(e - s).abs()).fold(0.0, f64::max);
         let error = found.data.iter().zip(expected).map(|(f, e)| f64::from(f - e).abs()).fold(0.0, f64::max);
-        let over = found.data.iter().zip(expected).filter(|(f, e)| f64::from(**f - **e).abs() > 1e-4 * 6e-3).count();
-        if error > 1e-4 * change { println!("{} {full}: error {error:.2e} change {change:.2e} ratio {:.1e} over {over} of {}", case.name, error / change, expected.len()); }
+        let over =
+            found.data.iter().zip(expected).filter(|(f, e)| f64::from(**f - **e).abs() > 1e-4 * 6e-3).count();
+        if error > 1e-4 * change {
+            println!(
+                "{} {full}: error {error:.2e} change {change:.2e} ratio {:.1e} over {over} of {}",
+                case.name,
+                error / change,
+                expected.len()
+            );
+        }
     }
 }

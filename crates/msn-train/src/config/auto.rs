@@ -120,7 +120,10 @@ pub fn suggest(facts: DataFacts) -> (Config, Vec<Choice>) {
 
     let choices = vec![
         Choice {
-            setting: format!("views of {} and {} px in patches of {} px", scale.view, scale.focal, scale.patch),
+            setting: format!(
+                "views of {} and {} px in patches of {} px",
+                scale.view, scale.focal, scale.patch
+            ),
             reason: format!("the images' shorter side is {shorter_side} px at the median"),
         },
         Choice {

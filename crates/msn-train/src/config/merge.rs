@@ -21,8 +21,8 @@ impl Source {
     /// # Errors
     /// If the text is not TOML, or names a field that does not exist.
     pub fn toml(origin: &str, text: &str) -> Result<Self, Error> {
-        let settings: Table =
-            toml::from_str(text).map_err(|source| Error::Toml { origin: origin.to_owned(), source: source.into() })?;
+        let settings: Table = toml::from_str(text)
+            .map_err(|source| Error::Toml { origin: origin.to_owned(), source: source.into() })?;
         let source = Self { origin: origin.to_owned(), settings };
         check_fields(&source.settings, &schema(), "", origin)?;
         Ok(source)
@@ -58,7 +58,8 @@ impl Source {
         let mut parts = key.rsplit('.');
         let last = parts.next().expect("a key has a last part");
         let leaf = Table::from_iter([(last.to_owned(), value)]);
-        let settings = parts.fold(leaf, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))]));
+        let settings =
+            parts.fold(leaf, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))]));
         check_fields(&settings, &schema(), "", argument)?;
         Ok(Self { origin: argument.to_owned(), settings })
     }
@@ -88,7 +89,7 @@ impl Config {
                 }
             }
             let frees = |field: &&str| source.sets(&format!("encoder.{field}"));
-            if !source.sets("encoder.variant") && ["dim", "depth", "heads", "patch_size"].iter().any(|f| frees(&f)) {
+            if !source.sets("encoder.variant") && ["dim", "depth", "heads", "patch_size"].iter().any(frees) {
                 set(&mut settings, "encoder.variant", Value::String(String::new()));
             }
             // Through text, so that a wrong type is reported with its line.
@@ -130,7 +131,11 @@ fn check_fields(settings: &Table, schema: &Table, prefix: &str, origin: &str) ->
         let field = format!("{prefix}{key}");
         match (schema.get(key), value) {
             (None, _) => {
-                return Err(Error::UnknownField { origin: origin.to_owned(), nearest: nearest(&field), field });
+                return Err(Error::UnknownField {
+                    origin: origin.to_owned(),
+                    nearest: nearest(&field),
+                    field,
+                });
             }
             (Some(Value::Table(inner)), Value::Table(value)) => {
                 check_fields(value, inner, &format!("{field}."), origin)?;
@@ -198,7 +203,8 @@ mod tests {
     use super::*;
 
     fn merged(arguments: &[&str]) -> Result<Config, Error> {
-        let sources: Result<Vec<_>, _> = arguments.iter().map(|argument| Source::argument(argument)).collect();
+        let sources: Result<Vec<_>, _> =
+            arguments.iter().map(|argument| Source::argument(argument)).collect();
         Config::merge(&Config::default(), &sources?)
     }
 
@@ -283,7 +289,8 @@ mod tests {
             ("encoder.image_size=100", "multiple"),
             ("data.max_skipped=2", "0 to 1"),
         ] {
-            let message = merged(&[argument]).and_then(|c| c.validate()).expect_err("out of range").to_string();
+            let message =
+                merged(&[argument]).and_then(|c| c.validate()).expect_err("out of range").to_string();
             let field = argument.split('=').next().expect("a key").rsplit('.').next().expect("a last part");
             assert!(message.contains(field) && message.contains(range), "{argument}: {message}");
         }

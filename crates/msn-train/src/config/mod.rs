@@ -169,7 +169,9 @@ impl Config {
         if views != encoder {
             return Err(Error::Config {
                 field: "views.random_size",
-                expected: format!("the size that the encoder has positions for, encoder.image_size = {encoder}"),
+                expected: format!(
+                    "the size that the encoder has positions for, encoder.image_size = {encoder}"
+                ),
                 found: views.to_string(),
             });
         }
@@ -189,7 +191,7 @@ impl Config {
         let defaults = LoaderConfig::new(self.train.batch_size, self.encoder.patch_size, self.seed);
         LoaderConfig {
             views: self.views.clone(),
-            masking: self.mask.clone(),
+            masking: self.mask,
             normalization: self.data.normalization(),
             workers: if self.data.workers == 0 { defaults.workers } else { self.data.workers },
             queue: self.data.queue,
