@@ -1,0 +1,47 @@
+use std::path::PathBuf;
+
+/// Why images cannot be turned into features.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    /// The state of a checkpoint does not describe an encoder.
+    #[error("{}: state.json: expected the configuration of a pre-training run: {source}", checkpoint.display())]
+    State {
+        /// Folder of the checkpoint.
+        checkpoint: PathBuf,
+        /// What the parser found.
+        source: serde_json::Error,
+    },
+    /// A checkpoint without the momentum encoder.
+    #[error("{}: expected a part {part}.safetensors, found none", checkpoint.display())]
+    MissingPart {
+        /// Folder of the checkpoint.
+        checkpoint: PathBuf,
+        /// Name of the part.
+        part: &'static str,
+    },
+    /// The weights of a checkpoint are not those of the encoder that it describes.
+    #[error("{}: a checkpoint of another architecture: {source}", checkpoint.display())]
+    Architecture {
+        /// Folder of the checkpoint.
+        checkpoint: PathBuf,
+        /// What does not fit.
+        source: msn_model::Error,
+    },
+    /// No image could be read.
+    #[error("none of {images} images can be read; the first: {first}")]
+    NothingReadable {
+        /// Images tried.
+        images: usize,
+        /// Path and reason of the first.
+        first: msn_data::Skipped,
+    },
+    /// The images.
+    #[error(transparent)]
+    Data(#[from] msn_data::Error),
+    /// The run or checkpoint folder.
+    #[error(transparent)]
+    Store(#[from] msn_store::StoreError),
+    /// The features, which are not numbers for example.
+    #[error(transparent)]
+    Features(#[from] crate::Error),
+}

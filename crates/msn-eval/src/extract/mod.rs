@@ -1,0 +1,124 @@
+//! Images to rows of features: by the momentum encoder of a run, or by one of the two baselines.
+
+mod checkpoint;
+mod error;
+mod rows;
+
+use std::path::Path;
+use std::thread::available_parallelism;
+
+use burn::tensor::Device;
+use msn_data::{EvalConfig, EvalTransform, Limits, Normalization};
+use msn_model::Encoder;
+use msn_store::Rejected;
+
+pub use error::ExtractError;
+pub use rows::FeatureRows;
+
+use checkpoint::{Weights, open};
+
+/// Side of the images that stand for raw pixels.
+const RAW_SIZE: usize = 32;
+
+/// Largest views that are cut from whole images.
+const SMALL_IMAGE: usize = 96;
+
+/// Images that pass through the encoder at a time: enough to fill the cores, and few enough that ViT-L/7 at 224 px
+/// (1,025 tokens an image) needs little more than a GiB.
+const BATCH_SIZE: usize = 32;
+
+/// Turns images into rows of features.
+#[derive(Debug)]
+pub struct Extractor {
+    kind: Kind,
+    config: EvalConfig,
+    warnings: Vec<Rejected>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// The normalised pixels themselves.
+    RawPixels,
+    Encoder {
+        encoder: Box<Encoder>,
+        features: msn_model::Features,
+    },
+}
+
+impl Extractor {
+    /// The momentum encoder of a run's newest whole checkpoint, or of one checkpoint folder `RUN/checkpoints/step-N`.
+    ///
+    /// # Errors
+    /// If there is no such checkpoint, none can be read, or it is not one of a pre-training run.
+    pub fn pretrained(
+        checkpoint: &Path,
+        features: msn_model::Features,
+        device: &Device,
+    ) -> Result<Self, ExtractError> {
+        Self::of_run(checkpoint, Weights::Pretrained, features, device)
+    }
+
+    /// The encoder of the same run with weights drawn from the run's seed: what pre-training adds to.
+    ///
+    /// # Errors
+    /// As [`Extractor::pretrained`].
+    pub fn untrained(
+        checkpoint: &Path,
+        features: msn_model::Features,
+        device: &Device,
+    ) -> Result<Self, ExtractError> {
+        Self::of_run(checkpoint, Weights::Untrained, features, device)
+    }
+
+    /// The pixels of the image, its shorter side resized to 32 and cut to a square: rows of 3 * 32 * 32.
+    pub fn raw_pixels() -> Self {
+        let config = config(EvalTransform {
+            resize: Some(RAW_SIZE),
+            crop: RAW_SIZE,
+            normalization: Normalization::default(),
+        });
+        Self { kind: Kind::RawPixels, config, warnings: Vec::new() }
+    }
+
+    fn of_run(
+        checkpoint: &Path,
+        weights: Weights,
+        features: msn_model::Features,
+        device: &Device,
+    ) -> Result<Self, ExtractError> {
+        let opened = open(checkpoint, weights, device)?;
+        let size = opened.image_size;
+        let transform = EvalTransform {
+            resize: Some(resized_side(size)),
+            crop: size,
+            normalization: opened.normalization,
+        };
+        let config = EvalConfig { limits: opened.limits, ..config(transform) };
+        let encoder = Box::new(opened.encoder);
+        Ok(Self { kind: Kind::Encoder { encoder, features }, config, warnings: opened.rejected })
+    }
+
+    /// Newer checkpoints that could not be read and were passed over, for a person to know.
+    pub fn passed_over(&self) -> &[Rejected] {
+        &self.warnings
+    }
+
+    /// Columns of the rows.
+    pub fn dim(&self) -> usize {
+        match &self.kind {
+            Kind::RawPixels => 3 * self.config.transform.crop.pow(2),
+            Kind::Encoder { encoder, .. } => encoder.dim(),
+        }
+    }
+}
+
+/// Length of the shorter side before the centre crop. Photographs have a margin around their subject, which the usual
+/// 256 / 224 cuts away; small images were cut tightly when the data set was made, and lose what they show.
+fn resized_side(image_size: usize) -> usize {
+    if image_size <= SMALL_IMAGE { image_size } else { image_size * 256 / 224 }
+}
+
+fn config(transform: EvalTransform) -> EvalConfig {
+    let workers = available_parallelism().map_or(1, usize::from);
+    EvalConfig { transform, batch_size: BATCH_SIZE, workers, limits: Limits::default() }
+}

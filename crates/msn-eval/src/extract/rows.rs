@@ -1,0 +1,65 @@
+//! Rows of features with the images that they belong to.
+
+use msn_data::{Dataset, EvalBatch, Skipped, load_eval};
+use msn_model::View;
+
+use super::{ExtractError, Extractor, Kind};
+use crate::Features;
+
+/// Features of the images that could be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureRows {
+    /// The images by their index in the dataset, in the order asked for: [rows].
+    pub images: Vec<usize>,
+    /// Their features: [rows, dim].
+    pub features: Features,
+    /// The images that could not be read, which have no row.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Extractor {
+    /// Features of the images of `indices`, in that order; `progress` is told how many images are done.
+    ///
+    /// # Errors
+    /// [`ExtractError::NothingReadable`] if not one image can be read, [`ExtractError::Features`] if a feature is not
+    /// finite.
+    ///
+    /// # Panics
+    /// If `indices` is empty or an index is not below the length of the dataset.
+    pub fn rows(
+        &self,
+        dataset: &dyn Dataset,
+        indices: &[usize],
+        mut progress: impl FnMut(usize),
+    ) -> Result<FeatureRows, ExtractError> {
+        assert!(!indices.is_empty(), "features of no image");
+        let mut images = Vec::with_capacity(indices.len());
+        let mut data = Vec::with_capacity(indices.len() * self.dim());
+        let skipped = load_eval(dataset, indices, &self.config, |batch: EvalBatch| {
+            images.extend_from_slice(&batch.images);
+            data.extend(self.of_batch(batch));
+            progress(images.len());
+            Ok::<(), ExtractError>(())
+        })?;
+        if images.is_empty() {
+            let first = skipped.into_iter().next().expect("an image without a row was skipped");
+            return Err(ExtractError::NothingReadable { images: indices.len(), first });
+        }
+        let features = Features::new(images.len(), self.dim(), data)?;
+        Ok(FeatureRows { images, features, skipped })
+    }
+
+    /// [B, 3, size, size] -> [B, dim], row-major.
+    fn of_batch(&self, batch: EvalBatch) -> Vec<f32> {
+        match &self.kind {
+            Kind::RawPixels => batch.pixels,
+            Kind::Encoder { encoder, features } => {
+                let size = self.config.transform.crop;
+                let (count, patch) = (batch.images.len(), encoder.patch_size());
+                let view = View::new(&batch.pixels, count, size, patch, None, &encoder.device());
+                let rows = encoder.features(&[view], *features).into_data();
+                rows.convert::<f32>().try_into_vec().expect("converted to f32")
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! From images and a run folder to rows of features.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use image::{Rgb, RgbImage};
+use msn_data::{EvalTransform, Normalization, Scratch};
+use msn_eval::{ExtractError, Extractor};
+use msn_model::{Encoder, EncoderConfig, Features, HeadConfig, View, state_dict};
+use msn_store::{Array, Checkpoint, KeepPolicy, RunDir, StateDict, TARGET_PART};
+use serde_json::{Value, json};
+
+const SIZE: usize = 16;
+const DIM: usize = 32;
+const MEAN: [f32; 3] = [0.4, 0.5, 0.6];
+const STD: [f32; 3] = [0.2, 0.3, 0.25];
+
+fn config() -> EncoderConfig {
+    let sizes =
+        EncoderConfig { image_size: SIZE, patch_size: 4, dim: DIM, depth: 2, ..EncoderConfig::default() };
+    EncoderConfig { variant: String::new(), heads: 2, ..sizes }
+}
+
+fn encoder(seed: u64) -> Encoder {
+    let head = HeadConfig { hidden_dim: 8, output_dim: 8, batch_norm: true };
+    config().init(Some(&head), seed, &Device::flex()).unwrap()
+}
+
+fn state() -> Value {
+    let data =
+        json!({ "path": "somewhere", "mean": MEAN, "std": STD, "max_file_mib": 1, "max_megapixels": 1 });
+    json!({ "cursor": { "epoch": 3 }, "config": { "seed": 5, "encoder": config(), "data": data, "optim": {} } })
+}
+
+fn tensors(encoder: &Encoder) -> StateDict {
+    let arrays = state_dict(encoder).into_iter();
+    arrays.map(|(name, array)| (name, Array::new(array.shape, array.data))).collect()
+}
+
+/// A run whose checkpoint of step `step` holds `target`, beside parts that evaluation does not read.
+fn save(run: &RunDir, step: u64, target: StateDict, state: Value) {
+    let other = StateDict::from([("weight".to_owned(), Array::new(vec![1], vec![0.0]))]);
+    let parts = [(TARGET_PART.to_owned(), target), ("optimizer-encoder".to_owned(), other)];
+    let checkpoint = Checkpoint { step, parts: parts.into(), state };
+    run.checkpoints().save(&checkpoint, &KeepPolicy::default()).unwrap();
+}
+
+fn run_with(folder: &Path, target: StateDict, state: Value) {
+    let run = RunDir::create(folder).unwrap();
+    run.write_config("seed = 5\n").unwrap();
+    save(&run, 1, target, state);
+}
+
+/// Images of `width` x `height` px, each different.
+fn images(folder: &Path, count: usize, (width, height): (u32, u32)) -> Vec<RgbImage> {
+    std::fs::create_dir(folder).unwrap();
+    let image = |index: usize| {
+        let level = |x: u32| (x * 11 + index as u32 * 17) as u8;
+        let image = RgbImage::from_fn(width, height, |x, y| Rgb([level(x), level(y), level(x + y)]));
+        image.save(folder.join(format!("{index:02}.png"))).unwrap();
+        image
+    };
+    (0..count).map(image).collect()
+}
+
+fn extract(extractor: &Extractor, folder: &Path) -> Vec<f32> {
+    let dataset = msn_data::open(folder).unwrap();
+    let all: Vec<usize> = (0..dataset.len()).collect();
+    extractor.rows(&*dataset, &all, |_| ()).unwrap().features.data().to_vec()
+}
+
+/// [B, D] of images that are already as large as the encoder wants them, without the loader.
+fn expected(encoder: &Encoder, images: &[RgbImage], features: Features) -> Vec<f32> {
+    let normalization = Normalization { mean: MEAN, std: STD };
+    let transform = EvalTransform { resize: None, crop: SIZE, normalization };
+    let mut pixels = vec![0.0; images.len() * 3 * SIZE * SIZE];
+    for (image, place) in images.iter().zip(pixels.chunks_exact_mut(3 * SIZE * SIZE)) {
+        let image = msn_data::Image::new(image.width(), image.height(), image.as_raw().clone());
+        transform.apply(&image, &mut Scratch::default(), place);
+    }
+    let view = View::new(&pixels, images.len(), SIZE, 4, None, &encoder.device());
+    encoder.features(&[view], features).into_data().convert::<f32>().try_into_vec().unwrap()
+}
+
+#[test]
+fn rows_are_the_features_of_the_momentum_encoder_in_the_order_asked_for() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (run, folder) = (scratch.path().join("run"), scratch.path().join("images"));
+    let encoder = encoder(9);
+    run_with(&run, tensors(&encoder), state());
+    // More than one batch.
+    let images = images(&folder, 40, (SIZE as u32, SIZE as u32));
+    for features in [Features::BeforeNorm, Features::AfterNorm] {
+        let extractor = Extractor::pretrained(&run, features, &Device::flex()).unwrap();
+        assert_eq!(extractor.dim(), DIM);
+        let expected = expected(&encoder, &images, features);
+        let found = extract(&extractor, &folder);
+        let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
+        let error = expected.iter().zip(&found).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        // Batches of other sizes sum their products in another order: some units in the last place.
+        assert!(error <= 1e-5 * largest, "{features:?}: off by {error} of {largest}");
+
+        let dataset = msn_data::open(&folder).unwrap();
+        let mut reports = Vec::new();
+        let some = extractor.rows(&*dataset, &[7, 3], |done| reports.push(done)).unwrap();
+        assert_eq!((some.images, reports), (vec![7, 3], vec![2]));
+        let row = |row: usize| &found[row * DIM..][..DIM];
+        let error = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(error(some.features.row(0), row(7)) <= 1e-5 * largest);
+        assert!(error(some.features.row(1), row(3)) <= 1e-5 * largest);
+    }
+}
+
+#[test]
+fn images_of_any_shape_are_resized_to_the_shorter_side_and_cut_to_the_centre() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("wide");
+    let wide = images(&folder, 1, (96, 32)).remove(0);
+    let square = image::imageops::crop_imm(&wide, 32, 0, 32, 32).to_image();
+    let cut = scratch.path().join("cut");
+    std::fs::create_dir(&cut).unwrap();
+    square.save(cut.join("00.png")).unwrap();
+    let extractor = Extractor::raw_pixels();
+    assert_eq!(extractor.dim(), 3 * 32 * 32);
+    assert_eq!(extract(&extractor, &folder), extract(&extractor, &cut));
+    // Raw pixels of a 32 px image are its own, normalised: the first is red at the top left.
+    let mean = Normalization::default();
+    let red = (f32::from(square.get_pixel(0, 0).0[0]) / 255.0 - mean.mean[0]) / mean.std[0];
+    assert!((extract(&extractor, &cut)[0] - red).abs() < 1e-5);
+}
+
+#[test]
+fn an_untrained_encoder_depends_on_the_seed_of_the_run_alone() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (one, other) = (scratch.path().join("one"), scratch.path().join("other"));
+    run_with(&one, tensors(&encoder(9)), state());
+    run_with(&other, tensors(&encoder(10)), state());
+    let folder = scratch.path().join("images");
+    images(&folder, 3, (16, 16));
+    let open = |run: &Path, trained: bool| {
+        let open = if trained { Extractor::pretrained } else { Extractor::untrained };
+        extract(&open(run, Features::BeforeNorm, &Device::flex()).unwrap(), &folder)
+    };
+    assert_eq!(open(&one, false), open(&other, false));
+    assert_ne!(open(&one, true), open(&other, true));
+    assert_ne!(open(&one, true), open(&one, false));
+}
+
+#[test]
+fn a_checkpoint_folder_is_opened_by_itself_and_a_run_by_its_newest_whole_checkpoint() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("run");
+    let run = RunDir::create(&path).unwrap();
+    run.write_config("seed = 5\n").unwrap();
+    save(&run, 1, tensors(&encoder(9)), state());
+    save(&run, 2, tensors(&encoder(10)), state());
+    let folder = scratch.path().join("images");
+    images(&folder, 2, (16, 16));
+    let open = |path: &Path| Extractor::pretrained(path, Features::BeforeNorm, &Device::flex()).unwrap();
+    let (first, second) = (path.join("checkpoints/step-1"), path.join("checkpoints/step-2"));
+    let (of_first, of_second) = (extract(&open(&first), &folder), extract(&open(&second), &folder));
+    assert_ne!(of_first, of_second);
+    assert_eq!(extract(&open(&path), &folder), of_second);
+    assert!(open(&path).passed_over().is_empty());
+
+    std::fs::write(second.join("target.safetensors"), "torn").unwrap();
+    let fallen_back = open(&path);
+    assert_eq!(fallen_back.passed_over().len(), 1);
+    assert_eq!(extract(&fallen_back, &folder), of_first);
+    assert!(Extractor::pretrained(&second, Features::BeforeNorm, &Device::flex()).is_err());
+}
+
+#[test]
+fn broken_images_have_no_row_and_are_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("images");
+    images(&folder, 3, (32, 32));
+    std::fs::write(folder.join("01.png"), "torn").unwrap();
+    let dataset = msn_data::open(&folder).unwrap();
+    let rows = Extractor::raw_pixels().rows(&*dataset, &[0, 1, 2], |_| ()).unwrap();
+    assert_eq!((rows.images, rows.features.rows()), (vec![0, 2], 2));
+    assert_eq!(rows.skipped.len(), 1);
+    assert_eq!(rows.skipped[0].path, "01.png");
+    let error = Extractor::raw_pixels().rows(&*dataset, &[1], |_| ()).unwrap_err();
+    assert!(error.to_string().contains("none of 1 images can be read; the first: 01.png"), "{error}");
+}
+
+#[test]
+fn checkpoints_that_do_not_fit_are_explained() {
+    let scratch = tempfile::tempdir().unwrap();
+    let failure = |name: &str, target: StateDict, state: Value| {
+        let run = scratch.path().join(name);
+        run_with(&run, target, state);
+        let error = Extractor::pretrained(&run, Features::BeforeNorm, &Device::flex()).unwrap_err();
+        assert!(error.to_string().contains("step-1"), "{error}");
+        error
+    };
+    let mut wider = state();
+    wider["config"]["encoder"]["dim"] = json!(48);
+    let error = failure("wider", tensors(&encoder(9)), wider);
+    assert!(matches!(&error, ExtractError::Architecture { .. }), "{error}");
+    assert!(error.to_string().contains("[1, 1, 48]") && error.to_string().contains("[1, 1, 32]"), "{error}");
+
+    let mut extra = tensors(&encoder(9));
+    extra.insert("blocks.7.norm1.weight".to_owned(), Array::new(vec![DIM], vec![0.0; DIM]));
+    let error = failure("deeper", extra, state());
+    assert!(error.to_string().contains("blocks.7.norm1.weight"), "{error}");
+
+    let error = failure("stateless", tensors(&encoder(9)), json!({ "step": 1 }));
+    assert!(matches!(&error, ExtractError::State { .. }) && error.to_string().contains("config"), "{error}");
+
+    let run = scratch.path().join("headless");
+    let made = RunDir::create(&run).unwrap();
+    made.write_config("seed = 5\n").unwrap();
+    let checkpoint = Checkpoint { step: 1, parts: Default::default(), state: state() };
+    made.checkpoints().save(&checkpoint, &KeepPolicy::default()).unwrap();
+    let error = Extractor::pretrained(&run, Features::BeforeNorm, &Device::flex()).unwrap_err();
+    assert!(error.to_string().contains("target.safetensors"), "{error}");
+}

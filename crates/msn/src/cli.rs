@@ -1,0 +1,152 @@
+//! The arguments of every command.
+
+mod evaluation;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use evaluation::{Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict};
+
+const EXAMPLES: &str = "\
+Examples:
+  msn demo                                          everything once, on images that it draws itself
+  msn pretrain --data photos --out runs/photos      learn from a folder of images without labels
+  msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test
+  msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
+
+Exit codes: 0, 1 for a failure that is explained, 2 for wrong arguments.";
+
+/// Pre-trains a vision transformer on unlabelled images, and turns a few labels into a classifier.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Demo(Demo),
+    Pretrain(Pretrain),
+    #[command(subcommand)]
+    Eval(Evaluation),
+    Embed(Embed),
+    Predict(Predict),
+    Synth(Synth),
+}
+
+/// Draw images, pre-train on them, evaluate: the whole job in a few minutes.
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// Run folder to make; must not exist.
+    #[arg(long, value_name = "RUN", default_value = "msn-demo")]
+    pub(crate) out: PathBuf,
+
+    /// Images of each of the 20 classes to pre-train on, and a sixth as many to test on.
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = at_least_one)]
+    pub(crate) images_per_class: usize,
+
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
+
+    /// Change a setting of the built-in configuration, such as optim.epochs=2.
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+}
+
+/// Pre-train an encoder on images without labels.
+#[derive(Args)]
+#[command(after_help = "\
+Without --config, settings are picked from the number and the size of the images, and explained.
+Ctrl-C saves a checkpoint and ends; a second one ends at once. Go on with --resume.
+
+Examples:
+  msn pretrain --data photos --out runs/photos
+  msn pretrain --data photos --out runs/longer optim.epochs=200 encoder.variant=vit-s16
+  msn pretrain --data train.tar --out runs/cifar --config configs/pretrain/cifar10-tiny.toml
+  msn pretrain --data photos --out runs/photos --resume")]
+pub(crate) struct Pretrain {
+    /// Images: a folder (any depth), a .tar of images, or a .txt list of paths.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) data: PathBuf,
+
+    /// Run folder: config.toml, metrics.jsonl, skipped.jsonl, checkpoints/step-N/ and latest.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) out: PathBuf,
+
+    /// Settings in TOML; what it leaves out has its default.
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Go on with the run in --out from its newest whole checkpoint.
+    #[arg(long)]
+    pub(crate) resume: bool,
+
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
+
+    /// Change a setting, such as optim.lr=3e-4; the fields are those of config.toml.
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+}
+
+/// Draw an image set: each class a kind of shape and texture, everything else a nuisance.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  msn synth --out shapes --classes 20 --images-per-class 300 --size 64 --seed 0")]
+pub(crate) struct Synth {
+    /// Folder to make, with PNG files DIR/CLASS/0001.png; must be new or empty.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+
+    /// Number of classes.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) classes: usize,
+
+    /// Images of each class.
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub(crate) images_per_class: usize,
+
+    /// Width and height, pixels.
+    #[arg(long, value_name = "PX", default_value_t = 64)]
+    pub(crate) size: usize,
+
+    /// Seed of every draw; another one gives other images of the same classes.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct OnDevice {
+    /// Where to compute: cpu, or a device that the program was built with (cuda, metal, rocm, vulkan, wgpu).
+    #[arg(long = "device", value_name = "NAME", default_value = "cpu")]
+    pub(crate) name: String,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(number) if number >= 1 => Ok(number),
+        _ => Err("expected a whole number of at least 1".to_owned()),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("expected a number above 0".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_arguments_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

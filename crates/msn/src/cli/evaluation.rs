@@ -1,0 +1,169 @@
+//! Commands that turn images into features.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{OnDevice, at_least_one, positive};
+
+/// Measure how good the features of an encoder are.
+#[derive(Subcommand)]
+pub(crate) enum Evaluation {
+    Lowshot(Lowshot),
+    Knn(Knn),
+}
+
+/// Logistic regression on a few labelled images a class, as in the paper.
+///
+/// Features are centred and scaled to length 1; the regression has an L2 penalty and no intercept. Shots are drawn
+/// anew for every split; the table shows the mean and the standard deviation over the splits.
+#[derive(Args)]
+#[command(after_help = "\
+Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
+
+Examples:
+  msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test
+  msn eval lowshot --checkpoint raw-pixels --train cifar10-train.tar --test cifar10-test.tar --json pixels.json
+  msn eval lowshot --checkpoint runs/photos --train a --test b --split-file 1shot-a.txt --split-file 1shot-b.txt")]
+pub(crate) struct Lowshot {
+    #[command(flatten)]
+    pub(crate) encoder: EncoderChoice,
+
+    /// Labelled images to draw the shots from.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) train: PathBuf,
+
+    /// Labelled images to classify.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) test: PathBuf,
+
+    /// Labelled images a class; several separated by commas.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,5", value_parser = at_least_one)]
+    pub(crate) shots: Vec<usize>,
+
+    /// How often the shots are drawn.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) splits: u64,
+
+    /// Seed of the draws.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Labelled images to use, one file name a line, instead of drawing them; each file is one split.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shots", "splits", "seed"])]
+    pub(crate) split_file: Vec<PathBuf>,
+
+    /// Weight of the L2 penalty [default: 0.0025 for up to 5 images a class, 0.075 above].
+    #[arg(long, value_name = "X", value_parser = positive)]
+    pub(crate) lambda: Option<f64>,
+
+    /// Also write the results as JSON; - for standard output, instead of the table.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Weighted nearest neighbours by cosine similarity.
+#[derive(Args)]
+#[command(after_help = "\
+Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
+
+Example:
+  msn eval knn --checkpoint runs/photos --train labelled/train --test labelled/test --k 10,20,100")]
+pub(crate) struct Knn {
+    #[command(flatten)]
+    pub(crate) encoder: EncoderChoice,
+
+    /// Labelled images among which neighbours are sought.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) train: PathBuf,
+
+    /// Labelled images to classify.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) test: PathBuf,
+
+    /// Number of neighbours; several separated by commas.
+    #[arg(long, value_name = "K,...", value_delimiter = ',', default_value = "20", value_parser = at_least_one)]
+    pub(crate) k: Vec<usize>,
+
+    /// A neighbour of cosine similarity s votes with weight exp(s / temperature).
+    #[arg(long, value_name = "T", default_value_t = 0.07, value_parser = positive)]
+    pub(crate) temperature: f64,
+
+    /// Also write the results as JSON; - for standard output, instead of the table.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Write the features of images to a file.
+#[derive(Args)]
+#[command(after_help = "\
+The paths of the images are written beside it, one a line in the order of the rows: features.npy, features.txt.
+
+Example:
+  msn embed --checkpoint runs/photos --data photos --out features.npy")]
+pub(crate) struct Embed {
+    #[command(flatten)]
+    pub(crate) encoder: EncoderChoice,
+
+    /// Images: a folder (any depth), a .tar of images, or a .txt list of paths.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) data: PathBuf,
+
+    /// File to write: one row an image, 32-bit floats. In a .safetensors file the tensor's name is `features`.
+    #[arg(long, value_name = "FILE.{npy,safetensors}")]
+    pub(crate) out: PathBuf,
+}
+
+/// Classify images, given the labels of a few.
+#[derive(Args)]
+#[command(after_help = "\
+FILE.csv starts with the line `path,label`. A path is absolute, or relative to --images or to the folder of FILE.csv.
+
+Example:
+  msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv")]
+pub(crate) struct Predict {
+    #[command(flatten)]
+    pub(crate) encoder: EncoderChoice,
+
+    /// The labels: a CSV file with the columns `path` and `label`.
+    #[arg(long, value_name = "FILE.csv")]
+    pub(crate) labels: PathBuf,
+
+    /// Images to classify: a folder (any depth), a .tar of images, or a .txt list of paths.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) images: PathBuf,
+
+    /// File to write: a CSV with the columns `path`, `label` and `probability`.
+    #[arg(long, value_name = "FILE.csv")]
+    pub(crate) out: PathBuf,
+
+    /// Weight of the L2 penalty [default: 0.0025 for up to 5 images a class, 0.075 above].
+    #[arg(long, value_name = "X", value_parser = positive)]
+    pub(crate) lambda: Option<f64>,
+}
+
+/// What turns an image into features.
+#[derive(Args)]
+pub(crate) struct EncoderChoice {
+    /// A run folder (its newest checkpoint) or one checkpoint, RUN/checkpoints/step-N.
+    ///
+    /// Two baselines to compare with: `raw-pixels` takes the image itself, resized to 32 x 32 pixels;
+    /// `untrained:RUN` takes the encoder of a run with random weights instead of the learned ones.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) checkpoint: String,
+
+    /// Where the features are read: before or after the encoder's final norm.
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = FeatureChoice::BeforeNorm)]
+    pub(crate) features: FeatureChoice,
+
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum FeatureChoice {
+    /// [CLS] of the last block, as the paper's low-shot evaluation
+    BeforeNorm,
+    /// [CLS] after the final norm, as the projection head
+    AfterNorm,
+}

@@ -1,0 +1,48 @@
+//! `msn embed`
+
+use anyhow::anyhow;
+use msn_store::export::{write_lines, write_npy, write_safetensors_matrix};
+
+use crate::cli::Embed;
+use crate::failure::wrong_arguments;
+use crate::features;
+
+/// Name of the tensor in a safetensors file.
+const TENSOR: &str = "features";
+
+/// The formats there are, by the ending of the file.
+#[derive(Clone, Copy)]
+enum Format {
+    Npy,
+    Safetensors,
+}
+
+pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
+    let out = &arguments.out;
+    let format = match out.extension().and_then(|extension| extension.to_str()) {
+        Some("npy") => Format::Npy,
+        Some("safetensors") => Format::Safetensors,
+        _ => {
+            let found = out.display();
+            return Err(wrong_arguments(anyhow!(
+                "--out: expected a name in .npy or .safetensors, found {found}"
+            )));
+        }
+    };
+    let extractor = features::extractor(&arguments.encoder)?;
+    let dataset = msn_data::open(&arguments.data)?;
+    let indices: Vec<usize> = (0..dataset.len()).collect();
+    let rows = features::rows(&extractor, &*dataset, &indices, "features")?;
+    let shape = [rows.features.rows(), rows.features.dim()];
+    match format {
+        Format::Npy => write_npy(out, shape, rows.features.data())?,
+        Format::Safetensors => write_safetensors_matrix(out, TENSOR, shape, rows.features.data().to_vec())?,
+    }
+    let paths = out.with_extension("txt");
+    write_lines(&paths, rows.images.iter().map(|&image| dataset.name(image)))?;
+    eprintln!("{} rows of {} in {}, their paths in {}", shape[0], shape[1], out.display(), paths.display());
+    if !rows.skipped.is_empty() {
+        eprintln!("{} of {} images could not be read and have no row", rows.skipped.len(), dataset.len());
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! `msn pretrain`
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::bail;
+use burn::tensor::Device;
+use msn_data::Dataset;
+use msn_store::RunDir;
+use msn_train::{Config, Ending, Outcome};
+
+use crate::cli::Pretrain;
+use crate::device;
+use crate::progress::TrainingProgress;
+use crate::settings::Given;
+use crate::signals::StopRequest;
+
+pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
+    let device = device::open(&arguments.device.name)?;
+    let given = Given::read(&arguments.data, arguments.config.as_deref(), &arguments.overrides)?;
+    let (run, config, dataset) = if arguments.resume {
+        let run = RunDir::resume(&arguments.out)?;
+        let config = given.for_resumed_run(&run)?;
+        (run, config, msn_data::open(&arguments.data)?)
+    } else {
+        let dataset = msn_data::open(&arguments.data)?;
+        let config = given.for_new_run(&*dataset)?;
+        check_batch(&config, &*dataset)?;
+        (RunDir::create(&arguments.out)?, config, dataset)
+    };
+    run.write_config(&config.to_toml())?;
+    eprintln!("data: {}", arguments.data.display());
+    let outcome = train(&config, dataset, &run, &device)?;
+    if outcome.ending == Ending::Finished {
+        eprintln!(
+            "next, with labelled images in folders named after their classes:\n  \
+             msn eval lowshot --checkpoint {} --train LABELLED/TRAIN --test LABELLED/TEST",
+            quoted(run.path())
+        );
+    }
+    Ok(())
+}
+
+/// Before the run folder is made: otherwise a second try with a smaller batch would find it in use.
+fn check_batch(config: &Config, dataset: &dyn Dataset) -> anyhow::Result<()> {
+    let (batch_size, images) = (config.train.batch_size, dataset.len());
+    if batch_size > images {
+        bail!(msn_data::Error::BatchLargerThanData { batch_size, images });
+    }
+    Ok(())
+}
+
+/// Trains until the end or a signal, and says where the result is and how to go on.
+pub(crate) fn train(
+    config: &Config,
+    dataset: Arc<dyn Dataset>,
+    run: &RunDir,
+    device: &Device,
+) -> anyhow::Result<Outcome> {
+    let mut progress =
+        TrainingProgress::new(StopRequest::listen()?, config.optim.epochs, config.objective.prototypes);
+    let outcome = msn_train::pretrain(config, dataset, run, device, &mut progress)?;
+    match &outcome.checkpoint {
+        Some(folder) => eprintln!("checkpoint: {}", folder.display()),
+        None => eprintln!("nothing left to do: this run ended at step {}", outcome.step),
+    }
+    if outcome.skipped > 0 {
+        let list = run.path().join("skipped.jsonl");
+        eprintln!("skipped images: {}, listed in {}", outcome.skipped, list.display());
+    }
+    if outcome.ending == Ending::Stopped {
+        eprintln!(
+            "stopped after step {}; to go on:\n  msn pretrain --data {} --out {} --resume",
+            outcome.step,
+            quoted(Path::new(&config.data.path)),
+            quoted(run.path())
+        );
+    }
+    Ok(outcome)
+}
+
+/// A path as one would type it in a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(quoted(Path::new("runs/a-1.tar")), "runs/a-1.tar");
+        assert_eq!(quoted(Path::new("my photos")), "'my photos'");
+        assert_eq!(quoted(Path::new("it's")), r"'it'\''s'");
+    }
+}

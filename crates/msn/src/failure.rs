@@ -1,0 +1,66 @@
+//! Exit codes: 0, 1 for a failure that is explained, 2 for wrong arguments.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use anyhow::Error;
+
+/// A failure that other arguments would avoid. Looks like the error that it holds.
+#[derive(Debug)]
+struct WrongArguments(Error);
+
+impl fmt::Display for WrongArguments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for WrongArguments {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// For `map_err`: the arguments are to blame.
+pub(crate) fn wrong_arguments(error: impl Into<Error>) -> Error {
+    Error::new(WrongArguments(error.into()))
+}
+
+/// Explains a failure on stderr.
+pub(crate) fn exit_code(result: Result<(), Error>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            ExitCode::from(if error.is::<WrongArguments>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// The message with its causes. Most messages quote their cause already, which is then not said twice.
+fn chain(error: &Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow!("disk full").context("cannot write: disk full").context("no checkpoint");
+        assert_eq!(chain(&error), "no checkpoint: cannot write: disk full");
+    }
+
+    #[test]
+    fn wrong_arguments_keep_their_message() {
+        let error = wrong_arguments(anyhow!("expected a number").context("optim.lr"));
+        assert_eq!(chain(&error), "optim.lr: expected a number");
+        assert!(error.is::<WrongArguments>());
+    }
+}

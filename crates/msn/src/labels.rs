@@ -1,0 +1,116 @@
+//! `--labels`: a CSV file with the labels of a few images.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use csv::{StringRecord, Trim};
+use msn_data::Dataset;
+
+/// The images that a CSV file labels.
+pub(crate) struct LabelFile {
+    images: Arc<dyn Dataset>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    place: Place,
+    name: String,
+    label: String,
+}
+
+/// Where a labelled image is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    /// Within the images to classify: a tar archive, for example.
+    Image(usize),
+    File(PathBuf),
+}
+
+impl LabelFile {
+    /// Reads the CSV file `path`. A relative path in it is sought beside the CSV file, then in `images`, which were
+    /// opened from `images_path`.
+    pub(crate) fn open(path: &Path, images_path: &Path, images: Arc<dyn Dataset>) -> anyhow::Result<Self> {
+        let file = path.display();
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(Trim::All)
+            .from_path(path)
+            .with_context(|| format!("{file}: cannot read"))?;
+        let header = reader.headers().with_context(|| format!("{file}: not a CSV file"))?.clone();
+        let columns = column(&header, "path").zip(column(&header, "label"));
+        let (paths, labels) = columns.with_context(|| {
+            let found: Vec<&str> = header.iter().collect();
+            format!(
+                "{file}, line 1: expected a header with the columns `path,label`, found `{}`",
+                found.join(",")
+            )
+        })?;
+
+        let names: HashMap<&str, usize> =
+            (0..images.len()).map(|index| (images.name(index), index)).collect();
+        let folders = [path.parent().unwrap_or(Path::new("")), images_path];
+        let mut rows = Vec::new();
+        let mut lines = HashMap::new();
+        for record in reader.records() {
+            let record = record.with_context(|| format!("{file}: not a CSV file"))?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let (name, label) = (&record[paths], &record[labels]);
+            ensure!(!label.is_empty(), "{file}, line {line}: expected a label for `{name}`, found none");
+            let file_path = folders.map(|folder| folder.join(name)).into_iter().find(|path| path.is_file());
+            let place = match (file_path, names.get(name)) {
+                (Some(path), _) => Place::File(path),
+                (None, Some(&index)) => Place::Image(index),
+                (None, None) => bail!(
+                    "{file}, line {line}: expected the path of an image beside this file or among the images to \
+                     classify, found `{name}`"
+                ),
+            };
+            if let Some(first) = lines.insert(place.clone(), line) {
+                bail!(
+                    "{file}, line {line}: expected each image once, found `{name}` in line {first} as well"
+                );
+            }
+            rows.push(Row { place, name: name.to_owned(), label: label.to_owned() });
+        }
+        drop(names);
+        let first = rows.first().with_context(|| format!("{file}: expected labels, found none"))?;
+        ensure!(
+            rows.iter().any(|row| row.label != first.label),
+            "{file}: expected at least two different labels, found only `{}`",
+            first.label
+        );
+        Ok(Self { images, rows })
+    }
+
+    /// The label of an image.
+    pub(crate) fn class(&self, image: usize) -> &str {
+        &self.rows[image].label
+    }
+}
+
+fn column(header: &StringRecord, name: &str) -> Option<usize> {
+    // Spreadsheets begin a UTF-8 file with a byte-order mark.
+    header.iter().position(|found| found.trim_start_matches('\u{feff}') == name)
+}
+
+impl Dataset for LabelFile {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn name(&self, index: usize) -> &str {
+        &self.rows[index].name
+    }
+
+    fn read_into(&self, index: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {
+        match &self.rows[index].place {
+            Place::Image(index) => self.images.read_into(*index, bytes),
+            Place::File(path) => {
+                let read = std::fs::read(path);
+                *bytes = read.map_err(|source| msn_data::Error::Io { path: path.clone(), source })?;
+                Ok(())
+            }
+        }
+    }
+}

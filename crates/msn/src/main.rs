@@ -1,0 +1,33 @@
+//! Pre-trains vision transformers on unlabelled images, and classifies from a handful of labels.
+
+mod cli;
+mod commands;
+mod device;
+mod failure;
+mod features;
+mod labels;
+mod progress;
+mod report;
+mod settings;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command, Evaluation};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    progress::show_warnings();
+    let result = match cli.command {
+        Command::Demo(arguments) => commands::demo::run(&arguments),
+        Command::Pretrain(arguments) => commands::pretrain::run(&arguments),
+        Command::Eval(Evaluation::Lowshot(arguments)) => commands::lowshot::run(&arguments),
+        Command::Eval(Evaluation::Knn(arguments)) => commands::knn::run(&arguments),
+        Command::Embed(arguments) => commands::embed::run(&arguments),
+        Command::Predict(arguments) => commands::predict::run(&arguments),
+        Command::Synth(arguments) => commands::synth::run(&arguments),
+    };
+    failure::exit_code(result)
+}

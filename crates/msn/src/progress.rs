@@ -1,0 +1,98 @@
+//! What a person sees of long work: a bar on a terminal, a line every so often elsewhere.
+
+mod training;
+
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use tracing_subscriber::filter::LevelFilter;
+
+pub(crate) use training::TrainingProgress;
+
+/// Time between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Sends the warnings of all crates to stderr.
+pub(crate) fn show_warnings() {
+    tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .with_max_level(LevelFilter::WARN)
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
+/// A warning that the work goes on after.
+pub(crate) fn warn(message: &str) {
+    eprintln!("warning: {message}");
+}
+
+/// Counts images.
+pub(crate) struct ImageProgress {
+    what: &'static str,
+    images: usize,
+    lines: Option<Lines>,
+    bar: ProgressBar,
+}
+
+impl ImageProgress {
+    /// `what` is done to `images` images, such as `features of the test images`.
+    pub(crate) fn new(what: &'static str, images: usize) -> Self {
+        let lines = (!stderr().is_terminal()).then(Lines::new);
+        let template = "{msg}  {wide_bar}  {human_pos}/{human_len}  {per_sec} img  {eta} left";
+        Self { what, images, lines, bar: bar(images as u64, template).with_message(what) }
+    }
+
+    /// So many are done in all.
+    pub(crate) fn set(&mut self, done: usize) {
+        match &mut self.lines {
+            None => self.bar.set_position(done as u64),
+            Some(lines) => {
+                if lines.due() {
+                    let rate = done as f64 / lines.start.elapsed().as_secs_f64();
+                    eprintln!("{}: {done} of {}, {rate:.0} images/s", self.what, self.images);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for ImageProgress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// When to print a line.
+struct Lines {
+    start: Instant,
+    last: Instant,
+}
+
+impl Lines {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { start: now, last: now }
+    }
+
+    fn due(&mut self) -> bool {
+        let due = self.last.elapsed() >= LINE_EVERY;
+        if due {
+            self.last = Instant::now();
+        }
+        due
+    }
+}
+
+fn bar(length: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("a valid template");
+    // Hides itself where stderr is no terminal.
+    ProgressBar::new(length).with_style(style.progress_chars("=> "))
+}
+
+/// Such as `3 minutes`.
+pub(crate) fn human(seconds: f64) -> String {
+    HumanDuration(Duration::from_secs_f64(seconds.max(0.0))).to_string()
+}

@@ -1,0 +1,134 @@
+//! A training run as it goes.
+
+use std::io::{IsTerminal, stderr};
+use std::path::Path;
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use msn_ssl::Collapse;
+use msn_train::{Observer, Progress, Start};
+
+use super::{Lines, bar, human};
+use crate::signals::StopRequest;
+
+/// Shows a training run and lets signals stop it.
+pub(crate) struct TrainingProgress {
+    stop: StopRequest,
+    epochs: u64,
+    prototypes: usize,
+    start: Option<(Start, Instant)>,
+    /// Signs of collapse at the last logged step, led by two spaces; empty before there is one.
+    collapse: String,
+    bar: ProgressBar,
+    /// `None` on a terminal, which has the bar.
+    lines: Option<Lines>,
+}
+
+impl TrainingProgress {
+    /// Shows a run of `epochs` epochs with so many prototypes.
+    pub(crate) fn new(stop: StopRequest, epochs: u64, prototypes: usize) -> Self {
+        Self {
+            stop,
+            epochs,
+            prototypes,
+            start: None,
+            collapse: String::new(),
+            bar: ProgressBar::hidden(),
+            lines: None,
+        }
+    }
+
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    fn seconds_left(&self, step: u64) -> f64 {
+        let Some((start, since)) = &self.start else { return 0.0 };
+        let per_step = since.elapsed().as_secs_f64() / step.saturating_sub(start.done).max(1) as f64;
+        per_step * start.steps.saturating_sub(step) as f64
+    }
+
+    fn summary(&self, progress: &Progress) -> String {
+        let Progress { step, epoch, report, images_per_second, .. } = progress;
+        format!(
+            "epoch {}/{}  {images_per_second:.0} images/s  {} left  \
+             loss {:.3} (cross-entropy {:.3}, me-max {:.3}, entropy {:.3})",
+            epoch + 1,
+            self.epochs,
+            human(self.seconds_left(*step)),
+            report.loss,
+            report.cross_entropy,
+            report.memax,
+            report.entropy,
+        )
+    }
+
+    fn is_last_of_epoch(&self, step: u64) -> bool {
+        self.start.as_ref().is_some_and(|(start, _)| step.is_multiple_of(start.steps_per_epoch))
+    }
+}
+
+fn signs_of_collapse(collapse: &Collapse, prototypes: usize) -> String {
+    format!(
+        "  prototypes {}/{prototypes}  mean entropy {:.2}  target max {:.2}  rank {:.1}  feature std {:.2}",
+        collapse.prototypes_used,
+        collapse.mean_entropy,
+        collapse.target_max,
+        collapse.rank,
+        collapse.feature_std
+    )
+}
+
+impl Observer for TrainingProgress {
+    fn start(&mut self, start: &Start) {
+        eprintln!(
+            "{} images, {} steps in {} epochs, {:.2} million parameters in encoder and head",
+            start.images,
+            start.steps,
+            self.epochs,
+            start.parameters as f64 / 1e6
+        );
+        if start.done > 0 {
+            eprintln!("going on after step {}", start.done);
+        }
+        if stderr().is_terminal() {
+            self.bar = bar(start.steps, "{bar:24} {pos}/{len}  {wide_msg}").with_position(start.done);
+        } else {
+            self.lines = Some(Lines::new());
+        }
+        self.start = Some((start.clone(), Instant::now()));
+    }
+
+    fn step(&mut self, progress: &Progress) {
+        if let Some(collapse) = &progress.collapse {
+            self.collapse = signs_of_collapse(collapse, self.prototypes);
+        }
+        let summary = self.summary(progress);
+        let is_last_of_epoch = self.is_last_of_epoch(progress.step);
+        if let Some(lines) = &mut self.lines {
+            if lines.due() || is_last_of_epoch {
+                let steps = self.start.as_ref().map_or(0, |(start, _)| start.steps);
+                let wait = format!("waiting for data {:.0}%", 100.0 * progress.data_wait);
+                eprintln!("step {}/{steps}  {summary}{}  {wait}", progress.step, self.collapse);
+            }
+        } else {
+            self.bar.set_position(progress.step);
+            self.bar.set_message(summary);
+        }
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.say(&format!("warning: {message}"));
+    }
+
+    fn saved(&mut self, step: u64, _: &Path) {
+        let is_last = self.start.as_ref().is_some_and(|(start, _)| start.steps == step);
+        if is_last || self.wants_to_stop() {
+            self.bar.finish_and_clear();
+        }
+    }
+
+    fn wants_to_stop(&mut self) -> bool {
+        self.stop.is_made()
+    }
+}

@@ -1,0 +1,117 @@
+//! The configuration of a run: picked from the images, read from a file or from the run, changed by arguments.
+
+use std::path::Path;
+
+use anyhow::{bail, ensure};
+use msn_data::{Dataset, Limits};
+use msn_store::RunDir;
+use msn_train::config::{DataFacts, suggest};
+use msn_train::{Config, Error};
+
+use crate::failure::wrong_arguments;
+
+pub(crate) use msn_train::config::Source;
+
+/// Images looked at to learn their size.
+const SAMPLE: usize = 256;
+
+/// Fields that a resumed run may change: they do not change what it computes.
+const MAY_CHANGE: [&str; 9] = [
+    "data.path",
+    "data.workers",
+    "data.queue",
+    "train.log_every",
+    "train.checkpoint_epochs",
+    "train.checkpoint_minutes",
+    "train.keep_last",
+    "train.keep_every_epochs",
+    "data.max_skipped",
+];
+
+/// What the command line says about the configuration.
+pub(crate) struct Given<'a> {
+    /// `--data`
+    pub(crate) data: &'a Path,
+    /// `--config`
+    pub(crate) file: Option<Source>,
+    /// `KEY=VALUE ...`
+    pub(crate) overrides: Vec<Source>,
+}
+
+impl<'a> Given<'a> {
+    /// Reads what the arguments name; whatever is wrong here is wrong with the arguments.
+    pub(crate) fn read(data: &'a Path, file: Option<&Path>, overrides: &[String]) -> anyhow::Result<Self> {
+        let file = file.map(Source::file).transpose().map_err(wrong_arguments)?;
+        let overrides: Result<_, _> = overrides.iter().map(|argument| Source::argument(argument)).collect();
+        Ok(Self { data, file, overrides: overrides.map_err(wrong_arguments)? })
+    }
+
+    /// The configuration of a new run. Without a file the settings are picked, and explained on stderr.
+    pub(crate) fn for_new_run(&self, dataset: &dyn Dataset) -> anyhow::Result<Config> {
+        match &self.file {
+            Some(file) => self.over(&Config::default(), Some(file)),
+            None => {
+                let facts =
+                    DataFacts { images: dataset.len(), shorter_side: median_side(dataset, self.data)? };
+                let (config, choices) = suggest(facts);
+                eprintln!("settings picked, since there is no --config:");
+                for choice in choices {
+                    eprintln!("  {} ({})", choice.setting, choice.reason);
+                }
+                self.over(&config, None)
+            }
+        }
+    }
+
+    /// The configuration of a run that goes on: its own, with changes where they do no harm.
+    pub(crate) fn for_resumed_run(&self, run: &RunDir) -> anyhow::Result<Config> {
+        let path = run.path().join("config.toml");
+        let own = Source::toml(&path.display().to_string(), &run.read_config()?)?;
+        let own = Config::merge(&Config::default(), &[own])?;
+        let wanted = match &self.file {
+            Some(file) => self.over(&Config::default(), Some(file))?,
+            None => self.over(&own, None)?,
+        };
+        if let Some((field, expected, found)) = own.first_difference(&wanted, &MAY_CHANGE) {
+            let run = run.path().to_path_buf();
+            bail!(Error::ChangedOnResume { run, field, expected, found });
+        }
+        Ok(wanted)
+    }
+
+    fn over(&self, base: &Config, file: Option<&Source>) -> anyhow::Result<Config> {
+        let sources: Vec<Source> = file.into_iter().chain(&self.overrides).cloned().collect();
+        let mut config = Config::merge(base, &sources).map_err(wrong_arguments)?;
+        config.data.path = self.data.display().to_string();
+        config.validate().map_err(wrong_arguments)?;
+        Ok(config)
+    }
+}
+
+/// Median of the shorter sides of some images spread over the dataset, pixels.
+fn median_side(dataset: &dyn Dataset, path: &Path) -> anyhow::Result<u32> {
+    let looked_at = dataset.len().min(SAMPLE);
+    let mut sides = Vec::with_capacity(looked_at);
+    let mut broken = None;
+    for index in (0..looked_at).map(|i| i * dataset.len() / looked_at) {
+        match shorter_side(dataset, index) {
+            Ok(side) => sides.push(side),
+            Err(error) => {
+                broken.get_or_insert_with(|| format!("{}: {error}", dataset.name(index)));
+            }
+        }
+    }
+    let first = broken.unwrap_or_default();
+    ensure!(
+        !sides.is_empty(),
+        "{}: expected images, found none among {looked_at} that can be read; the first: {first}",
+        path.display()
+    );
+    sides.sort_unstable();
+    Ok(sides[sides.len() / 2])
+}
+
+fn shorter_side(dataset: &dyn Dataset, index: usize) -> anyhow::Result<u32> {
+    let image = msn_data::decode(&dataset.read(index)?, &Limits::default())?;
+    Ok(image.width().min(image.height()))
+}

@@ -1,0 +1,97 @@
+//! Exit code 2 and what goes with it.
+
+use crate::support::Scratch;
+
+#[test]
+fn wrong_arguments_exit_with_2_and_name_the_argument() {
+    let scratch = Scratch::new();
+    let pretrain = |argument: &str| scratch.pretrain("run", &[argument]);
+    pretrain("optim.learning=1").refused_with(&["unknown field `optim.learning`"]);
+    pretrain("mask.patch_drp=0.3").refused_with(&["unknown field", "did you mean `mask.patch_drop`?"]);
+    pretrain("optim.lr").refused_with(&["`optim.lr`", "KEY=VALUE"]);
+    pretrain("optim.lr=-1").refused_with(&["lr", "above 0", "-1"]);
+    pretrain("train.batch_size=1").refused_with(&["train.batch_size", "at least 2", "found 1"]);
+    pretrain("encoder.depth=deep").refused_with(&["encoder.depth=deep"]);
+    pretrain("encoder.variant=vit-xxl16").refused_with(&["encoder.variant", "vit-xxl16", "vit-s16"]);
+    pretrain("--device=abacus").refused_with(&["--device", "expected one of cpu", "`abacus`"]);
+    pretrain("--no-such-flag").refused_with(&["--no-such-flag"]);
+    scratch.msn(&["pretrain"]).refused_with(&["--data <PATH>", "--out <RUN>"]);
+    scratch.msn(&["no-such-command"]).refused_with(&["no-such-command"]);
+    assert!(!scratch.path("run").exists(), "a wrong argument makes no run folder");
+}
+
+#[test]
+fn a_device_that_was_not_compiled_in_says_how_to_get_it() {
+    let scratch = Scratch::new();
+    if cfg!(feature = "cuda") {
+        eprintln!("compiled with cuda: nothing to see here");
+        return;
+    }
+    scratch.pretrain("run", &["--device", "cuda"]).refused_with(&["`cuda`", "--features cuda"]);
+}
+
+#[test]
+fn wrong_settings_in_a_file_are_wrong_arguments_too() {
+    let scratch = Scratch::new();
+    let with = |text: &str| {
+        std::fs::write(scratch.path("my.toml"), text).unwrap();
+        scratch.msn(&["pretrain", "--data", "images", "--out", "run", "--config", "my.toml"])
+    };
+    with("[optim]\nlearning_rat = 1\n").refused_with(&["my.toml", "optim.learning_rat"]);
+    with("[optim]\nlr = \"high\"\n").refused_with(&["my.toml", "lr"]);
+    with("[optim\n").refused_with(&["my.toml"]);
+    scratch
+        .msn(&["pretrain", "--data", "images", "--out", "run", "--config", "none.toml"])
+        .refused_with(&["none.toml"]);
+}
+
+#[test]
+fn a_patch_that_does_not_divide_the_image_is_refused_by_name() {
+    let scratch = Scratch::new();
+    scratch.pretrain("run", &["encoder.patch_size=5"]).refused_with(&[
+        "encoder.image_size",
+        "encoder.patch_size = 5",
+        "found 16",
+    ]);
+    // 8 px focal views are no multiple of 16 px.
+    scratch.pretrain("run", &["encoder.patch_size=16"]).refused_with(&["views.focal_size", "16", "found 8"]);
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_by_every_command() {
+    let scratch = Scratch::new();
+    let lowshot = ["eval", "lowshot", "--checkpoint", "raw-pixels", "--train", "images", "--test", "images"];
+    let knn = ["eval", "knn", "--checkpoint", "raw-pixels", "--train", "images", "--test", "images"];
+    let with = |command: &[&str], more: &[&str]| scratch.msn(&[command, more].concat());
+    with(&lowshot, &["--shots", "0"]).refused_with(&["--shots", "at least 1"]);
+    with(&lowshot, &["--splits", "0"]).refused_with(&["--splits", "0"]);
+    with(&lowshot, &["--lambda", "0"]).refused_with(&["--lambda", "above 0"]);
+    with(&lowshot, &["--features", "middle"]).refused_with(&["--features", "before-norm"]);
+    with(&lowshot, &["--split-file", "a.txt", "--shots", "1"]).refused_with(&["--split-file", "--shots"]);
+    with(&knn, &["--k", "10,x"]).refused_with(&["--k", "at least 1"]);
+    with(&knn, &["--temperature", "nan"]).refused_with(&["--temperature", "above 0"]);
+    scratch.msn(&["synth", "--out", "more", "--classes", "1"]).refused_with(&["classes", "found 1"]);
+    scratch.msn(&["synth", "--out", "more", "--size", "1000"]).refused_with(&["size", "found 1000"]);
+    scratch
+        .msn(&["embed", "--checkpoint", "raw-pixels", "--data", "images", "--out", "rows.csv"])
+        .refused_with(&["--out", ".npy or .safetensors", "rows.csv"]);
+}
+
+#[test]
+fn help_shows_examples_for_every_command() {
+    let scratch = Scratch::new();
+    for command in ["pretrain", "demo", "synth", "embed", "predict"] {
+        let help = scratch.msn(&[command, "--help"]).success().stdout;
+        assert!(help.contains("Usage: msn "), "{help}");
+        assert!(help.contains("Example") || command == "demo", "{command}: {help}");
+    }
+    for command in ["lowshot", "knn"] {
+        let help = scratch.msn(&["eval", command, "--help"]).success().stdout;
+        assert!(
+            help.contains("Example") && help.contains("raw-pixels") && help.contains("untrained:RUN"),
+            "{help}"
+        );
+    }
+    let help = scratch.msn(&["--help"]).success().stdout;
+    assert!(help.contains("Exit codes"), "{help}");
+}

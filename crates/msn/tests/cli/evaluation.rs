@@ -1,0 +1,165 @@
+//! `msn eval` and `msn predict`: scores that can be checked by hand, files, and what is refused.
+
+use std::fs;
+
+use image::{Rgb, RgbImage};
+use serde_json::Value;
+
+use crate::support::{Scratch, names};
+
+/// Images that pixels alone classify: `a` is red on the left, `b` on the right, each a little different.
+fn easy_images(scratch: &Scratch, folder: &str, images: u32) {
+    for (class, left) in [("a", true), ("b", false)] {
+        fs::create_dir_all(scratch.path(folder).join(class)).unwrap();
+        for index in 0..images {
+            let image = RgbImage::from_fn(16, 16, |x, y| {
+                let noise = ((x * 7 + y * 13 + index * 31) % 40) as u8;
+                Rgb([if (x < 8) == left { 200 } else { 20 } + noise, 60 + noise, 90])
+            });
+            image.save(scratch.path(folder).join(format!("{class}/{index}.png"))).unwrap();
+        }
+    }
+}
+
+fn lowshot(more: &[&str]) -> Vec<String> {
+    let common = ["eval", "lowshot", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test"];
+    common.iter().chain(more).map(|argument| (*argument).to_owned()).collect()
+}
+
+fn run(scratch: &Scratch, arguments: &[String]) -> crate::support::Finished {
+    scratch.msn(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn easy() -> Scratch {
+    let scratch = Scratch::new();
+    easy_images(&scratch, "easy", 6);
+    easy_images(&scratch, "test", 10);
+    scratch
+}
+
+#[test]
+fn easy_images_are_classified_from_their_pixels_with_one_shot() {
+    let scratch = easy();
+    let finished = run(&scratch, &lowshot(&["--shots", "1,3", "--json", "scores.json"])).success();
+    assert_eq!(finished.stdout.matches("100.0 +- 0.0").count(), 2, "{}", finished.stdout);
+    let scores = scratch.read_json("scores.json");
+    for shots in ["1", "3"] {
+        let score = &scores["shots"][shots];
+        assert_eq!((score["mean"].as_f64(), score["sd"].as_f64()), (Some(100.0), Some(0.0)), "{scores}");
+        assert_eq!(score["splits"].as_array().map(Vec::len), Some(3), "{scores}");
+    }
+    assert_eq!(scores["test_images"], 20);
+    // On standard output the JSON stands alone.
+    let printed = run(&scratch, &lowshot(&["--shots", "1,3", "--json", "-"])).success().stdout;
+    assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), scores);
+}
+
+#[test]
+fn split_files_say_which_images_are_labelled() {
+    let scratch = easy();
+    fs::write(scratch.path("one.txt"), "a/0.png\nb/1.png\n").unwrap();
+    fs::write(scratch.path("two.txt"), "a/2.png\nb/5.png\n").unwrap();
+    let files = ["--split-file", "one.txt", "--split-file", "two.txt", "--json", "-"];
+    let scores: Value = serde_json::from_str(&run(&scratch, &lowshot(&files)).success().stdout).unwrap();
+    assert_eq!(scores["shots"]["1"]["splits"].as_array().map(Vec::len), Some(2), "{scores}");
+    fs::write(scratch.path("one.txt"), "a/0.png\nb/99.png\n").unwrap();
+    run(&scratch, &lowshot(&files)).fails_with(&["one.txt", "line 2", "b/99.png"]);
+}
+
+#[test]
+fn an_encoder_is_evaluated_like_its_baselines() {
+    let scratch = Scratch::with_run();
+    scratch.synth("test", 1);
+    for checkpoint in ["run", "untrained:run", "raw-pixels", "run/checkpoints/step-6"] {
+        let arguments = |command: &'static str| {
+            ["eval", command, "--checkpoint", checkpoint, "--train", "images", "--test", "test"]
+        };
+        let table = scratch.msn(&arguments("lowshot")).success().stdout;
+        assert_eq!(table.matches(" +- ").count(), 3, "one row each for 1, 2 and 5 shots: {table}");
+        let table = scratch.msn(&[&arguments("knn")[..], &["--k", "1,10"]].concat()).success().stdout;
+        assert_eq!(table.lines().count(), 3, "a header and two rows: {table}");
+    }
+}
+
+#[test]
+fn the_nearest_neighbours_of_easy_images_are_of_their_class() {
+    let scratch = easy();
+    let knn =
+        ["eval", "knn", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test", "--k", "1,5"];
+    let finished = scratch.msn(&[&knn[..], &["--json", "knn.json"]].concat()).success();
+    assert_eq!(finished.stdout.matches("100.0").count(), 2, "{}", finished.stdout);
+    let scores = scratch.read_json("knn.json");
+    assert_eq!(
+        (&scores["k"]["1"], &scores["k"]["5"]),
+        (&Value::from(100.0), &Value::from(100.0)),
+        "{scores}"
+    );
+}
+
+#[test]
+fn a_class_with_too_few_images_or_without_any_is_named() {
+    let scratch = easy();
+    run(&scratch, &lowshot(&["--shots", "7"])).fails_with(&["class `a`", "at least 7", "found 6"]);
+    fs::create_dir(scratch.path("test/c")).unwrap();
+    fs::rename(scratch.path("test/b/0.png"), scratch.path("test/c/0.png")).unwrap();
+    run(&scratch, &lowshot(&[])).fails_with(&["`c`"]);
+}
+
+#[test]
+fn images_without_a_class_cannot_be_evaluated() {
+    let scratch = easy();
+    fs::copy(scratch.path("easy/a/0.png"), scratch.path("easy/stray.png")).unwrap();
+    run(&scratch, &lowshot(&[])).fails_with(&["easy", "stray.png", "folder named after its class"]);
+}
+
+const PREDICT: [&str; 9] = [
+    "predict",
+    "--checkpoint",
+    "raw-pixels",
+    "--labels",
+    "few.csv",
+    "--images",
+    "test",
+    "--out",
+    "predicted.csv",
+];
+
+#[test]
+fn a_few_labels_classify_all_images() {
+    let scratch = easy();
+    // Beside the CSV file, below --images, and absolute.
+    let absolute = scratch.path("easy/b/1.png").display().to_string();
+    fs::write(scratch.path("few.csv"), format!("label,path\na,easy/a/0.png\nb,b/3.png\nb,{absolute}\n"))
+        .unwrap();
+    scratch.msn(&PREDICT).success();
+    let text = scratch.read("predicted.csv");
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("path,label,probability"));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 20);
+    for row in rows {
+        assert_eq!(row[0].split('/').next(), Some(row[1]), "the folder is the class: {row:?}");
+        let probability: f64 = row[2].parse().unwrap();
+        assert!((0.5..=1.0).contains(&probability), "{row:?}");
+    }
+}
+
+#[test]
+fn wrong_label_files_are_explained_with_their_line() {
+    let scratch = easy();
+    for (text, parts) in [
+        ("path,label\na/0.png,a\nb/77.png,b\n", &["few.csv, line 3", "b/77.png"][..]),
+        ("a/0.png,a\nb/0.png,b\n", &["few.csv, line 1", "`path,label`", "a/0.png,a"]),
+        ("path,label\na/0.png,\n", &["few.csv, line 2", "expected a label"]),
+        ("path,label\na/0.png,a\n", &["few.csv", "two different labels"]),
+        ("path,label\na/0.png,a\na/0.png,b\n", &["few.csv, line 3", "line 2 as well"]),
+        ("path,label\na/0.png,a,x\n", &["few.csv", "line: 2"]),
+        ("path,label\n", &["few.csv", "found none"]),
+    ] {
+        fs::write(scratch.path("few.csv"), text).unwrap();
+        scratch.msn(&PREDICT).fails_with(parts);
+    }
+    fs::remove_file(scratch.path("few.csv")).unwrap();
+    scratch.msn(&PREDICT).fails_with(&["few.csv", "cannot read"]);
+    assert!(!names(&scratch.path("")).contains(&"predicted.csv".to_owned()));
+}

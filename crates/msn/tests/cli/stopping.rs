@@ -1,0 +1,72 @@
+//! Signals, and a disk that is full.
+
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{Finished, Scratch, names, pretrain_arguments, wait_until};
+
+/// More epochs than a test waits for.
+const ENDLESS: &str = "optim.epochs=100000";
+
+fn signal(child: &Child, names: &[&str]) {
+    for name in names {
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+}
+
+fn start(scratch: &Scratch, run: &str) -> Child {
+    let arguments = pretrain_arguments(run, &[ENDLESS]);
+    let child = scratch.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let metrics = scratch.path(&format!("{run}/metrics.jsonl"));
+    wait_until(|| std::fs::metadata(&metrics).is_ok_and(|file| file.len() > 0));
+    child
+}
+
+#[test]
+fn a_first_signal_saves_and_tells_how_to_go_on() {
+    let scratch = Scratch::new();
+    for (name, run) in [("TERM", "terminated"), ("INT", "interrupted")] {
+        let child = start(&scratch, run);
+        signal(&child, &[name]);
+        let finished = Finished::of(child.wait_with_output().unwrap(), &["pretrain"]).success();
+        let resume = format!("msn pretrain --data images --out {run} --resume");
+        assert!(finished.stderr.contains(&resume), "{}", finished.stderr);
+        let steps = scratch.lines_of_json(&format!("{run}/metrics.jsonl")).len();
+        assert_eq!(
+            scratch.read(&format!("{run}/latest")),
+            format!("step-{steps}\n"),
+            "the last step is saved"
+        );
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let scratch = Scratch::new();
+    let child = start(&scratch, "run");
+    // Both are waiting when the process goes on, so that it cannot save in between.
+    signal(&child, &["STOP", "INT", "TERM", "CONT"]);
+    let finished = Finished::of(child.wait_with_output().unwrap(), &["pretrain"]);
+    assert!(matches!(finished.code, Some(130 | 143)), "{:?}: {}", finished.code, finished.stderr);
+}
+
+#[test]
+fn a_full_disk_while_saving_leaves_the_last_checkpoint_whole() {
+    let scratch = Scratch::with_run();
+    // A limit on the size of files, in blocks of 512 or 1024 bytes, is below that of the encoder (some 140 kB); with
+    // the signal ignored, a write over it fails as on a full disk.
+    let larger =
+        std::fs::metadata(scratch.path("run/checkpoints/step-12/encoder.safetensors")).unwrap().len();
+    assert!(larger > 64 * 1024, "{larger} bytes are within the limit");
+    std::fs::remove_dir_all(scratch.path("run/checkpoints/step-12")).unwrap();
+    std::fs::write(scratch.path("run/latest"), "step-6\n").unwrap();
+    let arguments = pretrain_arguments("run", &["--resume"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", r#"trap "" XFSZ && ulimit -f 64 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_msn")]);
+    limited.args(&arguments).current_dir(scratch.path(""));
+    Finished::of(limited.output().unwrap(), &arguments).fails_with(&["safetensors", "cannot write"]);
+    assert_eq!(names(&scratch.path("run/checkpoints")), ["step-6"]);
+    // And with room again the run goes on from there.
+    let resumed = scratch.pretrain("run", &["--resume"]).success();
+    assert!(resumed.stderr.contains("going on after step 6"), "{}", resumed.stderr);
+}
