@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use indicatif::ProgressBar;
 use msn_ssl::Collapse;
-use msn_train::{Observer, Progress, Start};
+use msn_train::{Observer, Progress, Start, StepReport};
 
 use super::{Lines, bar, human};
 use crate::signals::StopRequest;
@@ -48,24 +48,20 @@ impl TrainingProgress {
         per_step * start.steps.saturating_sub(step) as f64
     }
 
-    fn summary(&self, progress: &Progress) -> String {
-        let Progress { step, epoch, report, images_per_second, .. } = progress;
-        format!(
-            "epoch {}/{}  {images_per_second:.0} images/s  {} left  \
-             loss {:.3} (cross-entropy {:.3}, me-max {:.3}, entropy {:.3})",
-            epoch + 1,
-            self.epochs,
-            human(self.seconds_left(*step)),
-            report.loss,
-            report.cross_entropy,
-            report.memax,
-            report.entropy,
-        )
+    fn pace(&self, progress: &Progress) -> String {
+        let left = human(self.seconds_left(progress.step));
+        let (epoch, rate) = (progress.epoch + 1, progress.images_per_second);
+        format!("epoch {epoch}/{}  {rate:.0} images/s  {left} left", self.epochs)
     }
 
     fn is_last_of_epoch(&self, step: u64) -> bool {
         self.start.as_ref().is_some_and(|(start, _)| step.is_multiple_of(start.steps_per_epoch))
     }
+}
+
+fn losses(report: &StepReport) -> String {
+    let StepReport { loss, cross_entropy, memax, entropy, .. } = report;
+    format!("loss {loss:.3} (cross-entropy {cross_entropy:.3}, me-max {memax:.3}, entropy {entropy:.3})")
 }
 
 fn signs_of_collapse(collapse: &Collapse, prototypes: usize) -> String {
@@ -92,7 +88,8 @@ impl Observer for TrainingProgress {
             eprintln!("going on after step {}", start.done);
         }
         if stderr().is_terminal() {
-            self.bar = bar(start.steps, "{bar:24} {pos}/{len}  {wide_msg}").with_position(start.done);
+            self.bar =
+                bar(start.steps, "{bar:20} {pos}/{len}  {prefix}\n{wide_msg}").with_position(start.done);
         } else {
             self.lines = Some(Lines::new());
         }
@@ -103,17 +100,18 @@ impl Observer for TrainingProgress {
         if let Some(collapse) = &progress.collapse {
             self.collapse = signs_of_collapse(collapse, self.prototypes);
         }
-        let summary = self.summary(progress);
+        let (pace, losses) = (self.pace(progress), losses(&progress.report));
         let is_last_of_epoch = self.is_last_of_epoch(progress.step);
         if let Some(lines) = &mut self.lines {
             if lines.due() || is_last_of_epoch {
                 let steps = self.start.as_ref().map_or(0, |(start, _)| start.steps);
                 let wait = format!("waiting for data {:.0}%", 100.0 * progress.data_wait);
-                eprintln!("step {}/{steps}  {summary}{}  {wait}", progress.step, self.collapse);
+                eprintln!("step {}/{steps}  {pace}  {losses}{}  {wait}", progress.step, self.collapse);
             }
         } else {
             self.bar.set_position(progress.step);
-            self.bar.set_message(summary);
+            self.bar.set_prefix(pace);
+            self.bar.set_message(format!("{losses}{}", self.collapse));
         }
     }
 
