@@ -1,0 +1,171 @@
+//! What can go wrong between features and a score.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failure of an evaluation. Every message says where, what was expected and what was found.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The number of values is not rows x dim.
+    #[error("features: expected {rows} rows x {dim} columns of values, found {found} values")]
+    Length {
+        /// Rows as given.
+        rows: usize,
+        /// Columns as given.
+        dim: usize,
+        /// Number of values.
+        found: usize,
+    },
+    /// There are no rows or no columns.
+    #[error("features: expected at least one row and one column, found {rows} x {dim}")]
+    Empty {
+        /// Rows as given.
+        rows: usize,
+        /// Columns as given.
+        dim: usize,
+    },
+    /// A value is NaN or infinite.
+    #[error("features: row {row}, column {column}: expected a finite number, found {found}")]
+    NotFinite {
+        /// First bad row, from 0.
+        row: usize,
+        /// First bad column of it, from 0.
+        column: usize,
+        /// The value.
+        found: f32,
+    },
+    /// Two sets of features differ in width.
+    #[error("features: expected {expected} columns as in training, found {found}")]
+    Dimension {
+        /// Columns of the training features.
+        expected: usize,
+        /// Columns of the others.
+        found: usize,
+    },
+    /// There is not one label per row.
+    #[error("labels: expected one per row, {rows} in all, found {found}")]
+    LabelCount {
+        /// Rows of the features.
+        rows: usize,
+        /// Number of labels.
+        found: usize,
+    },
+    /// A class number is out of range.
+    #[error("labels: row {row}: expected a class below {classes}, found {found}")]
+    LabelRange {
+        /// The row, from 0.
+        row: usize,
+        /// Number of classes.
+        classes: usize,
+        /// The label.
+        found: usize,
+    },
+    /// A class of the test set has no training image.
+    #[error("test row {row}: class `{class}` is not among the {known} classes of the training labels")]
+    UnseenClass {
+        /// The test row, from 0.
+        row: usize,
+        /// The class.
+        class: String,
+        /// Number of training classes.
+        known: usize,
+    },
+    /// A class has fewer images than shots.
+    #[error("class `{class}`: expected at least {shots} images to draw from, found {count}")]
+    TooFewImages {
+        /// The class.
+        class: String,
+        /// Images to draw.
+        shots: usize,
+        /// Images there are.
+        count: usize,
+    },
+    /// A setting is out of range.
+    #[error("{field}: expected {expected}, found {found}")]
+    Setting {
+        /// The setting.
+        field: &'static str,
+        /// Its range.
+        expected: &'static str,
+        /// The value.
+        found: f64,
+    },
+    /// The principal axes of the rows cannot be computed.
+    #[error("features of {rows} x {dim}: the eigenvalue iteration does not converge")]
+    Eigenvalues {
+        /// Rows.
+        rows: usize,
+        /// Columns.
+        dim: usize,
+    },
+    /// The solver stopped short of its tolerance.
+    #[error(
+        "logistic regression on {rows} rows and {classes} classes: expected a relative gradient norm of at most {tolerance:e}, found {found:e} after {iterations} iterations"
+    )]
+    NotConverged {
+        /// Training rows.
+        rows: usize,
+        /// Classes.
+        classes: usize,
+        /// The tolerance asked for.
+        tolerance: f64,
+        /// Gradient norm reached, relative to that of the penalty.
+        found: f64,
+        /// Iterations made.
+        iterations: usize,
+    },
+    /// A split file cannot be read.
+    #[error("{}: cannot read the split file: {source}", path.display())]
+    ReadSplit {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A split file names no image.
+    #[error("{origin}: expected one image name a line, found none")]
+    EmptySplit {
+        /// The split file.
+        origin: String,
+    },
+    /// A line of a split file names no image of the training set.
+    #[error(
+        "{origin}, line {line}: expected the name of one of the {images} training images, found `{name}`"
+    )]
+    UnknownImage {
+        /// The split file.
+        origin: String,
+        /// Line number, from 1.
+        line: usize,
+        /// The line.
+        name: String,
+        /// Number of training images.
+        images: usize,
+    },
+    /// A line of a split file fits several training images.
+    #[error(
+        "{origin}, line {line}: expected a name of one image, `{name}` fits both `{first}` and `{second}`"
+    )]
+    AmbiguousImage {
+        /// The split file.
+        origin: String,
+        /// Line number, from 1.
+        line: usize,
+        /// The line.
+        name: String,
+        /// One image that fits.
+        first: String,
+        /// Another.
+        second: String,
+    },
+    /// A split file names an image twice.
+    #[error("{origin}, line {line}: expected each image once, found `{name}` again")]
+    RepeatedImage {
+        /// The split file.
+        origin: String,
+        /// Line number, from 1.
+        line: usize,
+        /// The line.
+        name: String,
+    },
+}

@@ -1,0 +1,162 @@
+//! Weighted nearest neighbours.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::product::rows_by_rows_here;
+use crate::{Classes, Error, Labelled, accuracy};
+
+/// Test rows of a block, a thread's unit of work.
+const TEST_BLOCK: usize = 128;
+/// Training rows compared at a time: 128 x 2048 similarities are 1 MiB.
+const TRAIN_BLOCK: usize = 2048;
+
+/// Exact weighted kNN on cosine similarity: a neighbour of similarity s votes for its class with weight
+/// exp(s / temperature) (Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination",
+/// section 3.4).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Knn {
+    /// Numbers of neighbours to score, each at least 1; more than there are training rows means all of them.
+    pub k: Vec<usize>,
+    /// Temperature of the votes, above 0.
+    pub temperature: f64,
+}
+
+/// Accuracy for one number of neighbours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnnScore {
+    /// Number of neighbours.
+    pub k: usize,
+    /// Top-1 accuracy, percent.
+    pub top1: f64,
+}
+
+/// A training row and its similarity to a test row.
+type Neighbour = (f32, u32);
+
+impl Default for Knn {
+    /// 20 neighbours, temperature 0.07.
+    fn default() -> Self {
+        Self { k: vec![20], temperature: 0.07 }
+    }
+}
+
+impl Knn {
+    /// Accuracy on the test rows, for each `k` in the order given.
+    ///
+    /// # Errors
+    /// Those of [`classify`](Self::classify) and [`Error::UnseenClass`].
+    pub fn run(&self, train: &Labelled, test: &Labelled) -> Result<Vec<KnnScore>, Error> {
+        let classes = Classes::of(train.labels());
+        let expected = classes.indices(test.labels())?;
+        let found = self.classify(train, test.features())?;
+        let score = |(&k, found): (&usize, &Vec<usize>)| KnnScore { k, top1: accuracy(found, &expected) };
+        Ok(self.k.iter().zip(&found).map(score).collect())
+    }
+
+    /// For each `k`, the class of each test row: its number in [`Classes::of`] the training labels. Of equal
+    /// similarities the earlier training row is nearer, of equal votes the first class wins.
+    ///
+    /// Memory beyond the features: 1 MiB and the neighbours of 128 rows a thread.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] if the columns differ, [`Error::Setting`] for a `k` of 0 or a temperature out of range.
+    ///
+    /// # Panics
+    /// If there are more than `u32::MAX` training rows.
+    pub fn classify(&self, train: &Labelled, test: &crate::Features) -> Result<Vec<Vec<usize>>, Error> {
+        self.check()?;
+        train.features().check_dim(test)?;
+        let classes = Classes::of(train.labels());
+        let labels = classes.indices(train.labels())?;
+        let (near, far) = (train.features().unit_rows(), test.unit_rows());
+        let dim = near.dim();
+        u32::try_from(near.rows()).expect("at most u32::MAX training rows, as documented");
+        let most = self.k.iter().copied().max().unwrap_or(0).min(near.rows());
+        let block = |rows: &[f32]| -> Vec<Vec<usize>> {
+            let votes = |neighbours: Vec<Neighbour>| self.vote(&neighbours, &labels, classes.len());
+            nearest(rows, near.data(), dim, most).into_iter().map(votes).collect()
+        };
+        let by_row: Vec<Vec<usize>> = far.data().par_chunks(TEST_BLOCK * dim).flat_map_iter(block).collect();
+        Ok((0..self.k.len()).map(|i| by_row.iter().map(|classes| classes[i]).collect()).collect())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.k.contains(&0) {
+            return Err(Error::Setting { field: "k", expected: "at least 1", found: 0.0 });
+        }
+        let found = self.temperature;
+        if !(found.is_finite() && found > 0.0) {
+            return Err(Error::Setting { field: "temperature", expected: "a finite number above 0", found });
+        }
+        Ok(())
+    }
+
+    /// neighbours: nearest first. The winning class for each `k`.
+    fn vote(&self, neighbours: &[Neighbour], labels: &[usize], classes: usize) -> Vec<usize> {
+        let winner = |&k: &usize| {
+            let mut votes = vec![0.0; classes];
+            for &(similarity, row) in &neighbours[..k.min(neighbours.len())] {
+                // Relative to the nearest one, so that a low temperature does not overflow.
+                let behind = f64::from(similarity) - f64::from(neighbours[0].0);
+                votes[labels[row as usize]] += (behind / self.temperature).exp();
+            }
+            (1..classes).fold(0, |best, c| if votes[c] > votes[best] { c } else { best })
+        };
+        self.k.iter().map(winner).collect()
+    }
+}
+
+/// The `k` nearest rows of `train` for each row of `test`, nearest first. Both have rows of `dim` columns.
+fn nearest(test: &[f32], train: &[f32], dim: usize, k: usize) -> Vec<Vec<Neighbour>> {
+    let mut kept: Vec<Nearest> = (0..test.len() / dim).map(|_| Nearest::new(k)).collect();
+    let mut similarities = vec![0.0; kept.len() * TRAIN_BLOCK];
+    for (block, train) in train.chunks(TRAIN_BLOCK * dim).enumerate() {
+        let width = train.len() / dim;
+        let similarities = &mut similarities[..kept.len() * width];
+        rows_by_rows_here(test, train, dim, similarities);
+        for (kept, row) in kept.iter_mut().zip(similarities.chunks(width)) {
+            for (i, &similarity) in row.iter().enumerate() {
+                kept.offer(similarity, (block * TRAIN_BLOCK + i) as u32);
+            }
+        }
+    }
+    kept.into_iter().map(Nearest::finish).collect()
+}
+
+/// The nearest of the rows offered so far: up to 2 k are collected before the worse half is thrown out, so that
+/// an offer costs a comparison and, seldom, a push.
+struct Nearest {
+    k: usize,
+    /// Similarity that a further row must exceed.
+    threshold: f32,
+    rows: Vec<Neighbour>,
+}
+
+impl Nearest {
+    fn new(k: usize) -> Self {
+        Self { k, threshold: f32::NEG_INFINITY, rows: Vec::with_capacity(2 * k) }
+    }
+
+    /// Rows come in ascending order, so one as similar as the threshold is farther than all that are kept.
+    fn offer(&mut self, similarity: f32, row: u32) {
+        if similarity > self.threshold {
+            self.rows.push((similarity, row));
+            if self.rows.len() == 2 * self.k {
+                self.rows.select_nth_unstable_by(self.k - 1, nearer);
+                self.rows.truncate(self.k);
+                self.threshold = self.rows[self.k - 1].0;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Neighbour> {
+        self.rows.sort_unstable_by(nearer);
+        self.rows.truncate(self.k);
+        self.rows
+    }
+}
+
+fn nearer(a: &Neighbour, b: &Neighbour) -> std::cmp::Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}

@@ -1,0 +1,173 @@
+//! Multinomial logistic regression without intercept.
+
+mod axes;
+mod lbfgs;
+mod objective;
+
+use self::axes::Axes;
+use self::lbfgs::{Descent, State, Stop};
+use self::objective::Objective;
+use crate::product::rows_by_rows;
+use crate::{Error, Features};
+
+/// Iterations with products in `f32`, twice as fast, that may pass without progress; `f64` goes on from there and
+/// has the last word on convergence. About 1e-6 is within reach of `f32`.
+const F32_PATIENCE: usize = 12;
+
+/// lambda of the low-shot protocol for a training set of which the largest class has `images_per_class` images:
+/// 0.0025 for up to 5, 0.075 above.
+pub fn default_lambda(images_per_class: usize) -> f64 {
+    if images_per_class <= 5 { 0.0025 } else { 0.075 }
+}
+
+/// The solver's settings: minimise mean cross-entropy + l2/2 |W|^2 with l2 = lambda / n over weights W [C, D].
+///
+/// The gradient norm is taken relative to that of the penalty, l2 |W|. As the objective is strongly convex with
+/// constant l2, the relative distance of the weights to the optimum is at most the relative gradient norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogisticRegression {
+    /// Penalty times the number of rows, above 0.
+    pub lambda: f64,
+    /// Relative gradient norm to reach, above 0.
+    pub tolerance: f64,
+    /// Most iterations, each of two products of the size rows x columns x classes.
+    pub max_iterations: usize,
+}
+
+/// Weights and how good they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogisticFit {
+    /// Number of classes, C.
+    pub classes: usize,
+    /// Number of columns, D.
+    pub dim: usize,
+    /// [C, D], row-major.
+    pub weights: Vec<f64>,
+    /// Mean cross-entropy + l2/2 |W|^2.
+    pub objective: f64,
+    /// L2 norm of the objective's gradient.
+    pub gradient_norm: f64,
+    /// The same divided by l2 |W|: a bound on the relative distance to the optimum.
+    pub relative_gradient_norm: f64,
+    /// Iterations made.
+    pub iterations: usize,
+    /// Whether the tolerance was reached.
+    pub converged: bool,
+}
+
+impl LogisticRegression {
+    /// The given lambda, a tolerance of 1e-6 and at most 1000 iterations.
+    pub fn new(lambda: f64) -> Self {
+        Self { lambda, tolerance: 1e-6, max_iterations: 1000 }
+    }
+
+    /// features: [n, D], used as they are (see [`Features::normalise`]); labels: [n], below `classes`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::LabelCount`], [`Error::LabelRange`] for wrong input. A fit that stops short of
+    /// the tolerance is returned with `converged` false; [`solve`](Self::solve) makes it an error.
+    pub fn fit(&self, features: &Features, labels: &[usize], classes: usize) -> Result<LogisticFit, Error> {
+        self.check()?;
+        let n = features.rows();
+        if labels.len() != n {
+            return Err(Error::LabelCount { rows: n, found: labels.len() });
+        }
+        if let Some(row) = labels.iter().position(|&label| label >= classes) {
+            return Err(Error::LabelRange { row, classes, found: labels[row] });
+        }
+        let axes = Axes::of(features).ok_or(Error::Eigenvalues { rows: n, dim: features.dim() })?;
+        let l2 = self.lambda / n as f64;
+        // The gradient of a row is at most sqrt(2) of its norm; a hundred units in the last place of that are zero.
+        let floor = 100.0 * f64::EPSILON * axes.variances.iter().sum::<f64>().sqrt();
+        let means = axes.class_means(labels, classes);
+        let (variances, max_iterations) = (&axes.variances, self.max_iterations);
+        let descent = Descent { l2, variances, means: &means, floor, max_iterations };
+        let mut state = State::new(classes * axes.len());
+        let mut coarse = Objective::<f32>::new(&axes.coordinates, labels, &state.weights, classes);
+        descent.run(&mut coarse, &mut state, Stop { tolerance: self.tolerance, patience: F32_PATIENCE });
+        drop(coarse);
+        let mut fine = Objective::<f64>::new(&axes.coordinates, labels, &state.weights, classes);
+        descent.run(&mut fine, &mut state, Stop { tolerance: self.tolerance, patience: self.max_iterations });
+        Ok(LogisticFit {
+            classes,
+            dim: features.dim(),
+            weights: axes.weights(&state.weights),
+            objective: state.objective,
+            gradient_norm: state.gradient_norm,
+            relative_gradient_norm: state.relative,
+            iterations: state.iterations,
+            converged: state.relative <= self.tolerance,
+        })
+    }
+
+    /// As [`fit`](Self::fit), with a stop short of the tolerance as an error.
+    ///
+    /// # Errors
+    /// Those of [`fit`](Self::fit) and [`Error::NotConverged`].
+    pub fn solve(&self, features: &Features, labels: &[usize], classes: usize) -> Result<LogisticFit, Error> {
+        let fit = self.fit(features, labels, classes)?;
+        if fit.converged {
+            return Ok(fit);
+        }
+        Err(Error::NotConverged {
+            rows: features.rows(),
+            classes,
+            tolerance: self.tolerance,
+            found: fit.relative_gradient_norm,
+            iterations: fit.iterations,
+        })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        for (field, found) in [("lambda", self.lambda), ("tolerance", self.tolerance)] {
+            if !(found.is_finite() && found > 0.0) {
+                return Err(Error::Setting { field, expected: "a finite number above 0", found });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LogisticFit {
+    /// features: [m, D] -> [m, C], row-major.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] if the features have another number of columns.
+    pub fn logits(&self, features: &Features) -> Result<Vec<f32>, Error> {
+        if features.dim() != self.dim {
+            return Err(Error::Dimension { expected: self.dim, found: features.dim() });
+        }
+        let weights: Vec<f32> = self.weights.iter().map(|&w| w as f32).collect();
+        let mut logits = vec![0.0; features.rows() * self.classes];
+        rows_by_rows(features.data(), &weights, self.dim, &mut logits);
+        Ok(logits)
+    }
+
+    /// Softmax of the logits, [m, C], row-major.
+    ///
+    /// # Errors
+    /// Those of [`logits`](Self::logits).
+    pub fn probabilities(&self, features: &Features) -> Result<Vec<f32>, Error> {
+        let mut logits = self.logits(features)?;
+        for row in logits.chunks_mut(self.classes) {
+            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            row.iter_mut().for_each(|z| *z = (*z - largest).exp());
+            let sum: f32 = row.iter().sum();
+            row.iter_mut().for_each(|p| *p /= sum);
+        }
+        Ok(logits)
+    }
+
+    /// The class of the largest logit of each row, [m]; the first of equal ones.
+    ///
+    /// # Errors
+    /// Those of [`logits`](Self::logits).
+    pub fn classify(&self, features: &Features) -> Result<Vec<usize>, Error> {
+        Ok(self.logits(features)?.chunks(self.classes).map(first_largest).collect())
+    }
+}
+
+/// Position of the largest element, the first of equal ones.
+pub(crate) fn first_largest(row: &[f32]) -> usize {
+    (1..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best })
+}

@@ -1,0 +1,64 @@
+//! Random splits.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use crate::classes::members;
+use crate::{Classes, Error};
+
+/// Draws `shots` images of each class: their numbers, class by class in the order of the table, ascending within.
+///
+/// The draw depends on the seed, the split, the class number and the number of images of the class, and on nothing
+/// else. The images of fewer shots are among those of more, so that scores over shots differ by the added images.
+///
+/// # Errors
+/// [`Error::TooFewImages`] for the first class that has fewer images than shots; [`Error::Setting`] for 0 shots.
+///
+/// # Panics
+/// If a label is no class of the table.
+pub fn draw(
+    labels: &[usize],
+    classes: &Classes,
+    shots: usize,
+    seed: u64,
+    split: u64,
+) -> Result<Vec<usize>, Error> {
+    if shots == 0 {
+        return Err(Error::Setting { field: "shots", expected: "at least 1", found: 0.0 });
+    }
+    let mut drawn = Vec::with_capacity(shots * classes.len());
+    for (class, mut images) in members(labels, classes.len()).into_iter().enumerate() {
+        let count = images.len();
+        if count < shots {
+            return Err(Error::TooFewImages { class: classes.names()[class].clone(), shots, count });
+        }
+        let mut rng = stream(seed, split, class as u64);
+        for i in 0..shots {
+            images.swap(i, i + below(&mut rng, (count - i) as u64));
+        }
+        images[..shots].sort_unstable();
+        drawn.extend_from_slice(&images[..shots]);
+    }
+    Ok(drawn)
+}
+
+/// A stream whose 256-bit key holds the three numbers unmixed.
+fn stream(seed: u64, split: u64, class: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    for (bytes, word) in key.chunks_exact_mut(8).zip([seed, split, class]) {
+        bytes.copy_from_slice(&word.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}
+
+/// Uniform in 0..n; written out so that an update of a dependency cannot change a split. Draws from the incomplete
+/// last interval are made again (Lemire, "Fast random integer generation in an interval", 2019).
+fn below(rng: &mut ChaCha8Rng, n: u64) -> usize {
+    let rejected = n.wrapping_neg() % n;
+    loop {
+        let product = u128::from(rng.next_u64()) * u128::from(n);
+        if product as u64 >= rejected {
+            return (product >> 64) as usize;
+        }
+    }
+}

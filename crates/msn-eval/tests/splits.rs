@@ -1,0 +1,138 @@
+//! Drawing, reading and writing of splits.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{labels, names};
+use msn_eval::{Classes, Error, SplitFile, draw};
+
+fn table(classes: usize) -> Classes {
+    Classes::of(&names(&(0..classes).collect::<Vec<_>>()))
+}
+
+fn strings(items: &[&str]) -> Vec<String> {
+    items.iter().map(|&s| s.to_owned()).collect()
+}
+
+#[test]
+fn classes_are_numbered_in_the_order_of_their_names() {
+    let classes = Classes::of(&strings(&["pear", "apple", "pear", "fig"]));
+    assert_eq!(classes.names(), ["apple", "fig", "pear"]);
+    assert_eq!(classes.index("pear"), Some(2));
+    let error = classes.indices(&strings(&["fig", "plum"])).expect_err("no plum");
+    assert_eq!(
+        error.to_string(),
+        "test row 1: class `plum` is not among the 3 classes of the training labels"
+    );
+}
+
+#[test]
+fn a_draw_has_so_many_images_of_each_class_and_none_twice() {
+    let labels = labels(4, 9);
+    let drawn = draw(&labels, &table(4), 5, 0, 0).expect("9 images are enough");
+    assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), 20);
+    for class in 0..4 {
+        assert_eq!(drawn.iter().filter(|&&image| labels[image] == class).count(), 5);
+    }
+}
+
+#[test]
+fn draws_repeat_and_differ_by_seed_and_split() {
+    let draw = |seed, split| draw(&labels(4, 50), &table(4), 5, seed, split).expect("50 images are enough");
+    assert_eq!(draw(1, 2), draw(1, 2));
+    assert_eq!(BTreeSet::from([draw(1, 2), draw(2, 1), draw(1, 1), draw(2, 2)]).len(), 4);
+}
+
+#[test]
+fn draws_are_the_same_on_every_machine_and_in_every_version() {
+    // Drawn once and written down: results that people have published depend on it.
+    let drawn = draw(&labels(3, 100), &table(3), 2, 7, 1).expect("100 images are enough");
+    assert_eq!(drawn, PINNED);
+}
+const PINNED: [usize; 6] = [6, 86, 174, 197, 234, 286];
+
+#[test]
+fn the_images_of_fewer_shots_are_among_those_of_more() {
+    let draw = |shots| -> BTreeSet<usize> {
+        draw(&labels(5, 20), &table(5), shots, 3, 0).expect("20 images are enough").into_iter().collect()
+    };
+    assert!(draw(1).is_subset(&draw(2)) && draw(2).is_subset(&draw(5)));
+}
+
+#[test]
+fn every_image_is_drawn_equally_often() {
+    let mut counts = [0u32; 10];
+    for split in 0..10_000 {
+        for image in draw(&[0; 10], &table(1), 3, 0, split).expect("10 images are enough") {
+            counts[image] += 1;
+        }
+    }
+    // Standard deviation: sqrt(10000 * 0.3 * 0.7) = 46; five of them.
+    assert!(counts.iter().all(|c| c.abs_diff(3000) < 230), "{counts:?}");
+}
+
+#[test]
+fn a_class_that_is_too_small_is_named_with_both_numbers() {
+    let error = draw(&[0, 0, 0, 1, 1], &table(2), 3, 0, 0).expect_err("2 images are too few");
+    assert_eq!(error.to_string(), "class `class001`: expected at least 3 images to draw from, found 2");
+    assert!(matches!(draw(&[0], &table(1), 0, 0, 0), Err(Error::Setting { field: "shots", .. })));
+}
+
+#[test]
+fn a_published_split_is_read_by_file_name_and_names_its_classes() {
+    let images = ["n01/n01_7.JPEG", "n01/n01_9.JPEG", "n02/n02_1.JPEG"];
+    let labels = strings(&["n01", "n01", "n02"]);
+    let split = SplitFile::parse("1shot.txt", "n02_1.JPEG\r\n\nn01_9.JPEG\n").expect("two names");
+    assert_eq!(split.images(&strings(&images), &labels).expect("both exist"), [2, 1]);
+    assert_eq!(split.classes().collect::<Vec<_>>(), [Some("n02"), Some("n01")]);
+}
+
+#[test]
+fn a_relative_path_stands_for_its_image_also_where_file_names_repeat() {
+    let images = strings(&["cat/1.png", "dog/1.png", "dog/2.png"]);
+    let labels = strings(&["cat", "dog", "dog"]);
+    let read = |text: &str| SplitFile::parse("split.txt", text).expect("names").images(&images, &labels);
+    assert_eq!(read("./dog/1.png\ncat\\1.png\n").expect("both exist"), [1, 0]);
+    // Another root: the class in the line decides.
+    assert_eq!(read("train/dog/1.png\n").expect("one dog has that name"), [1]);
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let images = strings(&["cat/1.png", "dog/1.png", "dog/2_a.png"]);
+    let labels = strings(&["cat", "dog", "dog"]);
+    let text = SplitFile::of("ours", &[2, 0], &images).to_text();
+    assert_eq!(text, "dog/2_a.png\ncat/1.png\n");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("split.txt");
+    std::fs::write(&path, text).expect("the file is writable");
+    let split = SplitFile::read(&path).expect("two names");
+    assert_eq!(split.images(&images, &labels).expect("both exist"), [2, 0]);
+    assert_eq!(split.classes().collect::<Vec<_>>(), [Some("dog"), Some("cat")]);
+}
+
+#[test]
+fn bad_lines_are_named() {
+    let images = strings(&["cat/1.png", "dog/1.png"]);
+    let message = |text: &str| {
+        let split = SplitFile::parse("s.txt", text).expect("names");
+        split.images(&images, &strings(&["cat", "dog"])).expect_err("a bad line").to_string()
+    };
+    assert_eq!(
+        message("cat/1.png\ncat/7.png"),
+        "s.txt, line 2: expected the name of one of the 2 training images, found `cat/7.png`"
+    );
+    assert_eq!(
+        message("1.png"),
+        "s.txt, line 1: expected a name of one image, `1.png` fits both `cat/1.png` and `dog/1.png`"
+    );
+    assert_eq!(
+        message("cat/1.png\n\ncat/1.png"),
+        "s.txt, line 3: expected each image once, found `cat/1.png` again"
+    );
+    let empty = SplitFile::parse("s.txt", " \n").expect_err("no name");
+    assert_eq!(empty.to_string(), "s.txt: expected one image name a line, found none");
+    let missing = SplitFile::read(std::path::Path::new("no/such.txt")).expect_err("no file");
+    assert!(missing.to_string().starts_with("no/such.txt: cannot read the split file: "), "{missing}");
+}
