@@ -105,6 +105,23 @@ impl Encoder {
         }
     }
 
+    /// The projection of [CLS] tokens from before the final norm: norm, then head. cls: [S, D] -> [S, output]
+    ///
+    /// `groups` are the numbers of consecutive rows that batch norm treats as separate batches. The final norm's
+    /// bias shifts all rows alike, which batch norm cancels; so that it gets no rounding noise for a gradient, it
+    /// gets none.
+    ///
+    /// # Panics
+    /// If the encoder has no head, or the groups do not add up to S.
+    pub fn project(&mut self, cls: Tensor<2>, groups: &[usize]) -> Tensor<2> {
+        let head = self.fc.as_mut().expect("Encoder::project: an encoder with a head");
+        let normed = match head.bn1 {
+            Some(_) => self.norm.forward_with_frozen_bias(cls),
+            None => self.norm.forward(cls),
+        };
+        head.forward(normed, groups)
+    }
+
     /// The result of [`Encoder::forward`] computed by whole blocks throughout: the plain twin of the
     /// [CLS]-only last block.
     pub fn forward_whole(&self, views: &[View], depth: Option<&StochasticDepth>) -> Tensor<2> {

@@ -2,6 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use burn::tensor::module::layer_norm;
 
 use crate::init::Init;
 use crate::{EncoderConfig, LAYER_NORM_EPS};
@@ -46,7 +47,12 @@ impl LayerNorm {
 
     /// x: [N, D] -> [N, D]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        burn::tensor::module::layer_norm(x, self.weight.val(), Some(self.bias.val()), LAYER_NORM_EPS)
+        layer_norm(x, self.weight.val(), Some(self.bias.val()), LAYER_NORM_EPS)
+    }
+
+    /// The same with no gradient for the bias, for where batch norm cancels it.
+    pub(crate) fn forward_with_frozen_bias(&self, x: Tensor<2>) -> Tensor<2> {
+        layer_norm(x, self.weight.val(), Some(self.bias.val().detach()), LAYER_NORM_EPS)
     }
 }
 

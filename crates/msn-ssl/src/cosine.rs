@@ -13,8 +13,9 @@ pub fn cosine_similarity(x: Tensor<2>, y: Tensor<2>) -> Tensor<2> {
 
 /// Rows of unit length. The scaling by the largest element needs no gradient: the result does not depend on it.
 fn normalise(x: Tensor<2>) -> Tensor<2> {
-    let largest = x.clone().detach().abs().max_dim(1).clamp_min(f32::MIN_POSITIVE);
-    let x = x / largest;
+    let largest = x.clone().detach().abs().max_dim(1);
+    let zero_row = largest.clone().equal_elem(0.0);
+    let x = x / largest.mask_fill(zero_row, 1.0);
     let square = x.clone().powi_scalar(2).sum_dim(1);
     x / square.clamp_min(SMALLEST_NORM * SMALLEST_NORM).sqrt()
 }

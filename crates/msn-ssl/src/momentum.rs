@@ -43,7 +43,8 @@ impl ModuleMapper for Blend {
         let momentum = self.momentum;
         param.map(|target| {
             let online = online.to_device(&target.device()).reshape(target.shape());
-            target * momentum + online * (1.0 - momentum)
+            // In this form equal values stay equal, whatever the rounding.
+            target.clone() + (online - target) * (1.0 - momentum)
         })
     }
 }

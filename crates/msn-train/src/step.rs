@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use msn_model::{Encoder, Prototypes, StateDict, StochasticDepth, View, load_state};
+use msn_model::{Encoder, Path, Prototypes, StateDict, StochasticDepth, View, load_state};
 use msn_ssl::{Collapse, MsnConfig, Schedule, msn_loss, update_momentum_encoder};
 use serde::Serialize;
 
@@ -79,6 +79,13 @@ impl Trainer {
         Ok(self)
     }
 
+    /// The trainer with both encoders' blocks computed in this way.
+    pub fn with_path(mut self, path: Path) -> Self {
+        self.encoder.path = path;
+        self.target.path = path;
+        self
+    }
+
     pub(crate) fn from_parts(
         config: &Config,
         target: Encoder,
@@ -132,9 +139,8 @@ impl Trainer {
         watch: bool,
     ) -> (StepReport, Option<Collapse>) {
         let batch = views.target.batch();
-        let target_cls = self.target.forward(&[views.target], None);
-        let features = self.target.norm.forward(target_cls);
-        let targets = project(&mut self.target, features.clone(), &[batch]);
+        let features = self.target.forward(&[views.target], None);
+        let targets = self.target.project(features.clone(), &[batch]);
 
         let groups = [views.random.len() * batch, views.focal.len() * batch];
         let groups: Vec<usize> = groups.into_iter().filter(|rows| *rows > 0).collect();
@@ -142,8 +148,7 @@ impl Trainer {
         let sequences = groups.iter().sum();
         let depth = StochasticDepth::draw(self.drop_path, self.encoder.blocks.len(), sequences, seed);
         let cls = self.encoder.forward(&anchor_views, depth.as_ref());
-        let normed = self.encoder.norm.forward(cls);
-        let anchors = project(&mut self.encoder, normed, &groups);
+        let anchors = self.encoder.project(cls, &groups);
 
         let targets = Tensor::from_inner(targets);
         let loss =
@@ -171,14 +176,6 @@ impl Trainer {
         let update = Update { lr, weight_decay: 0.0, gradient_scale: 1.0 };
         self.prototypes = self.prototype_optimizer.step(self.prototypes.clone(), gradients, update);
         self.target = update_momentum_encoder(self.target.clone(), &self.encoder, momentum);
-    }
-}
-
-/// The projection of normed [CLS] features, with batch norm by groups of rows.
-fn project(encoder: &mut Encoder, features: Tensor<2>, groups: &[usize]) -> Tensor<2> {
-    match &mut encoder.fc {
-        Some(head) => head.forward(features, groups),
-        None => features,
     }
 }
 

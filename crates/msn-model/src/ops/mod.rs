@@ -1,12 +1,14 @@
 //! Transformer blocks over packed sequences: on kernels where there are some for the device, else in plain tensor
 //! operations.
 
+mod cpu;
 mod plain;
 
 use burn::tensor::Tensor;
 use msn_kernels::Precision;
 
 use crate::{Block, Segments};
+use cpu::Rows;
 
 /// Factors of the attention and the MLP branch, one a sequence: see [`crate::StochasticDepth`].
 pub(crate) type BranchFactors<'a> = Option<&'a [Vec<f32>; 2]>;
@@ -28,8 +30,9 @@ pub(crate) fn block(
     factors: BranchFactors<'_>,
     path: Path,
 ) -> Tensor<2> {
-    let _ = path;
-    plain::block(x, block, segments, factors)
+    let fast = |precision| cpu::block(&x, block, segments, factors, Rows::All, precision);
+    let done = if let Path::Kernels(precision) = path { fast(precision) } else { None };
+    done.unwrap_or_else(|| plain::block(x, block, segments, factors))
 }
 
 /// The last block, for the [CLS] of every sequence alone: keys and values are computed for all tokens, queries,
@@ -41,6 +44,7 @@ pub(crate) fn cls_block(
     factors: BranchFactors<'_>,
     path: Path,
 ) -> Tensor<2> {
-    let _ = path;
-    plain::cls_block(x, block, segments, factors)
+    let fast = |precision| cpu::block(&x, block, segments, factors, Rows::Cls, precision);
+    let done = if let Path::Kernels(precision) = path { fast(precision) } else { None };
+    done.unwrap_or_else(|| plain::cls_block(x, block, segments, factors))
 }

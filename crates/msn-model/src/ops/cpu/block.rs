@@ -1,0 +1,258 @@
+//! Forward and backward of a block on slices, whole or for [CLS] alone.
+//!
+//! Shapes: N tokens, S sequences, D dimensions, H hidden units. Weights are `[out, in]`. The residual stream stays
+//! in `f32`; what only feeds a product is kept in that product's precision.
+
+use msn_kernels::gemm::{Base, Epilogue, TnOptions, nn, nt, tn};
+use msn_kernels::{Attention, Dims, Precision, layer_norm, layer_norm_backward};
+
+use super::buffer::{Buffer, gather, scatter_add};
+use super::weights::{WeightGradients, Weights};
+use crate::{LAYER_NORM_EPS, Segments};
+
+const EPS: f32 = LAYER_NORM_EPS as f32;
+
+/// What a block needs to know besides its weights.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    pub(super) dim: usize,
+    pub(super) hidden: usize,
+    pub(super) heads: usize,
+    pub(super) segments: Segments,
+    /// Factors of the attention and of the MLP branch, one a row of the output.
+    pub(super) factors: Option<[Vec<f32>; 2]>,
+    pub(super) precision: Precision,
+}
+
+impl Shape {
+    fn factors(&self, branch: usize) -> Option<&[f32]> {
+        self.factors.as_ref().map(|factors| &factors[branch][..])
+    }
+
+    fn zeros(&self, count: usize) -> Buffer {
+        Buffer::zeros(self.precision, count)
+    }
+
+    /// Attention within the sequences of these lengths.
+    fn attention<'a>(&self, lengths: &'a [usize]) -> Attention<'a> {
+        Attention { lengths, heads: self.heads, head_dim: self.dim / self.heads }
+    }
+}
+
+/// What the forward pass of a whole block leaves for the backward pass.
+#[derive(Debug)]
+pub(super) struct Saved {
+    /// Normed input: [N, D].
+    normed: Buffer,
+    /// Queries, keys and values: [N, 3 D].
+    qkv: Buffer,
+    tail: Tail,
+}
+
+/// What the forward pass of a [CLS]-only block leaves for the backward pass.
+#[derive(Debug)]
+pub(super) struct SavedCls {
+    /// Normed input: [N, D].
+    normed: Buffer,
+    /// Queries of the [CLS] tokens: [S, D].
+    queries: Buffer,
+    /// Keys and values: [N, 2 D].
+    keys_values: Buffer,
+    tail: Tail,
+}
+
+/// The part after the attention, on R rows: N tokens or S [CLS] tokens.
+#[derive(Debug)]
+struct Tail {
+    /// Result of the attention: [R, D].
+    attended: Buffer,
+    /// Residual stream after the attention branch: [R, D].
+    middle: Vec<f32>,
+    /// `middle`, normed: [R, D].
+    normed: Buffer,
+    /// Argument of GELU: [R, H].
+    pre: Buffer,
+    /// Result of GELU: [R, H].
+    act: Buffer,
+}
+
+/// x: [N, D] -> [N, D]
+pub(super) fn forward(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> (Vec<f32>, Saved) {
+    let (dim, tokens) = (shape.dim, shape.segments.tokens());
+    let mut normed = shape.zeros(tokens * dim);
+    layer_norm(x, weights.norm1.0, weights.norm1.1, EPS, normed.output());
+    let mut qkv = shape.zeros(tokens * 3 * dim);
+    let dims = Dims { m: tokens, n: 3 * dim, k: dim };
+    nt(shape.precision, dims, normed.source(), weights.qkv, Epilogue::bias(weights.qkv_bias, qkv.output()));
+    let mut attended = shape.zeros(tokens * dim);
+    let lengths: Vec<usize> = shape.segments.lengths().collect();
+    shape.attention(&lengths).forward(shape.precision, qkv.source(), attended.output());
+    let (y, tail) = tail_forward(x, attended, weights, shape);
+    (y, Saved { normed, qkv, tail })
+}
+
+/// dy: [N, D] -> gradient of x [N, D], and those of the weights.
+pub(super) fn backward(
+    x: &[f32],
+    weights: &Weights<'_>,
+    shape: &Shape,
+    saved: &Saved,
+    dy: &[f32],
+) -> (Vec<f32>, WeightGradients) {
+    let (dim, tokens) = (shape.dim, shape.segments.tokens());
+    let mut gradients = WeightGradients::zeros(dim, shape.hidden);
+    let (mut dx, d_attended) = tail_backward(&saved.tail, weights, shape, dy, &mut gradients);
+    let mut d_qkv = shape.zeros(tokens * 3 * dim);
+    let lengths: Vec<usize> = shape.segments.lengths().collect();
+    let (qkv, d_out) = (saved.qkv.source(), d_attended.source());
+    shape.attention(&lengths).backward(shape.precision, qkv, d_out, d_qkv.output());
+    let [gamma, beta, qkv_bias, .., qkv, _, _, _] = &mut gradients.0;
+    let dims = Dims { m: 3 * dim, n: dim, k: tokens };
+    let sums = TnOptions { column_sums: Some(qkv_bias), ..Default::default() };
+    tn(shape.precision, dims, d_qkv.source(), saved.normed.source(), sums, qkv);
+    forget_key_bias(qkv_bias, dim);
+    let mut d_normed = shape.zeros(tokens * dim);
+    let dims = Dims { m: tokens, n: dim, k: 3 * dim };
+    nn(shape.precision, dims, d_qkv.source(), weights.qkv, Epilogue::store(d_normed.output()));
+    layer_norm_backward(x, weights.norm1.0, EPS, d_normed.source(), Base::Output, &mut dx, gamma, beta);
+    (dx, gradients)
+}
+
+/// x: [N, D] -> [S, D]
+pub(super) fn forward_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> (Vec<f32>, SavedCls) {
+    let (dim, tokens, sequences) = (shape.dim, shape.segments.tokens(), shape.segments.sequences());
+    let mut normed = shape.zeros(tokens * dim);
+    layer_norm(x, weights.norm1.0, weights.norm1.1, EPS, normed.output());
+    let (query_weight, key_value_weight) = weights.qkv.split_at(dim * dim);
+    let (query_bias, key_value_bias) = weights.qkv_bias.split_at(dim);
+    let mut keys_values = shape.zeros(tokens * 2 * dim);
+    let dims = Dims { m: tokens, n: 2 * dim, k: dim };
+    let epilogue = Epilogue::bias(key_value_bias, keys_values.output());
+    nt(shape.precision, dims, normed.source(), key_value_weight, epilogue);
+    let cls = normed.rows(shape.segments.cls_rows(), dim);
+    let mut queries = shape.zeros(sequences * dim);
+    let dims = Dims { m: sequences, n: dim, k: dim };
+    nt(shape.precision, dims, cls.source(), query_weight, Epilogue::bias(query_bias, queries.output()));
+    let mut attended = shape.zeros(sequences * dim);
+    let lengths: Vec<usize> = shape.segments.lengths().collect();
+    shape.attention(&lengths).cls_forward(queries.source(), keys_values.source(), attended.output());
+    let residual = gather(x, shape.segments.cls_rows(), dim);
+    let (y, tail) = tail_forward(&residual, attended, weights, shape);
+    (y, SavedCls { normed, queries, keys_values, tail })
+}
+
+/// dy: [S, D] -> gradient of x [N, D], and those of the weights.
+pub(super) fn backward_cls(
+    x: &[f32],
+    weights: &Weights<'_>,
+    shape: &Shape,
+    saved: &SavedCls,
+    dy: &[f32],
+) -> (Vec<f32>, WeightGradients) {
+    let (dim, tokens, sequences) = (shape.dim, shape.segments.tokens(), shape.segments.sequences());
+    let mut gradients = WeightGradients::zeros(dim, shape.hidden);
+    let (d_residual, d_attended) = tail_backward(&saved.tail, weights, shape, dy, &mut gradients);
+    let (mut d_queries, mut d_keys_values) = (shape.zeros(sequences * dim), shape.zeros(tokens * 2 * dim));
+    let (q, kv) = (saved.queries.source(), saved.keys_values.source());
+    let (dq, dkv) = (d_queries.output(), d_keys_values.output());
+    let lengths: Vec<usize> = shape.segments.lengths().collect();
+    shape.attention(&lengths).cls_backward(q, kv, d_attended.source(), dq, dkv);
+
+    let [gamma, beta, qkv_bias, .., qkv, _, _, _] = &mut gradients.0;
+    let (query_gradient, key_value_gradient) = qkv.split_at_mut(dim * dim);
+    let (query_bias, key_value_bias) = qkv_bias.split_at_mut(dim);
+    let (query_weight, key_value_weight) = weights.qkv.split_at(dim * dim);
+    let cls = saved.normed.rows(shape.segments.cls_rows(), dim);
+    let dims = Dims { m: dim, n: dim, k: sequences };
+    let sums = TnOptions { column_sums: Some(query_bias), ..Default::default() };
+    tn(shape.precision, dims, d_queries.source(), cls.source(), sums, query_gradient);
+    let dims = Dims { m: 2 * dim, n: dim, k: tokens };
+    let sums = TnOptions { column_sums: Some(key_value_bias), ..Default::default() };
+    tn(shape.precision, dims, d_keys_values.source(), saved.normed.source(), sums, key_value_gradient);
+    forget_key_bias(qkv_bias, dim);
+
+    let (mut d_normed, mut d_cls) = (vec![0.0; tokens * dim], vec![0.0; sequences * dim]);
+    let dims = Dims { m: tokens, n: dim, k: 2 * dim };
+    nn(shape.precision, dims, d_keys_values.source(), key_value_weight, Epilogue::store(&mut d_normed[..]));
+    let dims = Dims { m: sequences, n: dim, k: dim };
+    nn(shape.precision, dims, d_queries.source(), query_weight, Epilogue::store(&mut d_cls[..]));
+    scatter_add(&mut d_normed, shape.segments.cls_rows(), &d_cls, dim);
+    let mut dx = vec![0.0; tokens * dim];
+    layer_norm_backward(x, weights.norm1.0, EPS, &d_normed[..], Base::Zero, &mut dx, gamma, beta);
+    scatter_add(&mut dx, shape.segments.cls_rows(), &d_residual, dim);
+    (dx, gradients)
+}
+
+/// From the attention's result to the block's: residual and attended [R, D] -> [R, D].
+fn tail_forward(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape: &Shape) -> (Vec<f32>, Tail) {
+    let (dim, hidden, precision) = (shape.dim, shape.hidden, shape.precision);
+    let rows = residual.len() / dim;
+    let mut middle = vec![0.0; rows * dim];
+    let dims = Dims { m: rows, n: dim, k: dim };
+    nt(precision, dims, attended.source(), weights.proj, branch(weights.proj_bias, shape.factors(0), residual, &mut middle));
+    let mut normed = shape.zeros(rows * dim);
+    layer_norm(&middle, weights.norm2.0, weights.norm2.1, EPS, normed.output());
+    let (mut pre, mut act) = (shape.zeros(rows * hidden), shape.zeros(rows * hidden));
+    let dims = Dims { m: rows, n: hidden, k: dim };
+    let gelu = Epilogue::Gelu { bias: Some(weights.fc1_bias), pre: Some(pre.output()), act: act.output() };
+    nt(precision, dims, normed.source(), weights.fc1, gelu);
+    let mut y = vec![0.0; rows * dim];
+    let dims = Dims { m: rows, n: dim, k: hidden };
+    nt(precision, dims, act.source(), weights.fc2, branch(weights.fc2_bias, shape.factors(1), &middle, &mut y));
+    (y, Tail { attended, middle, normed, pre, act })
+}
+
+/// `out = residual + factors (product + bias)`.
+fn branch<'a>(
+    bias: &'a [f32],
+    factors: Option<&'a [f32]>,
+    residual: &'a [f32],
+    out: &'a mut [f32],
+) -> Epilogue<'a> {
+    Epilogue::Add { bias: Some(bias), row_scale: factors, base: Base::Slice(residual), out }
+}
+
+/// dy: [R, D] -> gradients of the residual input [R, D] and of the attention's result [R, D].
+fn tail_backward(
+    saved: &Tail,
+    weights: &Weights<'_>,
+    shape: &Shape,
+    dy: &[f32],
+    gradients: &mut WeightGradients,
+) -> (Vec<f32>, Buffer) {
+    let (dim, hidden, precision) = (shape.dim, shape.hidden, shape.precision);
+    let rows = dy.len() / dim;
+    let [_, _, _, proj_bias, gamma, beta, fc1_bias, fc2_bias, _, proj, fc1, fc2] = &mut gradients.0;
+
+    let mut d_pre = shape.zeros(rows * hidden);
+    let dims = Dims { m: rows, n: hidden, k: dim };
+    let (pre, row_scale) = (saved.pre.source(), shape.factors(1));
+    nn(precision, dims, dy, weights.fc2, Epilogue::GeluGrad { pre, row_scale, out: d_pre.output() });
+    let dims = Dims { m: dim, n: hidden, k: rows };
+    tn(precision, dims, dy, saved.act.source(), TnOptions { row_scale, column_sums: Some(fc2_bias) }, fc2);
+    let dims = Dims { m: hidden, n: dim, k: rows };
+    let sums = TnOptions { column_sums: Some(fc1_bias), ..Default::default() };
+    tn(precision, dims, d_pre.source(), saved.normed.source(), sums, fc1);
+    let mut d_normed = shape.zeros(rows * dim);
+    let dims = Dims { m: rows, n: dim, k: hidden };
+    nn(precision, dims, d_pre.source(), weights.fc1, Epilogue::store(d_normed.output()));
+    let mut d_middle = vec![0.0; rows * dim];
+    let (gradient, past) = (d_normed.source(), Base::Slice(dy));
+    layer_norm_backward(&saved.middle, weights.norm2.0, EPS, gradient, past, &mut d_middle, gamma, beta);
+
+    let row_scale = shape.factors(0);
+    let mut d_attended = shape.zeros(rows * dim);
+    let dims = Dims { m: rows, n: dim, k: dim };
+    let store = Epilogue::Store { bias: None, row_scale, out: d_attended.output() };
+    nn(precision, dims, &d_middle[..], weights.proj, store);
+    let dims = Dims { m: dim, n: dim, k: rows };
+    let options = TnOptions { row_scale, column_sums: Some(proj_bias) };
+    tn(precision, dims, &d_middle[..], saved.attended.source(), options, proj);
+    (d_middle, d_attended)
+}
+
+/// The key bias adds the same number to all logits of a query, which softmax cancels: its gradient is zero, and the
+/// rounding noise in its place would become full steps under Adam.
+fn forget_key_bias(qkv_bias: &mut [f32], dim: usize) {
+    qkv_bias[dim..2 * dim].fill(0.0);
+}
