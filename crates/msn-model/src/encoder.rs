@@ -6,8 +6,8 @@ use crate::init::Init;
 use crate::layers::token;
 use crate::view::Kept;
 use crate::{
-    Block, EncoderConfig, Error, HeadConfig, LayerNorm, PatchEmbed, ProjectionHead, Segments, StochasticDepth,
-    Path, Precision, View, focal_positions, ops,
+    Block, EncoderConfig, Error, HeadConfig, LayerNorm, PatchEmbed, Path, Precision, ProjectionHead,
+    Segments, StochasticDepth, View, focal_positions, ops,
 };
 
 /// Which output of the encoder stands for an image.

@@ -17,7 +17,11 @@ impl<'a> Init<'a> {
     }
 
     /// Normal with mean 0 and deviation `std`, cut off at two deviations, as ViT and DeiT initialise.
-    pub(crate) fn truncated_normal<const D: usize>(&mut self, shape: [usize; D], std: f64) -> Param<Tensor<D>> {
+    pub(crate) fn truncated_normal<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        std: f64,
+    ) -> Param<Tensor<D>> {
         let count = shape.iter().product();
         let draw = || loop {
             let z = self.standard_normal();

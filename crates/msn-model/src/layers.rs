@@ -138,4 +138,3 @@ impl PatchEmbed {
 pub(crate) fn token(count: usize, dim: usize, init: &mut Init<'_>) -> Param<Tensor<3>> {
     init.truncated_normal([1, count, dim], INIT_STD)
 }
-

@@ -51,7 +51,10 @@ impl View {
         let count = lists.first().map_or(0, Vec::len);
         assert!(lists.len() == 1 || lists.len() == batch, "View: {} masks for {batch} images", lists.len());
         assert!(count > 0 && lists.iter().all(|list| list.len() == count), "View: masks of unequal lengths");
-        assert!(lists.iter().flatten().all(|&place| (place as usize) < grid * grid), "View: mask outside grid");
+        assert!(
+            lists.iter().flatten().all(|&place| (place as usize) < grid * grid),
+            "View: mask outside grid"
+        );
 
         let width = 3 * patch_size * patch_size;
         let mut patches = Vec::with_capacity(batch * count * width);

@@ -123,7 +123,8 @@ fn small(device: &Device) -> (Encoder, Vec<View>) {
         heads: 2,
         ..Default::default()
     };
-    let pixels = |count: usize| (0..count).map(|i| ((i * 7919 % 1013) as f32 / 506.5) - 1.0).collect::<Vec<_>>();
+    let pixels =
+        |count: usize| (0..count).map(|i| ((i * 7919 % 1013) as f32 / 506.5) - 1.0).collect::<Vec<_>>();
     let masks = [vec![0, 5, 17, 35], vec![1, 2, 3, 4], vec![30, 31, 33, 34]];
     let views = vec![
         View::new(&pixels(3 * 3 * 24 * 24), 3, 24, 4, Some(&masks), device),
@@ -212,6 +213,7 @@ fn weights_that_do_not_fit_are_named() {
     assert!(missing.contains("norm.bias") && missing.contains("[32]"), "{missing}");
     let other_shape = message(&|state| state.get_mut("norm.bias").expect("there").shape = vec![16]);
     assert!(other_shape.contains("expected shape [32], found [16]"), "{other_shape}");
-    let unused = message(&|state| drop(state.insert("head.bias".into(), Array { shape: vec![1], data: vec![0.0] })));
+    let unused =
+        message(&|state| drop(state.insert("head.bias".into(), Array { shape: vec![1], data: vec![0.0] })));
     assert!(unused.contains("head.bias"), "{unused}");
 }

@@ -32,7 +32,10 @@ impl Collapse {
     /// # Panics
     /// If a slice's length is not `batch` times a positive number.
     pub fn measure(batch: usize, targets: &[f32], features: &[f32]) -> Self {
-        assert!(batch > 0 && !targets.is_empty() && targets.len().is_multiple_of(batch), "targets: [{batch}, K]");
+        assert!(
+            batch > 0 && !targets.is_empty() && targets.len().is_multiple_of(batch),
+            "targets: [{batch}, K]"
+        );
         let classes = targets.len() / batch;
         let mut used = vec![false; classes];
         let mut mean = vec![0.0; classes];
@@ -58,14 +61,19 @@ impl Collapse {
     pub fn warning(&self, prototypes: usize, batch: usize) -> Option<String> {
         let possible = (prototypes.min(batch) as f64).ln();
         if self.feature_std < LEAST_DEVIATION {
-            return Some(format!("features hardly differ between images (deviation {:.3})", self.feature_std));
+            return Some(format!(
+                "features hardly differ between images (deviation {:.3})",
+                self.feature_std
+            ));
         }
         if self.rank < LEAST_RANK && batch > 4 {
             return Some(format!("features have an effective rank of only {:.1}", self.rank));
         }
         if self.mean_entropy < LEAST_MEAN_ENTROPY * possible {
             let Self { prototypes_used: used, mean_entropy: entropy, .. } = self;
-            return Some(format!("targets use {used} of {prototypes} prototypes (mean entropy {entropy:.2} nats)"));
+            return Some(format!(
+                "targets use {used} of {prototypes} prototypes (mean entropy {entropy:.2} nats)"
+            ));
         }
         None
     }
@@ -79,7 +87,10 @@ impl Collapse {
 /// # Panics
 /// If the length is not `batch` times a positive number.
 pub fn effective_rank(batch: usize, features: &[f32]) -> f64 {
-    assert!(batch > 0 && !features.is_empty() && features.len().is_multiple_of(batch), "features: [{batch}, D]");
+    assert!(
+        batch > 0 && !features.is_empty() && features.len().is_multiple_of(batch),
+        "features: [{batch}, D]"
+    );
     if features.iter().any(|x| !x.is_finite()) {
         return f64::NAN;
     }

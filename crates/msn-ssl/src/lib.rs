@@ -33,6 +33,11 @@ pub enum Error {
 }
 
 /// `Ok` if `holds`, else the error that names the field.
-fn check(holds: bool, field: &'static str, expected: &'static str, found: impl ToString) -> Result<(), Error> {
+fn check(
+    holds: bool,
+    field: &'static str,
+    expected: &'static str,
+    found: impl ToString,
+) -> Result<(), Error> {
     if holds { Ok(()) } else { Err(Error::Config { field, expected, found: found.to_string() }) }
 }

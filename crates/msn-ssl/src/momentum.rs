@@ -38,7 +38,8 @@ struct Blend {
 
 impl ModuleMapper for Blend {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let online = self.online.pop_front().expect("update_momentum_encoder: the target has more parameters");
+        let online =
+            self.online.pop_front().expect("update_momentum_encoder: the target has more parameters");
         let Some(online) = online else { return param };
         let momentum = self.momentum;
         param.map(|target| {
@@ -69,7 +70,9 @@ mod tests {
         let target = Prototypes::new(3, 4, 2, &device);
         let (from, to) = (state_dict(&target), state_dict(&online));
         let blended = state_dict(&update_momentum_encoder(target, &online, 0.75));
-        for ((blended, from), to) in blended["weight"].data.iter().zip(&from["weight"].data).zip(&to["weight"].data) {
+        for ((blended, from), to) in
+            blended["weight"].data.iter().zip(&from["weight"].data).zip(&to["weight"].data)
+        {
             assert!((blended - (0.75 * from + 0.25 * to)).abs() < 1e-7);
         }
     }

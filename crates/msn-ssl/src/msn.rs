@@ -60,8 +60,18 @@ impl MsnConfig {
         check(sharpening(self.sharpen_end), "objective.sharpen_end", "a number in (0, 1]", self.sharpen_end)?;
         let iterations = self.sinkhorn_iterations;
         check(iterations >= 1, "objective.sinkhorn_iterations", "at least 1", iterations)?;
-        check(weight(self.memax_weight), "objective.memax_weight", "a number of at least 0", self.memax_weight)?;
-        check(weight(self.entropy_weight), "objective.entropy_weight", "a number of at least 0", self.entropy_weight)
+        check(
+            weight(self.memax_weight),
+            "objective.memax_weight",
+            "a number of at least 0",
+            self.memax_weight,
+        )?;
+        check(
+            weight(self.entropy_weight),
+            "objective.entropy_weight",
+            "a number of at least 0",
+            self.entropy_weight,
+        )
     }
 }
 
@@ -111,9 +121,11 @@ pub fn msn_loss(
     }
     let targets = log_targets.exp();
 
-    let log_assignments = activation::log_softmax(cosine_similarity(anchors, prototypes) / config.temperature, 1);
+    let log_assignments =
+        activation::log_softmax(cosine_similarity(anchors, prototypes) / config.temperature, 1);
     let assignments = log_assignments.clone().exp();
-    let cross_entropy = mean_row_sum(targets.clone().repeat_dim(0, count / batch) * log_assignments.clone()).neg();
+    let cross_entropy =
+        mean_row_sum(targets.clone().repeat_dim(0, count / batch) * log_assignments.clone()).neg();
     let entropy = mean_row_sum(assignments.clone() * log_assignments.clone()).neg();
     let log_mean = log_mean_exp(log_assignments);
     let memax = (log_mean.clone().exp() * log_mean).sum() + (classes as f64).ln();

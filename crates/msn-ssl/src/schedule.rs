@@ -74,7 +74,12 @@ impl ScheduleConfig {
             check(unsigned(value), field, "a number of at least 0", value)?;
         }
         check(share(self.momentum), "schedule.momentum", "a number in [0, 1]", self.momentum)?;
-        check(share(self.final_momentum), "schedule.final_momentum", "a number in [0, 1]", self.final_momentum)
+        check(
+            share(self.final_momentum),
+            "schedule.final_momentum",
+            "a number in [0, 1]",
+            self.final_momentum,
+        )
     }
 }
 

@@ -31,7 +31,8 @@ mod tests {
     fn sinkhorn_balances_the_prototypes_and_keeps_rows_distributions() {
         let device = Device::default();
         let logits = Tensor::<2>::from_data([[4.0, 0.0, 0.0], [3.0, 0.5, 0.0], [5.0, 0.0, 0.2]], &device);
-        let before = activation::softmax(logits.clone(), 1).sum_dim(0).into_data().try_to_vec::<f32>().expect("f32");
+        let before =
+            activation::softmax(logits.clone(), 1).sum_dim(0).into_data().try_to_vec::<f32>().expect("f32");
         let balanced = sinkhorn(logits, 50).exp();
         let rows = balanced.clone().sum_dim(1).into_data().try_to_vec::<f32>().expect("f32");
         let columns = balanced.sum_dim(0).into_data().try_to_vec::<f32>().expect("f32");

@@ -82,7 +82,10 @@ fn golden_schedules_agree() {
             };
             let expected = expected.as_f64().expect("a number");
             // Both sides are computed in f64.
-            assert!((found - expected).abs() < 1e-9, "{name} after {done} steps: {found}, expected {expected}");
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "{name} after {done} steps: {found}, expected {expected}"
+            );
         }
     }
 }
@@ -90,7 +93,8 @@ fn golden_schedules_agree() {
 #[test]
 fn no_finite_input_gives_nan() {
     let device = Device::default().autodiff();
-    let config = MsnConfig { temperature: 1e-3, memax_weight: 5.0, entropy_weight: 1.0, ..Default::default() };
+    let config =
+        MsnConfig { temperature: 1e-3, memax_weight: 5.0, entropy_weight: 1.0, ..Default::default() };
     for scale in [0.0, 1e-38, 1e-20, 1.0, 1e20, 1e38] {
         for sinkhorn in [false, true] {
             let values = |sign: f32| [[scale, -scale, 0.0], [sign * scale, scale, scale]];

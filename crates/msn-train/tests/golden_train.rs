@@ -30,9 +30,20 @@ fn golden_training_steps_agree() {
                 let square = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>();
                 let moved: Vec<f64> = tensors.values().flat_map(|change| change.expected()).collect();
                 let norm = (square(&errors) / square(&moved)).sqrt();
-                println!("{name}: {misses} of {} miss, farthest {:.1e}, norm {norm:.1e}", errors.len(), farthest / largest);
-                assert!(misses as f64 <= MISSES * errors.len() as f64, "{name}: {misses} of {} miss", errors.len());
-                assert!(farthest <= FARTHEST_MISS * largest, "{name}: farthest miss {farthest:.1e} of {largest:.1e}");
+                println!(
+                    "{name}: {misses} of {} miss, farthest {:.1e}, norm {norm:.1e}",
+                    errors.len(),
+                    farthest / largest
+                );
+                assert!(
+                    misses as f64 <= MISSES * errors.len() as f64,
+                    "{name}: {misses} of {} miss",
+                    errors.len()
+                );
+                assert!(
+                    farthest <= FARTHEST_MISS * largest,
+                    "{name}: farthest miss {farthest:.1e} of {largest:.1e}"
+                );
             }
         }
     }

@@ -25,7 +25,10 @@ fn golden_training_steps_agree_in_f64() {
                 for ((error, value), index) in change.errors().zip(&change.end).zip(0..) {
                     let bound = BOUND * largest + STORED * f64::from(value.abs());
                     let case = &case.name;
-                    assert!(error <= bound, "{case}: {part} {name}[{index}]: {error:.1e} of a change of {largest:.1e}");
+                    assert!(
+                        error <= bound,
+                        "{case}: {part} {name}[{index}]: {error:.1e} of a change of {largest:.1e}"
+                    );
                 }
             }
         }

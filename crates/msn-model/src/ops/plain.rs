@@ -5,7 +5,12 @@ use burn::tensor::{Int, Tensor, TensorData, activation};
 use super::BranchFactors;
 use crate::{Block, Segments};
 
-pub(super) fn block(x: Tensor<2>, block: &Block, segments: &Segments, factors: BranchFactors<'_>) -> Tensor<2> {
+pub(super) fn block(
+    x: Tensor<2>,
+    block: &Block,
+    segments: &Segments,
+    factors: BranchFactors<'_>,
+) -> Tensor<2> {
     let qkv = project(block.norm1.forward(x.clone()), block, 0..3);
     let attended = attention(qkv, segments, block.heads);
     let per_token = |branch: usize| {
@@ -88,7 +93,12 @@ fn weigh(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
 }
 
 /// x: [B * T, PARTS * H * d] -> PARTS times [B, H, T, d]
-fn split_heads<const PARTS: usize>(x: Tensor<2>, batch: usize, length: usize, heads: usize) -> [Tensor<4>; PARTS] {
+fn split_heads<const PARTS: usize>(
+    x: Tensor<2>,
+    batch: usize,
+    length: usize,
+    heads: usize,
+) -> [Tensor<4>; PARTS] {
     let head_dim = x.dims()[1] / (PARTS * heads);
     let x = x.reshape([batch, length, PARTS, heads, head_dim]).permute([2, 0, 3, 1, 4]);
     std::array::from_fn(|part| {

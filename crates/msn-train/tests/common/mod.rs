@@ -128,4 +128,3 @@ fn views(case: &Case, step: usize, device: &Device) -> Views {
         focal: (random..random + focal).map(|index| view(anchor(index), None, device)).collect(),
     }
 }
-

@@ -184,12 +184,23 @@ pub(super) fn backward_cls(
 }
 
 /// From the attention's result to the block's: residual and attended [R, D] -> [R, D].
-fn tail_forward(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape: &Shape) -> (Vec<f32>, Tail) {
+fn tail_forward(
+    residual: &[f32],
+    attended: Buffer,
+    weights: &Weights<'_>,
+    shape: &Shape,
+) -> (Vec<f32>, Tail) {
     let (dim, hidden, precision) = (shape.dim, shape.hidden, shape.precision);
     let rows = residual.len() / dim;
     let mut middle = vec![0.0; rows * dim];
     let dims = Dims { m: rows, n: dim, k: dim };
-    nt(precision, dims, attended.source(), weights.proj, branch(weights.proj_bias, shape.factors(0), residual, &mut middle));
+    nt(
+        precision,
+        dims,
+        attended.source(),
+        weights.proj,
+        branch(weights.proj_bias, shape.factors(0), residual, &mut middle),
+    );
     let mut normed = shape.zeros(rows * dim);
     layer_norm(&middle, weights.norm2.0, weights.norm2.1, EPS, normed.output());
     let (mut pre, mut act) = (shape.zeros(rows * hidden), shape.zeros(rows * hidden));
@@ -198,7 +209,13 @@ fn tail_forward(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape
     nt(precision, dims, normed.source(), weights.fc1, gelu);
     let mut y = vec![0.0; rows * dim];
     let dims = Dims { m: rows, n: dim, k: hidden };
-    nt(precision, dims, act.source(), weights.fc2, branch(weights.fc2_bias, shape.factors(1), &middle, &mut y));
+    nt(
+        precision,
+        dims,
+        act.source(),
+        weights.fc2,
+        branch(weights.fc2_bias, shape.factors(1), &middle, &mut y),
+    );
     (y, Tail { attended, middle, normed, pre, act })
 }
 

@@ -48,7 +48,11 @@ pub(super) fn block(
     let heads = block.heads;
     let factors = factors.map(|factors| factors.each_ref().map(|branch| per_row(branch, segments, rows)));
     let shape = Shape { dim, hidden, heads, segments: segments.clone(), factors, precision };
-    if x.device().is_autodiff() { in_graph(x, block, shape, rows) } else { outside_graph(x, block, &shape, rows) }
+    if x.device().is_autodiff() {
+        in_graph(x, block, shape, rows)
+    } else {
+        outside_graph(x, block, &shape, rows)
+    }
 }
 
 /// One factor a row of the output, from one a sequence.
@@ -86,7 +90,7 @@ fn in_graph(x: &Tensor<2>, block: &Block, shape: Shape, rows: Rows) -> Option<Te
         nodes.push(node);
     }
     let x = inputs.remove(0);
-    let nodes = nodes.try_into().ok().expect("the block's input and its parameters");
+    let Ok(nodes) = nodes.try_into() else { unreachable!("one node for the input and one a parameter") };
     let y = match (BlockBackward {}).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::UnTracked(prep) => prep.finish(run(&x, &inputs, &shape, rows).0),
         OpsKind::Tracked(prep) => {

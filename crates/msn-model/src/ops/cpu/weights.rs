@@ -31,7 +31,8 @@ pub(super) struct Weights<'a> {
 
 impl<'a> Weights<'a> {
     pub(super) fn new(slices: [&'a [f32]; COUNT]) -> Self {
-        let [norm1w, norm1b, qkv_bias, proj_bias, norm2w, norm2b, fc1_bias, fc2_bias, qkv, proj, fc1, fc2] = slices;
+        let [norm1w, norm1b, qkv_bias, proj_bias, norm2w, norm2b, fc1_bias, fc2_bias, qkv, proj, fc1, fc2] =
+            slices;
         Self {
             norm1: (norm1w, norm1b),
             qkv_bias,
