@@ -25,7 +25,7 @@ pub use encoder::{Encoder, Features};
 pub use error::Error;
 pub use head::{BatchNorm, ProjectionHead};
 pub use layers::{Attention, Block, LayerNorm, Linear, Mlp, PatchEmbed, Projection};
-pub use msn_kernels::Precision;
+pub use msn_kernels::{Precision, bf16_is_fast};
 pub use ops::Path;
 pub use positions::{bicubic_matrix, focal_positions};
 pub use prototypes::Prototypes;

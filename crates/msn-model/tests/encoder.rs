@@ -4,12 +4,28 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use msn_golden::{Case, relative_error};
 use msn_model::{
-    Array, Encoder, EncoderConfig, Features, StateDict, StochasticDepth, View, load_state, state_dict,
+    Array, Encoder, EncoderConfig, Features, Path, Precision, StateDict, StochasticDepth, View, load_state,
+    state_dict,
 };
 
 /// Outputs and gradients are within this of the largest element of the reference: f32 carries 6e-8 a rounding,
 /// and some hundred roundings of a few blocks add up to under 1e-5.
 const TOLERANCE: f64 = 2e-5;
+
+/// The same where products round their operands to bf16, which keeps 8 bits: 2e-3 an operand, whose errors partly
+/// cancel in sums and add up over blocks.
+const BF16_TOLERANCE: f64 = 3e-2;
+
+/// Every way to compute blocks, with its tolerance.
+const PATHS: [(Path, f64); 3] = [
+    (Path::Plain, TOLERANCE),
+    (Path::Kernels(Precision::F32), TOLERANCE),
+    (Path::Kernels(Precision::Bf16), BF16_TOLERANCE),
+];
+
+fn with_paths(cases: Vec<Case>) -> impl Iterator<Item = (Case, (Path, f64))> {
+    cases.into_iter().flat_map(|case| PATHS.map(|path| (case.clone(), path)))
+}
 
 fn config(case: &Case) -> EncoderConfig {
     EncoderConfig {
@@ -45,8 +61,8 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 #[test]
 fn golden_encoder_outputs_agree() {
     let device = Device::default();
-    for case in msn_golden::cases("encoder") {
-        let encoder = encoder(&case, &device);
+    for (case, (path, tolerance)) in with_paths(msn_golden::cases("encoder")) {
+        let encoder = Encoder { path, ..encoder(&case, &device) };
         let size = case.usize("image_size");
         let masked = [kept(&case)];
         let views = [
@@ -62,7 +78,8 @@ fn golden_encoder_outputs_agree() {
             let alone = host(encoder.features(&[view], Features::AfterNorm));
             for (how, found) in [("alone", &alone[..]), ("packed", rows.next().expect("three views"))] {
                 let error = relative_error(found, expected);
-                assert!(error < TOLERANCE, "{}: {output} {how}: relative error {error:.1e}", case.name);
+                let name = &case.name;
+                assert!(error < tolerance, "{name} {path:?}: {output} {how}: relative error {error:.1e}");
             }
         }
     }
@@ -71,8 +88,8 @@ fn golden_encoder_outputs_agree() {
 #[test]
 fn golden_encoder_gradients_agree() {
     let device = Device::default().autodiff();
-    for case in msn_golden::cases("encoder") {
-        let encoder = encoder(&case, &device);
+    for (case, (path, tolerance)) in with_paths(msn_golden::cases("encoder")) {
+        let encoder = Encoder { path, ..encoder(&case, &device) };
         let view = view(&case, "input.image", case.usize("image_size"), Some(&[kept(&case)]), &device);
         let cotangent = case.tensor("input.cotangent");
         let shape = [cotangent.shape[0], cotangent.shape[1]];
@@ -83,7 +100,8 @@ fn golden_encoder_gradients_agree() {
         assert_eq!(gradients.len(), expected.len(), "{}: number of gradients", case.name);
         for (name, expected) in expected {
             let error = relative_error(&gradients[&name].data, &expected.data);
-            assert!(error < TOLERANCE, "{}: gradient of {name}: relative error {error:.1e}", case.name);
+            let case = &case.name;
+            assert!(error < tolerance, "{case} {path:?}: gradient of {name}: relative error {error:.1e}");
         }
     }
 }
@@ -138,7 +156,8 @@ fn the_cls_only_last_block_equals_the_whole_one() {
     let device = Device::default().autodiff();
     let (encoder, views) = small(&device);
     let depth = StochasticDepth::draw(0.4, 3, 6, [9; 32]);
-    for depth in [None, depth.as_ref()] {
+    for (path, depth) in [Path::Plain, Path::Kernels(Precision::F32)].into_iter().zip([None, depth.as_ref()]) {
+        let encoder = Encoder { path, ..encoder.clone() };
         let short = encoder.forward(&views, depth);
         let whole = encoder.forward_whole(&views, depth);
         let error = relative_error(&host(short.clone()), &host(whole.clone()));
@@ -157,6 +176,52 @@ fn gradients_of_cls(encoder: &Encoder, cls: Tensor<2>) -> StateDict {
     // Through the final norm, so that every parameter takes part.
     let output = encoder.norm.forward(cls);
     gradients(encoder, output.clone().powi_scalar(3).sum() + output.sum())
+}
+
+#[test]
+fn kernels_and_plain_operations_agree_with_and_without_stochastic_depth() {
+    let device = Device::default().autodiff();
+    let (encoder, views) = small(&device);
+    let depth = StochasticDepth::draw(0.4, 3, 6, [9; 32]);
+    for depth in [None, depth.as_ref()] {
+        let compute = |path| {
+            let encoder = Encoder { path, ..encoder.clone() };
+            let cls = encoder.forward(&views, depth);
+            (host(cls.clone()), gradients_of_cls(&encoder, cls))
+        };
+        let (plain, plain_gradients) = compute(Path::Plain);
+        for (path, tolerance) in PATHS {
+            let (found, gradients) = compute(path);
+            let error = relative_error(&found, &plain);
+            assert!(error < tolerance, "{path:?}: {error:.1e}");
+            for (name, expected) in &plain_gradients {
+                let error = relative_error(&gradients[name].data, &expected.data);
+                let zero = expected.data.iter().all(|gradient| *gradient == 0.0);
+                assert!(zero || error < tolerance, "{path:?}: {name}: {error:.1e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let device = Device::default().autodiff();
+    let (encoder, views) = small(&device);
+    for (path, _) in PATHS.into_iter().filter(|(path, _)| *path != Path::Plain) {
+        let encoder = Encoder { path, ..encoder.clone() };
+        let compute = || {
+            let cls = encoder.forward(&views, None);
+            (host(cls.clone()), gradients_of_cls(&encoder, cls))
+        };
+        let in_pool = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            pool.install(compute)
+        };
+        let one = in_pool(1);
+        for threads in [2, 3, 5] {
+            assert!(in_pool(threads) == one, "{path:?}: {threads} threads");
+        }
+    }
 }
 
 #[test]

@@ -65,7 +65,9 @@ impl Trainer {
         let prototypes = Prototypes::new(count, dim, seed(PROTOTYPE_SEED), &device);
         let optimizer = AdamW::new(config.train.adamw());
         let prototype_optimizer = AdamW::new(config.train.adamw());
-        Ok(Self::from_parts(config, encoder.valid(), encoder, prototypes, optimizer, prototype_optimizer))
+        let trainer =
+            Self::from_parts(config, encoder.valid(), encoder, prototypes, optimizer, prototype_optimizer);
+        Ok(trainer.with_path(Path::Kernels(config.train.precision.precision())))
     }
 
     /// The trainer with these weights in both encoders (a copy each) and in the prototypes; optimizers start anew.

@@ -83,6 +83,7 @@ impl<'a> Given<'a> {
         let sources: Vec<Source> = file.into_iter().chain(&self.overrides).cloned().collect();
         let mut config = Config::merge(base, &sources).map_err(wrong_arguments)?;
         config.data.path = self.data.display().to_string();
+        config.train.precision = config.train.precision.settled();
         config.validate().map_err(wrong_arguments)?;
         Ok(config)
     }

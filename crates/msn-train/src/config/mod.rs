@@ -4,7 +4,7 @@ mod auto;
 mod merge;
 
 use msn_data::{Limits, LoaderConfig, Masking, Normalization, Views};
-use msn_model::{EncoderConfig, HeadConfig};
+use msn_model::{EncoderConfig, HeadConfig, Precision};
 use msn_ssl::{MsnConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,8 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Largest norm of the encoder's gradient, above 0; 0 to not clip.
     pub clip_grad: f64,
+    /// How products are multiplied on a CPU; sums, norms, softmax, loss and weights are `f32` in any case.
+    pub precision: PrecisionSetting,
     /// AdamW: shares that the first and the second moment keep, [0, 1).
     pub betas: [f64; 2],
     /// AdamW: added to the root of the second moment, above 0.
@@ -116,6 +118,7 @@ impl Default for TrainConfig {
         Self {
             batch_size: 64,
             clip_grad: 3.0,
+            precision: PrecisionSetting::Auto,
             betas: [0.9, 0.999],
             adam_eps: 1e-8,
             log_every: 10,
@@ -123,6 +126,38 @@ impl Default for TrainConfig {
             checkpoint_minutes: 10.0,
             keep_last: 3,
             keep_every_epochs: 0,
+        }
+    }
+}
+
+/// Precision of the operands of products on a CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionSetting {
+    /// bf16 where the CPU multiplies it directly, else `f32`; a new run's `config.toml` says which it was.
+    #[default]
+    Auto,
+    /// Operands rounded to bf16.
+    Bf16,
+    /// Single precision.
+    F32,
+}
+
+impl PrecisionSetting {
+    /// The same without `auto`, which depends on the machine.
+    pub fn settled(self) -> Self {
+        match self {
+            Self::Auto if msn_model::bf16_is_fast() => Self::Bf16,
+            Self::Auto => Self::F32,
+            other => other,
+        }
+    }
+
+    /// What the encoder is told.
+    pub fn precision(self) -> Precision {
+        match self.settled() {
+            Self::Bf16 => Precision::Bf16,
+            _ => Precision::F32,
         }
     }
 }

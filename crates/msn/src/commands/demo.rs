@@ -104,6 +104,7 @@ fn configuration(data: &Path, overrides: &[String]) -> anyhow::Result<Config> {
     let mut config =
         sources.and_then(|sources| Config::merge(&Config::default(), &sources)).map_err(wrong_arguments)?;
     config.data.path = data.display().to_string();
+    config.train.precision = config.train.precision.settled();
     config.validate().map_err(wrong_arguments)?;
     Ok(config)
 }
