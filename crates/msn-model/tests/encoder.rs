@@ -156,7 +156,8 @@ fn the_cls_only_last_block_equals_the_whole_one() {
     let device = Device::default().autodiff();
     let (encoder, views) = small(&device);
     let depth = StochasticDepth::draw(0.4, 3, 6, [9; 32]);
-    for (path, depth) in [Path::Plain, Path::Kernels(Precision::F32)].into_iter().zip([None, depth.as_ref()]) {
+    for (path, depth) in [Path::Plain, Path::Kernels(Precision::F32)].into_iter().zip([None, depth.as_ref()])
+    {
         let encoder = Encoder { path, ..encoder.clone() };
         let short = encoder.forward(&views, depth);
         let whole = encoder.forward_whole(&views, depth);

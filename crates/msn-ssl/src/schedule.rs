@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, check};
 
-/// Section `[schedule]`. Epochs may be fractions.
+/// Section `[optim]`. Epochs may be fractions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
@@ -58,28 +58,23 @@ impl ScheduleConfig {
     pub fn validate(&self) -> Result<(), Error> {
         let unsigned = |x: f64| x >= 0.0 && x.is_finite();
         let share = |x: f64| (0.0..=1.0).contains(&x);
-        check(self.epochs >= 1, "schedule.epochs", "at least 1", self.epochs)?;
+        check(self.epochs >= 1, "optim.epochs", "at least 1", self.epochs)?;
         let warmup = self.warmup_epochs;
         let fits = unsigned(warmup) && warmup <= self.epochs as f64;
-        check(fits, "schedule.warmup_epochs", "a number from 0 to schedule.epochs", warmup)?;
+        check(fits, "optim.warmup_epochs", "a number from 0 to optim.epochs", warmup)?;
         let extends = self.extension >= 1.0 && self.extension.is_finite();
-        check(extends, "schedule.extension", "a number of at least 1", self.extension)?;
-        check(self.lr > 0.0 && self.lr.is_finite(), "schedule.lr", "a number above 0", self.lr)?;
+        check(extends, "optim.extension", "a number of at least 1", self.extension)?;
+        check(self.lr > 0.0 && self.lr.is_finite(), "optim.lr", "a number above 0", self.lr)?;
         for (field, value) in [
-            ("schedule.start_lr", self.start_lr),
-            ("schedule.final_lr", self.final_lr),
-            ("schedule.weight_decay", self.weight_decay),
-            ("schedule.final_weight_decay", self.final_weight_decay),
+            ("optim.start_lr", self.start_lr),
+            ("optim.final_lr", self.final_lr),
+            ("optim.weight_decay", self.weight_decay),
+            ("optim.final_weight_decay", self.final_weight_decay),
         ] {
             check(unsigned(value), field, "a number of at least 0", value)?;
         }
-        check(share(self.momentum), "schedule.momentum", "a number in [0, 1]", self.momentum)?;
-        check(
-            share(self.final_momentum),
-            "schedule.final_momentum",
-            "a number in [0, 1]",
-            self.final_momentum,
-        )
+        check(share(self.momentum), "optim.momentum", "a number in [0, 1]", self.momentum)?;
+        check(share(self.final_momentum), "optim.final_momentum", "a number in [0, 1]", self.final_momentum)
     }
 }
 

@@ -58,10 +58,10 @@ impl LoaderConfig {
         self.normalization.validate()?;
         let error = |field, expected: String, found: String| Err(Error::Config { field, expected, found });
         let at_least_1 = [
-            ("patch_size", self.patch_size),
-            ("batch_size", self.batch_size),
-            ("workers", self.workers),
-            ("queue", self.queue),
+            ("encoder.patch_size", self.patch_size),
+            ("train.batch_size", self.batch_size),
+            ("data.workers", self.workers),
+            ("data.queue", self.queue),
         ];
         if let Some(&(field, value)) = at_least_1.iter().find(|(_, value)| *value == 0) {
             return error(field, "1 or more".to_owned(), value.to_string());
@@ -79,7 +79,11 @@ impl LoaderConfig {
             }
         }
         if !(0.0..=1.0).contains(&self.max_skipped) {
-            return error("max_skipped", "a number from 0 to 1".to_owned(), self.max_skipped.to_string());
+            return error(
+                "data.max_skipped",
+                "a number from 0 to 1".to_owned(),
+                self.max_skipped.to_string(),
+            );
         }
         Ok(())
     }

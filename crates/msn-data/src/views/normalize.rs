@@ -31,10 +31,10 @@ impl Normalization {
             Err(Error::Config { field, expected: expected.to_owned(), found: format!("{found:?}") })
         };
         if !self.mean.iter().all(|x| (0.0..=1.0).contains(x)) {
-            return error("mean", "three numbers from 0 to 1", self.mean);
+            return error("data.mean", "three numbers from 0 to 1", self.mean);
         }
         if !self.std.iter().all(|x| *x > 0.0 && *x <= 1.0) {
-            return error("std", "three numbers above 0 and up to 1", self.std);
+            return error("data.std", "three numbers above 0 and up to 1", self.std);
         }
         Ok(())
     }

@@ -177,13 +177,13 @@ fn impossible_settings_are_refused_at_the_start() {
     let error = refused(config(7), Cursor::default());
     assert!(matches!(error, Error::BatchLargerThanData { batch_size: 7, images: 6 }), "{error}");
     for (field, config) in [
-        ("batch_size", config(0)),
-        ("workers", LoaderConfig { workers: 0, ..config(2) }),
-        ("queue", LoaderConfig { queue: 0, ..config(2) }),
-        ("patch_size", LoaderConfig { patch_size: 0, ..config(2) }),
+        ("train.batch_size", config(0)),
+        ("data.workers", LoaderConfig { workers: 0, ..config(2) }),
+        ("data.queue", LoaderConfig { queue: 0, ..config(2) }),
+        ("encoder.patch_size", LoaderConfig { patch_size: 0, ..config(2) }),
         ("views.random_size", LoaderConfig { patch_size: 5, ..config(2) }),
         ("views.focal_size", LoaderConfig { patch_size: 16, ..config(2) }),
-        ("max_skipped", LoaderConfig { max_skipped: 1.5, ..config(2) }),
+        ("data.max_skipped", LoaderConfig { max_skipped: 1.5, ..config(2) }),
         (
             "mask.patch_drop",
             LoaderConfig { masking: Masking { patch_drop: 1.0, ..Masking::default() }, ..config(2) },

@@ -6,7 +6,11 @@ use burn::tensor::{DType, Tensor};
 use msn_kernels::AdamW;
 
 /// Value, first and second moment after a step, or what was given where it is not `f32` on the CPU.
-pub(super) fn update(step: &AdamW, gradient: &Tensor<1>, tensors: [Tensor<1>; 3]) -> Result<[Tensor<1>; 3], [Tensor<1>; 3]> {
+pub(super) fn update(
+    step: &AdamW,
+    gradient: &Tensor<1>,
+    tensors: [Tensor<1>; 3],
+) -> Result<[Tensor<1>; 3], [Tensor<1>; 3]> {
     let Some(gradient) = primitive(gradient.clone()) else { return Err(tensors) };
     let [Some(mut value), Some(mut first), Some(mut second)] = tensors.clone().map(primitive) else {
         return Err(tensors);

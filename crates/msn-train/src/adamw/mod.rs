@@ -100,7 +100,14 @@ impl AdamW {
     }
 
     /// The parameter after this step. Both are flattened and outside the graph.
-    fn apply(&mut self, name: String, value: Tensor<1>, gradient: Tensor<1>, decay: bool, update: Update) -> Tensor<1> {
+    fn apply(
+        &mut self,
+        name: String,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        decay: bool,
+        update: Update,
+    ) -> Tensor<1> {
         let Moments { first, second } = self.moments.remove(&name).unwrap_or_else(|| {
             let zeros = || Tensor::zeros(gradient.shape(), &gradient.device());
             Moments { first: zeros(), second: zeros() }
