@@ -85,8 +85,10 @@ pub enum Error {
         found: String,
     },
     /// A batch would need more images than there are.
-    #[error("batch size: expected at most {images}, the number of images in the data, found {batch_size}")]
+    #[error("train.batch_size: expected at most {images}, the number of images in {}, found {batch_size}", data.display())]
     BatchLargerThanData {
+        /// The data.
+        data: PathBuf,
         /// Images asked for in one batch.
         batch_size: usize,
         /// Images in the data.
@@ -94,9 +96,12 @@ pub enum Error {
     },
     /// More broken images than the configuration allows.
     #[error(
-        "{skipped} of {images} images could not be read, more than the allowed fraction max_skipped = {max_skipped}; the last one: {last}"
+        "{}: {skipped} of {images} images could not be read, expected at most the fraction data.max_skipped = {max_skipped}; the last one: {last}",
+        data.display()
     )]
     TooManySkipped {
+        /// The data.
+        data: PathBuf,
         /// Broken images so far in this run.
         skipped: usize,
         /// Images in the data.
@@ -110,9 +115,12 @@ pub enum Error {
     },
     /// Too few images work to fill even one batch.
     #[error(
-        "only {usable} of {images} images can be read, expected at least {batch_size} to fill a batch; the last broken one: {last}"
+        "{}: only {usable} of {images} images can be read, expected at least train.batch_size = {batch_size} to fill a batch; the last broken one: {last}",
+        data.display()
     )]
     TooFewUsable {
+        /// The data.
+        data: PathBuf,
         /// Images that work.
         usable: usize,
         /// Images in the data.
@@ -121,6 +129,8 @@ pub enum Error {
         batch_size: usize,
         /// Path and reason of the latest broken one.
         last: String,
+        /// Those of the last batch, which no batch has reported.
+        new: Vec<Skipped>,
     },
     /// A cursor points outside the data, so it belongs to another dataset or batch size.
     #[error(

@@ -10,6 +10,7 @@ use msn_data::Dataset;
 
 /// The images that a CSV file labels.
 pub(crate) struct LabelFile {
+    path: PathBuf,
     images: Arc<dyn Dataset>,
     rows: Vec<Row>,
 }
@@ -80,7 +81,7 @@ impl LabelFile {
             "{file}: expected at least two different labels, found only `{}`",
             first.label
         );
-        Ok(Self { images, rows })
+        Ok(Self { path: path.to_owned(), images, rows })
     }
 
     /// The label of an image.
@@ -95,6 +96,10 @@ fn column(header: &StringRecord, name: &str) -> Option<usize> {
 }
 
 impl Dataset for LabelFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn len(&self) -> usize {
         self.rows.len()
     }

@@ -19,9 +19,10 @@ pub(super) struct Plan {
     pool: ThreadPool,
 }
 
-/// A finished batch, or why there is none, with the broken images met on the way.
+/// A finished batch with the broken images met on the way.
 pub(super) struct Built {
-    pub(super) content: Result<Content, Error>,
+    /// `None` if all images that are not in `broken` are too few to fill it.
+    pub(super) content: Option<Content>,
     pub(super) broken: Vec<Skipped>,
 }
 
@@ -67,8 +68,8 @@ impl Plan {
             })
             .collect();
         let (images, broken) = match self.fill(position, order, &mut batches) {
-            (Ok(images), broken) => (images, broken),
-            (Err(error), broken) => return Built { content: Err(error), broken },
+            (Some(images), broken) => (images, broken),
+            (None, broken) => return Built { content: None, broken },
         };
         for (view, batch) in batches.iter_mut().enumerate() {
             if views.kind(view) == ViewKind::Random {
@@ -78,10 +79,10 @@ impl Plan {
         let focal = batches.split_off(1 + views.random_views);
         let random = batches.split_off(1);
         let target = batches.pop().expect("the target is always there");
-        Built { content: Ok(Content { images, target, random, focal }), broken }
+        Built { content: Some(Content { images, target, random, focal }), broken }
     }
 
-    /// Renders the views of the batch; returns its images and the broken ones.
+    /// Renders the views of the batch; returns its images, if enough of them work, and the broken ones.
     ///
     /// Broken images are replaced, in the order of their places, by the next ones of the epoch after this batch
     /// (from its end on to its beginning) that work.
@@ -90,7 +91,7 @@ impl Plan {
         position: Position,
         order: &[usize],
         batches: &mut [ViewBatch],
-    ) -> (Result<Vec<usize>, Error>, Vec<Skipped>) {
+    ) -> (Option<Vec<usize>>, Vec<Skipped>) {
         let batch_size = self.config.batch_size;
         let start = position.step as usize * batch_size;
         let mut places: Vec<_> =
@@ -109,18 +110,13 @@ impl Plan {
         for (slot, result) in slots.iter_mut().zip(results) {
             let mut result = result;
             while let Err(skipped) = result {
-                let last = skipped.to_string();
                 broken.push(skipped);
-                let Some(&image) = spares.next() else {
-                    let usable = order.len() - broken.len();
-                    let error = Error::TooFewUsable { usable, images: order.len(), batch_size, last };
-                    return (Err(error), broken);
-                };
+                let Some(&image) = spares.next() else { return (None, broken) };
                 slot.image = image;
                 result = self.render(position.epoch, slot);
             }
         }
-        (Ok(slots.iter().map(|slot| slot.image).collect()), broken)
+        (Some(slots.iter().map(|slot| slot.image).collect()), broken)
     }
 
     fn render(&self, epoch: u64, slot: &mut Slot<'_>) -> Result<(), Skipped> {

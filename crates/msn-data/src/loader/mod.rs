@@ -67,7 +67,7 @@ impl Loader {
         config.validate()?;
         let (images, batch_size) = (dataset.len(), config.batch_size);
         if batch_size > images {
-            return Err(Error::BatchLargerThanData { batch_size, images });
+            return Err(Error::BatchLargerThanData { data: dataset.path().to_owned(), batch_size, images });
         }
         let batches = (images / batch_size) as u64;
         let image = cursor.skipped.iter().max().copied().unwrap_or(0);
@@ -107,8 +107,14 @@ impl Loader {
         let started = Instant::now();
         let built = self.receive();
         let wait = started.elapsed();
+        let (broken, last) = (built.broken.len(), built.broken.last().map(ToString::to_string));
         let new = self.report(built.broken)?;
-        let content = built.content?;
+        let Some(content) = built.content else {
+            let (data, images) = (self.plan.dataset.path().to_owned(), self.plan.dataset.len());
+            let (usable, batch_size) = (images - broken, self.plan.config.batch_size);
+            let last = last.expect("a batch is short of images only because of broken ones");
+            return Err(Error::TooFewUsable { data, usable, images, batch_size, last, new });
+        };
         let Position { epoch, step } = self.position;
         self.position = self.position.after(1, self.batches_per_epoch());
         let next = Cursor {
@@ -147,8 +153,8 @@ impl Loader {
         let max_skipped = self.plan.config.max_skipped;
         match new.last() {
             Some(last) if skipped as f64 > max_skipped * images as f64 => {
-                let last = last.to_string();
-                Err(Error::TooManySkipped { skipped, images, max_skipped, last, new })
+                let (data, last) = (self.plan.dataset.path().to_owned(), last.to_string());
+                Err(Error::TooManySkipped { data, skipped, images, max_skipped, last, new })
             }
             _ => Ok(new),
         }

@@ -1,6 +1,6 @@
 //! A folder of images at any depth.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
@@ -10,6 +10,7 @@ use crate::Error;
 /// The images below a folder, ordered by name. Symbolic links are followed; a link back to a folder that holds it
 /// is left out.
 pub(super) struct Folder {
+    path: PathBuf,
     files: Vec<NamedFile>,
 }
 
@@ -41,11 +42,15 @@ impl Folder {
             return Err(Error::NoImages { path: root.to_owned() });
         }
         files.sort_unstable_by(|a, b| (&a.name, &a.path).cmp(&(&b.name, &b.path)));
-        Ok(Self { files })
+        Ok(Self { path: root.to_owned(), files })
     }
 }
 
 impl Dataset for Folder {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn len(&self) -> usize {
         self.files.len()
     }

@@ -1,6 +1,6 @@
 //! A text file that lists paths.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Dataset, NamedFile, read_file};
 use crate::Error;
@@ -8,6 +8,7 @@ use crate::Error;
 /// The images that a list names, in the order of the list: one path a line, absolute or relative to the folder of
 /// the list; blank lines and lines that start with `#` are left out.
 pub(super) struct List {
+    path: PathBuf,
     files: Vec<NamedFile>,
 }
 
@@ -22,11 +23,15 @@ impl List {
         if files.is_empty() {
             return Err(Error::NoImages { path: path.to_owned() });
         }
-        Ok(Self { files })
+        Ok(Self { path: path.to_owned(), files })
     }
 }
 
 impl Dataset for List {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn len(&self) -> usize {
         self.files.len()
     }

@@ -16,6 +16,9 @@ pub const IMAGE_EXTENSIONS: [&str; 8] = [".jpg", ".jpeg", ".png", ".webp", ".bmp
 
 /// A finite, ordered set of encoded images. The order is the same each time it is opened.
 pub trait Dataset: Send + Sync {
+    /// Where the images come from, as a person named it; for messages.
+    fn path(&self) -> &Path;
+
     /// Number of images, at least 1.
     fn len(&self) -> usize;
 

@@ -51,6 +51,10 @@ impl Tar {
 }
 
 impl Dataset for Tar {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn len(&self) -> usize {
         self.entries.len()
     }

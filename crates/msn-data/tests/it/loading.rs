@@ -159,15 +159,23 @@ fn too_many_broken_images_stop_the_run() {
     let mut loader = start(&dataset, config(0.1), Cursor::default());
     let error = (0..4).find_map(|_| loader.next().err()).expect("3 of 20 are above 10%");
     assert!(matches!(error, Error::TooManySkipped { skipped: 3, images: 20, .. }), "{error}");
-    assert!(error.to_string().contains("truncated"), "{error}");
+    for part in ["memory: 3 of 20", "data.max_skipped = 0.1", "truncated"] {
+        assert!(error.to_string().contains(part), "expected `{part}` in: {error}");
+    }
 }
 
 #[test]
-fn a_batch_that_the_working_images_cannot_fill_is_an_error() {
+fn a_batch_that_the_working_images_cannot_fill_is_an_error_that_lists_the_broken_ones() {
     let dataset = Memory::with_broken(6, &[0, 3]);
     let mut loader = start(&dataset, LoaderConfig { max_skipped: 1.0, ..config(5) }, Cursor::default());
     let error = loader.next().unwrap_err();
     assert!(matches!(error, Error::TooFewUsable { usable: 4, images: 6, batch_size: 5, .. }), "{error}");
+    for part in ["memory: only 4 of 6", "train.batch_size = 5", "truncated"] {
+        assert!(error.to_string().contains(part), "expected `{part}` in: {error}");
+    }
+    let Error::TooFewUsable { mut new, .. } = error else { unreachable!("matched above") };
+    new.sort_by_key(|broken| broken.image);
+    assert_eq!(new.iter().map(|broken| broken.path.as_str()).collect::<Vec<_>>(), ["0000.png", "0003.png"]);
 }
 
 #[test]
@@ -175,7 +183,9 @@ fn impossible_settings_are_refused_at_the_start() {
     let dataset = Memory::with_broken(6, &[]);
     let refused = |config, cursor| Loader::start(Arc::clone(&dataset), config, cursor).err().unwrap();
     let error = refused(config(7), Cursor::default());
-    assert!(matches!(error, Error::BatchLargerThanData { batch_size: 7, images: 6 }), "{error}");
+    assert!(matches!(error, Error::BatchLargerThanData { batch_size: 7, images: 6, .. }), "{error}");
+    let message = "train.batch_size: expected at most 6, the number of images in memory, found 7";
+    assert_eq!(error.to_string(), message);
     for (field, config) in [
         ("train.batch_size", config(0)),
         ("data.workers", LoaderConfig { workers: 0, ..config(2) }),

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
 fn check_batch(config: &Config, dataset: &dyn Dataset) -> anyhow::Result<()> {
     let (batch_size, images) = (config.train.batch_size, dataset.len());
     if batch_size > images {
-        bail!(msn_data::Error::BatchLargerThanData { batch_size, images });
+        bail!(msn_data::Error::BatchLargerThanData { data: dataset.path().to_owned(), batch_size, images });
     }
     Ok(())
 }

@@ -40,8 +40,8 @@ fn too_many_broken_images_stop_the_run_and_are_listed() {
     let scratch = Scratch::new();
     let torn = add_truncated_jpeg(&scratch);
     scratch.pretrain("run", &["data.max_skipped=0.01"]).fails_with(&[
-        "1 of 25 images",
-        "max_skipped = 0.01",
+        "images: 1 of 25 images",
+        "data.max_skipped = 0.01",
         &torn,
     ]);
     let skipped = scratch.lines_of_json("run/skipped.jsonl");
@@ -91,7 +91,13 @@ fn images_that_are_all_broken_are_an_explained_failure() {
         first,
     ]);
     let with_config = ["pretrain", "--data", "broken", "--out", "run", "--config", "tiny.toml"];
-    scratch.msn(&with_config).fails_with(&["8 images could not be read", "max_skipped"]);
+    scratch.msn(&with_config).fails_with(&["broken: ", "8 images could not be read", "data.max_skipped"]);
+    let with_config = ["pretrain", "--data", "broken", "--out", "all", "--config", "tiny.toml"];
+    let any_number = ["data.max_skipped=1"];
+    scratch
+        .msn(&[&with_config[..], &any_number].concat())
+        .fails_with(&["broken: only 0 of 8 images", "train.batch_size = 4"]);
+    assert_eq!(scratch.lines_of_json("all/skipped.jsonl").len(), 8, "every broken image is listed");
     let embed = ["embed", "--checkpoint", "raw-pixels", "--data", "broken", "--out", "rows.npy"];
     scratch.msn(&embed).fails_with(&["none of 8 images", first]);
 }
@@ -99,7 +105,7 @@ fn images_that_are_all_broken_are_an_explained_failure() {
 #[test]
 fn a_batch_larger_than_the_data_fails_before_a_run_folder_is_made() {
     let scratch = Scratch::new();
-    scratch.pretrain("run", &["train.batch_size=25"]).fails_with(&["batch size", "at most 24", "found 25"]);
+    scratch.pretrain("run", &["train.batch_size=25"]).fails_with(&["train.batch_size", "at most 24", "found 25"]);
     assert!(!scratch.path("run").exists());
     scratch.pretrain("run", &["train.batch_size=24"]).success();
 }
