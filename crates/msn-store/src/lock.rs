@@ -12,7 +12,7 @@ pub(crate) const FILE_NAME: &str = ".lock";
 /// killed run never stays locked. The file, which holds the process id, remains.
 #[derive(Debug)]
 pub(crate) struct RunLock {
-    _file: File,
+    file: File,
 }
 
 impl RunLock {
@@ -40,6 +40,14 @@ impl RunLock {
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(StoreError::io(&path, "write the process id"))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for RunLock {
+    /// Closing the file would do, were there no copies of it: a child that another thread is just starting has one
+    /// until it has become its program.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }
