@@ -155,6 +155,17 @@ pub fn load_eval<E: From<Error>>(
     })
 }
 
+/// Reads and decodes an image to see whether it can be used.
+///
+/// # Errors
+/// The reason why not.
+///
+/// # Panics
+/// If `index` is not below the length of the dataset.
+pub fn check_image(dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Skipped> {
+    Worker::with_image(dataset, index, limits, |_, _| ())
+}
+
 fn load_batch(dataset: &dyn Dataset, indices: &[usize], config: &EvalConfig) -> (EvalBatch, Vec<Skipped>) {
     let EvalConfig { transform, limits, .. } = config;
     let values = 3 * transform.crop * transform.crop;

@@ -71,14 +71,16 @@ pub enum Error {
         known: usize,
     },
     /// A class has fewer images than shots.
-    #[error("class `{class}`: expected at least {shots} images to draw from, found {count}")]
+    #[error("class `{class}`: expected at least {shots} images to draw from, found {count}{}", besides(*.unusable))]
     TooFewImages {
         /// The class.
         class: String,
         /// Images to draw.
         shots: usize,
-        /// Images there are.
+        /// Usable images there are.
         count: usize,
+        /// Drawn images that are not usable.
+        unusable: usize,
     },
     /// A setting is out of range.
     #[error("{field}: expected {expected}, found {found}")]
@@ -168,4 +170,8 @@ pub enum Error {
         /// The line.
         name: String,
     },
+}
+
+fn besides(unusable: usize) -> String {
+    if unusable == 0 { String::new() } else { format!(" beside {unusable} that cannot be read") }
 }

@@ -30,7 +30,7 @@ pub use logistic::{LogisticFit, LogisticRegression, default_lambda};
 pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore};
 pub use predict::{Prediction, predict};
 pub use rank::effective_rank;
-pub use splits::{SplitFile, draw};
+pub use splits::{SplitFile, draw, draw_usable};
 
 /// Percentage of positions where `found` equals `expected`, [0, 100].
 ///

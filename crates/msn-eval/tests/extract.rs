@@ -1,5 +1,7 @@
 //! From images and a run folder to rows of features.
 
+#![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
+
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -120,10 +122,11 @@ fn images_of_any_shape_are_resized_to_the_shorter_side_and_cut_to_the_centre() {
     let cut = scratch.path().join("cut");
     std::fs::create_dir(&cut).unwrap();
     square.save(cut.join("00.png")).unwrap();
-    let extractor = Extractor::raw_pixels();
+    let extractor = Extractor::raw_pixels(32);
     assert_eq!(extractor.dim(), 3 * 32 * 32);
     assert_eq!(extract(&extractor, &folder), extract(&extractor, &cut));
     // Raw pixels of a 32 px image are its own, normalised: the first is red at the top left.
+    assert_eq!([64, 65, 500].map(|side| Extractor::raw_pixels(side).dim()), [3 * 64 * 64; 3]);
     let mean = Normalization::default();
     let red = (f32::from(square.get_pixel(0, 0).0[0]) / 255.0 - mean.mean[0]) / mean.std[0];
     assert!((extract(&extractor, &cut)[0] - red).abs() < 1e-5);
@@ -177,12 +180,30 @@ fn broken_images_have_no_row_and_are_named() {
     images(&folder, 3, (32, 32));
     std::fs::write(folder.join("01.png"), "torn").unwrap();
     let dataset = msn_data::open(&folder).unwrap();
-    let rows = Extractor::raw_pixels().rows(&*dataset, &[0, 1, 2], |_| ()).unwrap();
+    let rows = Extractor::raw_pixels(32).rows(&*dataset, &[0, 1, 2], |_| ()).unwrap();
     assert_eq!((rows.images, rows.features.rows()), (vec![0, 2], 2));
     assert_eq!(rows.skipped.len(), 1);
     assert_eq!(rows.skipped[0].path, "01.png");
-    let error = Extractor::raw_pixels().rows(&*dataset, &[1], |_| ()).unwrap_err();
-    assert!(error.to_string().contains("none of 1 images can be read; the first: 01.png"), "{error}");
+    let error = Extractor::raw_pixels(32).rows(&*dataset, &[1], |_| ()).unwrap_err();
+    let expected = format!("{}: none of 1 images can be read; the first: 01.png", folder.display());
+    assert!(error.to_string().contains(&expected), "{error}");
+    assert!(Extractor::raw_pixels(32).check(&*dataset, 0).is_ok());
+    assert_eq!(Extractor::raw_pixels(32).check(&*dataset, 1).unwrap_err(), rows.skipped[0]);
+}
+
+#[test]
+fn features_that_are_no_numbers_name_their_image() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (run, folder) = (scratch.path().join("run"), scratch.path().join("images"));
+    let mut diverged = tensors(&encoder(9));
+    diverged.get_mut("cls_token").unwrap().data[0] = f32::NAN;
+    run_with(&run, diverged, state());
+    images(&folder, 2, (16, 16));
+    let extractor = Extractor::pretrained(&run, Features::BeforeNorm, &Device::flex()).unwrap();
+    let dataset = msn_data::open(&folder).unwrap();
+    let error = extractor.rows(&*dataset, &[1, 0], |_| ()).unwrap_err();
+    let expected = format!("{}: 01.png: expected finite features, found NaN", folder.display());
+    assert!(error.to_string().starts_with(&expected), "{error}");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Drawing, reading and writing of splits.
 
+#![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
+
 mod common;
 
 use std::collections::BTreeSet;
 
 use common::{labels, names};
-use msn_eval::{Classes, Error, SplitFile, draw};
+use msn_eval::{Classes, Error, SplitFile, draw, draw_usable};
 
 fn table(classes: usize) -> Classes {
     Classes::of(&names(&(0..classes).collect::<Vec<_>>()))
@@ -70,6 +72,27 @@ fn every_image_is_drawn_equally_often() {
     }
     // Standard deviation: sqrt(10000 * 0.3 * 0.7) = 46; five of them.
     assert!(counts.iter().all(|c| c.abs_diff(3000) < 230), "{counts:?}");
+}
+
+#[test]
+fn unusable_images_give_way_to_others_of_their_class_and_move_no_other() {
+    let (labels, table) = (labels(3, 10), table(3));
+    let draw = |usable: &dyn Fn(usize) -> bool| draw_usable(&labels, &table, 4, 3, 0, usable);
+    let whole = draw(&|_| true).expect("10 images are enough");
+    let broken = [whole[5], whole[6]];
+    let drawn = draw(&|image| !broken.contains(&image)).expect("8 images are enough");
+    assert_eq!(
+        drawn.iter().map(|&image| labels[image]).collect::<Vec<_>>(),
+        [[0; 4], [1; 4], [2; 4]].concat()
+    );
+    assert!(broken.iter().all(|image| !drawn.contains(image)), "{drawn:?}");
+    let kept = whole.iter().filter(|image| !broken.contains(image));
+    assert!(kept.clone().all(|image| drawn.contains(image)), "{whole:?} {drawn:?}");
+    let error = draw(&|image| labels[image] != 1 || image % 10 < 3).expect_err("3 usable images are too few");
+    assert_eq!(
+        error.to_string(),
+        "class `class001`: expected at least 4 images to draw from, found 3 beside 7 that cannot be read"
+    );
 }
 
 #[test]

@@ -1,12 +1,15 @@
-//! Run folders: `config.toml`, `metrics.jsonl`, `skipped.jsonl`, `checkpoints/step-N/`, `latest`.
+//! Run folders: `config.toml`, `metrics.jsonl`, `skipped.jsonl`, `checkpoints/step-N/`, `latest`, `eval/NAME.json`.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::atomic;
 use crate::checkpoint::Checkpoints;
 use crate::error::{Result, StoreError};
+use crate::export;
 use crate::json_lines::{JsonLines, SkippedLog};
 use crate::lock::{self, RunLock};
 
@@ -104,6 +107,23 @@ impl RunDir {
     /// Where the metrics are, for readers.
     pub fn metrics_path(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
+    }
+
+    /// Writes `eval/NAME.json`, the results of an evaluation, over those of an earlier one. Needs no lock, and so
+    /// works while the run is training. Returns the path.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    ///
+    /// # Panics
+    /// If `name` is no file name.
+    pub fn write_evaluation(&self, name: &str, results: &impl Serialize) -> Result<PathBuf> {
+        assert!(!name.is_empty() && !name.contains(['/', '\\']), "`{name}` is no file name");
+        let folder = self.path.join("eval");
+        fs::create_dir_all(&folder).map_err(StoreError::io(&folder, "create the folder"))?;
+        let path = folder.join(format!("{name}.json"));
+        export::write_json(&path, results)?;
+        Ok(path)
     }
 
     /// Opens `skipped.jsonl`, the list of images that could not be used.

@@ -200,8 +200,9 @@ impl Session<'_> {
         let mut ending = Ending::Finished;
         while self.step < self.total {
             let batch = loader.next();
-            if let Err(msn_data::Error::TooManySkipped { new, .. } | msn_data::Error::TooFewUsable { new, .. }) =
-                &batch
+            if let Err(
+                msn_data::Error::TooManySkipped { new, .. } | msn_data::Error::TooFewUsable { new, .. },
+            ) = &batch
             {
                 // These end the run, so that no batch reports them.
                 self.list_skipped(new, observer)?;

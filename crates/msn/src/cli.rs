@@ -17,6 +17,8 @@ Examples:
 
 Exit codes: 0, 1 for a failure that is explained, 2 for wrong arguments.";
 
+const CPU: &str = "cpu";
+
 /// Pre-trains a vision transformer on unlabelled images, and turns a few labels into a classifier.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100)]
@@ -38,14 +40,25 @@ pub(crate) enum Command {
 
 /// Draw images, pre-train on them, evaluate: the whole job in a few minutes.
 #[derive(Args)]
+#[command(after_help = "\
+Ctrl-C saves a checkpoint and ends; a second one ends at once. Go on with --resume.
+
+Examples:
+  msn demo
+  msn demo --out runs/demo optim.epochs=5
+  msn demo --out runs/demo --resume")]
 pub(crate) struct Demo {
-    /// Run folder to make; must not exist.
+    /// Run folder to make: images, checkpoints, demo.json with the table. Must be new or empty.
     #[arg(long, value_name = "RUN", default_value = "msn-demo")]
     pub(crate) out: PathBuf,
 
     /// Images of each of the 20 classes to pre-train on, and a sixth as many to test on.
-    #[arg(long, value_name = "N", default_value_t = 300, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = enough_for_the_shots)]
     pub(crate) images_per_class: usize,
+
+    /// Go on with the demo in --out that was stopped, and evaluate it.
+    #[arg(long)]
+    pub(crate) resume: bool,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,
@@ -121,8 +134,20 @@ pub(crate) struct Synth {
 #[derive(Args)]
 pub(crate) struct OnDevice {
     /// Where to compute: cpu, or a device that the program was built with (cuda, metal, rocm, vulkan, wgpu).
-    #[arg(long = "device", value_name = "NAME", default_value = "cpu")]
+    #[arg(long = "device", value_name = "NAME", default_value = CPU)]
     pub(crate) name: String,
+}
+
+impl OnDevice {
+    /// The argument as it has to be repeated in another command, led by a space.
+    pub(crate) fn repeated(&self) -> String {
+        if self.name == CPU { String::new() } else { format!(" --device {}", self.name) }
+    }
+}
+
+fn enough_for_the_shots(text: &str) -> Result<usize, String> {
+    let number = at_least_one(text).ok().filter(|&number| number >= 5);
+    number.ok_or_else(|| "expected a whole number of at least 5, which the evaluation labels".to_owned())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

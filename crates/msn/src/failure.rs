@@ -1,9 +1,12 @@
 //! Exit codes: 0, 1 for a failure that is explained, 2 for wrong arguments.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use anyhow::Error;
+
+use crate::progress::say;
 
 /// A failure that other arguments would avoid. Looks like the error that it holds.
 #[derive(Debug)]
@@ -26,12 +29,30 @@ pub(crate) fn wrong_arguments(error: impl Into<Error>) -> Error {
     Error::new(WrongArguments(error.into()))
 }
 
-/// Explains a failure on stderr.
+/// Prints what clap has to say: the help that was asked for, or what is wrong with the arguments.
+pub(crate) fn exit_code_of_usage(usage: &clap::Error) -> ExitCode {
+    match usage.print() {
+        Err(error) if !usage.use_stderr() => exit_code(Err(Error::new(error).context(NO_STDOUT))),
+        _ => ExitCode::from(if usage.use_stderr() { 2 } else { 0 }),
+    }
+}
+
+/// For `context`: what could not be done with stdout.
+pub(crate) const NO_STDOUT: &str = "standard output: cannot write";
+
+/// Whether the reader of a pipe has gone, as `head` does once it has its lines.
+fn is_broken_pipe(error: &Error) -> bool {
+    let of_kind = |io: &std::io::Error| io.kind() == ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(of_kind))
+}
+
+/// Explains a failure on stderr; a reader who has seen enough is none.
 pub(crate) fn exit_code(result: Result<(), Error>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&error));
+            say(&format!("error: {}", chain(&error)));
             ExitCode::from(if error.is::<WrongArguments>() { 2 } else { 1 })
         }
     }

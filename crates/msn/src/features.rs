@@ -1,28 +1,31 @@
 //! `--checkpoint`: from images to rows of features.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
-use msn_data::Dataset;
+use anyhow::{Context, bail};
+use msn_data::{Dataset, Skipped};
 use msn_eval::{Extractor, FeatureRows, Labelled};
 
 use crate::cli::{EncoderChoice, FeatureChoice};
 use crate::device;
 use crate::progress::{ImageProgress, warn};
+use crate::settings::median_side;
 
 const RAW_PIXELS: &str = "raw-pixels";
 const UNTRAINED: &str = "untrained:";
 
-/// The encoder that the arguments name; says which checkpoints had to be passed over.
-pub(crate) fn extractor(choice: &EncoderChoice) -> anyhow::Result<Extractor> {
+/// The encoder that the arguments name; says which checkpoints had to be passed over. `dataset`, of which features
+/// are wanted, decides on the size of raw pixels.
+pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow::Result<Extractor> {
     let device = device::open(&choice.device.name)?;
     let features = match choice.features {
         FeatureChoice::BeforeNorm => msn_model::Features::BeforeNorm,
         FeatureChoice::AfterNorm => msn_model::Features::AfterNorm,
     };
     let extractor = match (choice.checkpoint.as_str(), choice.checkpoint.strip_prefix(UNTRAINED)) {
-        (RAW_PIXELS, _) => Extractor::raw_pixels(),
+        (RAW_PIXELS, _) => Extractor::raw_pixels(median_side(dataset)? as usize),
         (_, Some(run)) => Extractor::untrained(Path::new(run), features, &device)?,
         (run, None) => Extractor::pretrained(Path::new(run), features, &device)?,
     };
@@ -30,6 +33,28 @@ pub(crate) fn extractor(choice: &EncoderChoice) -> anyhow::Result<Extractor> {
         warn(&rejected.to_string());
     }
     Ok(extractor)
+}
+
+/// The run folder that a `--checkpoint` belongs to, and what else it says, to be put after a name: nothing,
+/// `-untrained`, `-step-N`. `None` for raw pixels, and for a checkpoint that was copied out of its run.
+pub(crate) fn run_of(checkpoint: &str) -> Option<(PathBuf, String)> {
+    if checkpoint == RAW_PIXELS {
+        return None;
+    }
+    let (path, untrained) = match checkpoint.strip_prefix(UNTRAINED) {
+        Some(path) => (Path::new(path), "-untrained"),
+        None => (Path::new(checkpoint), ""),
+    };
+    let is_run = |path: &Path| path.join("config.toml").is_file();
+    if is_run(path) {
+        return Some((path.to_path_buf(), untrained.to_owned()));
+    }
+    // RUN/checkpoints/step-N, also where it is given as `step-N` or `.`.
+    let step = path.canonicalize().ok()?;
+    let run = step.parent()?.parent()?;
+    let name =
+        if untrained.is_empty() { format!("-{}", step.file_name()?.to_str()?) } else { untrained.into() };
+    is_run(run).then(|| (run.to_path_buf(), name))
 }
 
 /// Features of the images of `indices`; those that cannot be read are left out and named on stderr.
@@ -72,6 +97,22 @@ impl LabelledImages {
         Ok(Self { dataset, labels })
     }
 
+    /// Fails at the first image whose class is not among those of `train`, the labels of images in `path`.
+    pub(crate) fn check_classes(&self, train: &[String], path: &Path) -> anyhow::Result<()> {
+        let known: BTreeSet<&String> = train.iter().collect();
+        match self.labels.iter().position(|label| !known.contains(label)) {
+            None => Ok(()),
+            Some(image) => bail!(
+                "{}: {}: expected one of the {} classes that are labelled in {}, found class `{}`",
+                self.dataset.path().display(),
+                self.dataset.name(image),
+                known.len(),
+                path.display(),
+                self.labels[image]
+            ),
+        }
+    }
+
     /// Features of the images of `indices`, ascending, without those that cannot be read.
     pub(crate) fn features(
         &self,
@@ -81,7 +122,7 @@ impl LabelledImages {
     ) -> anyhow::Result<LabelledRows> {
         let FeatureRows { images, features, skipped } = rows(extractor, &*self.dataset, indices, what)?;
         let labels = images.iter().map(|&image| self.labels[image].clone()).collect();
-        Ok(LabelledRows { labelled: Labelled::new(features, labels)?, images, skipped: skipped.len() })
+        Ok(LabelledRows { labelled: Labelled::new(features, labels)?, images, skipped })
     }
 
     /// Features of all images that can be read.
@@ -98,15 +139,38 @@ impl LabelledImages {
 /// Features and labels of the images that can be read.
 pub(crate) struct LabelledRows {
     pub(crate) labelled: Labelled,
-    /// Number of images that cannot be read.
-    pub(crate) skipped: usize,
+    /// The images that cannot be read.
+    pub(crate) skipped: Vec<Skipped>,
     /// The image of each row, ascending.
     images: Vec<usize>,
 }
 
 impl LabelledRows {
-    /// Rows of these images, without those that have none.
-    pub(crate) fn rows_of(&self, images: &[usize]) -> Vec<usize> {
-        images.iter().filter_map(|image| self.images.binary_search(image).ok()).collect()
+    /// Rows of these images; `None` if one has none.
+    pub(crate) fn rows_of(&self, images: &[usize]) -> Option<Vec<usize>> {
+        images.iter().map(|image| self.images.binary_search(image).ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_belong_to_the_run_of_the_checkpoint() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().canonicalize().unwrap().join("run");
+        let run = msn_store::RunDir::create(&path).unwrap();
+        run.write_config("").unwrap();
+        let checkpoint = msn_store::Checkpoint { step: 7, parts: Default::default(), state: 0.into() };
+        let step = run.checkpoints().save(&checkpoint, &Default::default()).unwrap();
+        let (run, step) = (path.display().to_string(), step.display().to_string());
+        let expect = |suffix: &str| Some((path.clone(), suffix.to_owned()));
+        assert_eq!(run_of(&run), expect(""));
+        assert_eq!(run_of(&step), expect("-step-7"));
+        assert_eq!(run_of(&format!("untrained:{run}")), expect("-untrained"));
+        assert_eq!(run_of(&format!("untrained:{step}")), expect("-untrained"));
+        assert_eq!(run_of("raw-pixels"), None);
+        assert_eq!(run_of(&scratch.path().display().to_string()), None);
     }
 }

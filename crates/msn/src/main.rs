@@ -1,5 +1,8 @@
 //! Pre-trains vision transformers on unlabelled images, and classifies from a handful of labels.
 
+// These panic where nobody reads any more; see `progress::say` and `report::print`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 mod commands;
 mod device;
@@ -18,7 +21,10 @@ use clap::Parser;
 use cli::{Cli, Command, Evaluation};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return failure::exit_code_of_usage(&usage),
+    };
     progress::show_warnings();
     let result = match cli.command {
         Command::Demo(arguments) => commands::demo::run(&arguments),

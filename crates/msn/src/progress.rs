@@ -2,7 +2,7 @@
 
 mod training;
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
@@ -17,6 +17,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) fn show_warnings() {
     tracing_subscriber::fmt()
         .with_writer(stderr)
+        .log_internal_errors(false)
         .with_ansi(stderr().is_terminal())
         .with_max_level(LevelFilter::WARN)
         .with_target(false)
@@ -24,9 +25,25 @@ pub(crate) fn show_warnings() {
         .init();
 }
 
+/// A line on stderr. Work goes on where nobody reads it any more, as after `msn ... 2>&1 | head`: `eprintln!` would
+/// end a training run there.
+pub(crate) fn say(line: &str) {
+    let _ = stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Such as `1 image` or `24 images`.
+pub(crate) fn counted(number: usize, singular: &str) -> String {
+    let ending = match singular {
+        _ if number == 1 => "",
+        _ if singular.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{number} {singular}{ending}")
+}
+
 /// A warning that the work goes on after.
 pub(crate) fn warn(message: &str) {
-    eprintln!("warning: {message}");
+    say(&format!("warning: {message}"));
 }
 
 /// Counts images.
@@ -41,7 +58,7 @@ impl ImageProgress {
     /// `what` is done to `images` images, such as `features of the test images`.
     pub(crate) fn new(what: &'static str, images: usize) -> Self {
         let lines = (!stderr().is_terminal()).then(Lines::new);
-        let template = "{msg}  {wide_bar}  {human_pos}/{human_len}  {per_sec} img  {eta} left";
+        let template = "{msg}  {wide_bar}  {human_pos}/{human_len} images  {per_sec}  {eta} left";
         Self { what, images, lines, bar: bar(images as u64, template).with_message(what) }
     }
 
@@ -52,7 +69,7 @@ impl ImageProgress {
             Some(lines) => {
                 if lines.due() {
                     let rate = done as f64 / lines.start.elapsed().as_secs_f64();
-                    eprintln!("{}: {done} of {}, {rate:.0} images/s", self.what, self.images);
+                    say(&format!("{}: {done} of {}, {rate:.0} images/s", self.what, self.images));
                 }
             }
         }
@@ -95,4 +112,16 @@ fn bar(length: u64, template: &str) -> ProgressBar {
 /// Such as `3 minutes`.
 pub(crate) fn human(seconds: f64) -> String {
     HumanDuration(Duration::from_secs_f64(seconds.max(0.0))).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_a_kind_has_no_plural() {
+        assert_eq!(counted(1, "image"), "1 image");
+        assert_eq!(counted(0, "image"), "0 images");
+        assert_eq!(counted(20, "class"), "20 classes");
+    }
 }

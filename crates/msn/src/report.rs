@@ -1,10 +1,17 @@
 //! Results: tables for people, JSON for programs.
 
 use std::fmt::Write as _;
+use std::io::{Write as _, stdout};
 use std::path::Path;
 
 use anyhow::Context;
+use msn_store::{RunDir, export};
 use serde::Serialize;
+
+use crate::cli::EncoderChoice;
+use crate::failure::NO_STDOUT;
+use crate::features;
+use crate::progress::{say, warn};
 
 /// A table in plain text: the first column to the left, the others to the right.
 pub(crate) struct Table {
@@ -43,19 +50,40 @@ impl Table {
     }
 }
 
-/// Prints a table, and writes `value` as JSON where asked to: `-` prints it instead of the table.
-pub(crate) fn show(table: &Table, json: Option<&Path>, value: &impl Serialize) -> anyhow::Result<()> {
-    match json {
-        Some(path) if path == Path::new("-") => {
-            println!("{}", serde_json::to_string_pretty(value).context("the results have no JSON form")?);
+/// Prints the table of the evaluation `name`, and writes `results` as JSON: to the file of `--json`, where `-` prints
+/// it instead of the table; without one to `eval/` in the run folder, if the encoder has one.
+pub(crate) fn show(
+    table: &Table,
+    name: &str,
+    encoder: &EncoderChoice,
+    json: Option<&Path>,
+    results: &impl Serialize,
+) -> anyhow::Result<()> {
+    // Before the table, whose reader may leave.
+    match (json, features::run_of(&encoder.checkpoint)) {
+        (Some(path), _) if path == Path::new("-") => {
+            let text = serde_json::to_string_pretty(results).context("the results have no JSON form")?;
+            return print(&format!("{text}\n"));
         }
-        Some(path) => {
-            print!("{}", table.text());
-            msn_store::export::write_json(path, value)?;
+        (Some(path), _) => export::write_json(path, results)?,
+        (None, Some((run, suffix))) => {
+            let written =
+                RunDir::open(&run).and_then(|run| run.write_evaluation(&format!("{name}{suffix}"), results));
+            match written {
+                Ok(path) => say(&format!("the same as JSON: {}", path.display())),
+                // Somebody else's run may be read-only, and the table is what was asked for.
+                Err(error) => warn(&format!("no JSON: {error}; choose a file with --json")),
+            }
         }
-        None => print!("{}", table.text()),
+        (None, None) => say("the same as JSON: with --json FILE, since there is no run folder to write to"),
     }
-    Ok(())
+    print(&table.text())
+}
+
+/// Prints results on standard output.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context(NO_STDOUT)
 }
 
 #[cfg(test)]

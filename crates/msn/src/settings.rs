@@ -9,6 +9,7 @@ use msn_train::config::{DataFacts, suggest};
 use msn_train::{Config, Error};
 
 use crate::failure::wrong_arguments;
+use crate::progress::say;
 
 pub(crate) use msn_train::config::Source;
 
@@ -51,12 +52,11 @@ impl<'a> Given<'a> {
         match &self.file {
             Some(file) => self.over(&Config::default(), Some(file)),
             None => {
-                let facts =
-                    DataFacts { images: dataset.len(), shorter_side: median_side(dataset, self.data)? };
+                let facts = DataFacts { images: dataset.len(), shorter_side: median_side(dataset)? };
                 let (config, choices) = suggest(facts);
-                eprintln!("settings picked, since there is no --config:");
+                say("settings picked, since there is no --config:");
                 for choice in choices {
-                    eprintln!("  {} ({})", choice.setting, choice.reason);
+                    say(&format!("  {} ({})", choice.setting, choice.reason));
                 }
                 self.over(&config, None)
             }
@@ -90,7 +90,7 @@ impl<'a> Given<'a> {
 }
 
 /// Median of the shorter sides of some images spread over the dataset, pixels.
-fn median_side(dataset: &dyn Dataset, path: &Path) -> anyhow::Result<u32> {
+pub(crate) fn median_side(dataset: &dyn Dataset) -> anyhow::Result<u32> {
     let looked_at = dataset.len().min(SAMPLE);
     let mut sides = Vec::with_capacity(looked_at);
     let mut broken = None;
@@ -106,7 +106,7 @@ fn median_side(dataset: &dyn Dataset, path: &Path) -> anyhow::Result<u32> {
     ensure!(
         !sides.is_empty(),
         "{}: expected images, found none among {looked_at} that can be read; the first: {first}",
-        path.display()
+        dataset.path().display()
     );
     sides.sort_unstable();
     Ok(sides[sides.len() / 2])

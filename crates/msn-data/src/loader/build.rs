@@ -107,11 +107,14 @@ impl Plan {
         let mut broken = Vec::new();
         let after = start + batch_size;
         let mut spares = order.iter().cycle().skip(after).take(order.len() - batch_size);
-        for (slot, result) in slots.iter_mut().zip(results) {
-            let mut result = result;
+        let mut rest = slots.iter_mut().zip(results);
+        while let Some((slot, mut result)) = rest.next() {
             while let Err(skipped) = result {
                 broken.push(skipped);
-                let Some(&image) = spares.next() else { return (None, broken) };
+                let Some(&image) = spares.next() else {
+                    broken.extend(rest.filter_map(|(_, result)| result.err()));
+                    return (None, broken);
+                };
                 slot.image = image;
                 result = self.render(position.epoch, slot);
             }

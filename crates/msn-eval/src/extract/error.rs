@@ -28,12 +28,29 @@ pub enum ExtractError {
         source: msn_model::Error,
     },
     /// No image could be read.
-    #[error("none of {images} images can be read; the first: {first}")]
+    #[error("{}: none of {images} images can be read; the first: {first}", data.display())]
     NothingReadable {
+        /// The images.
+        data: PathBuf,
         /// Images tried.
         images: usize,
         /// Path and reason of the first.
         first: msn_data::Skipped,
+    },
+    /// A feature is NaN or infinite.
+    #[error(
+        "{}: {image}: expected finite features, found {found} in column {column}: the weights of the encoder may have diverged",
+        data.display()
+    )]
+    NotFinite {
+        /// The images.
+        data: PathBuf,
+        /// Name of the first image with such a feature.
+        image: String,
+        /// The feature, from 0.
+        column: usize,
+        /// Its value.
+        found: f32,
     },
     /// The images.
     #[error(transparent)]
@@ -41,7 +58,4 @@ pub enum ExtractError {
     /// The run or checkpoint folder.
     #[error(transparent)]
     Store(#[from] msn_store::StoreError),
-    /// The features, which are not numbers for example.
-    #[error(transparent)]
-    Features(#[from] crate::Error),
 }

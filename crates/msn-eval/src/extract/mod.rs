@@ -17,8 +17,8 @@ pub use rows::FeatureRows;
 
 use checkpoint::{Weights, open};
 
-/// Side of the images that stand for raw pixels.
-const RAW_SIZE: usize = 32;
+/// Largest side of the images that stand for raw pixels: 12,288 columns a row.
+const LARGEST_RAW_SIZE: usize = 64;
 
 /// Largest views that are cut from whole images.
 const SMALL_IMAGE: usize = 96;
@@ -70,13 +70,16 @@ impl Extractor {
         Self::of_run(checkpoint, Weights::Untrained, features, device)
     }
 
-    /// The pixels of the image, its shorter side resized to 32 and cut to a square: rows of 3 * 32 * 32.
-    pub fn raw_pixels() -> Self {
-        let config = config(EvalTransform {
-            resize: Some(RAW_SIZE),
-            crop: RAW_SIZE,
-            normalization: Normalization::default(),
-        });
+    /// The pixels of the image, its shorter side resized to `shorter_side` px and cut to a square. At most 64 px, so
+    /// that a set of photographs fits in memory; below that a baseline gets all that the images show.
+    ///
+    /// # Panics
+    /// If the side is 0.
+    pub fn raw_pixels(shorter_side: usize) -> Self {
+        assert!(shorter_side > 0, "pixels of an empty image");
+        let size = shorter_side.min(LARGEST_RAW_SIZE);
+        let config =
+            config(EvalTransform { resize: Some(size), crop: size, normalization: Normalization::default() });
         Self { kind: Kind::RawPixels, config, warnings: Vec::new() }
     }
 

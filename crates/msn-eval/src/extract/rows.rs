@@ -1,10 +1,10 @@
 //! Rows of features with the images that they belong to.
 
-use msn_data::{Dataset, EvalBatch, Skipped, load_eval};
+use msn_data::{Dataset, EvalBatch, Skipped, check_image, load_eval};
 use msn_model::View;
 
 use super::{ExtractError, Extractor, Kind};
-use crate::Features;
+use crate::{Error, Features};
 
 /// Features of the images that could be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +21,8 @@ impl Extractor {
     /// Features of the images of `indices`, in that order; `progress` is told how many images are done.
     ///
     /// # Errors
-    /// [`ExtractError::NothingReadable`] if not one image can be read, [`ExtractError::Features`] if a feature is not
-    /// finite.
+    /// [`ExtractError::NothingReadable`] if not one image can be read, [`ExtractError::NotFinite`] if a feature is no
+    /// number.
     ///
     /// # Panics
     /// If `indices` is empty or an index is not below the length of the dataset.
@@ -43,10 +43,30 @@ impl Extractor {
         })?;
         if images.is_empty() {
             let first = skipped.into_iter().next().expect("an image without a row was skipped");
-            return Err(ExtractError::NothingReadable { images: indices.len(), first });
+            let (data, images) = (dataset.path().to_owned(), indices.len());
+            return Err(ExtractError::NothingReadable { data, images, first });
         }
-        let features = Features::new(images.len(), self.dim(), data)?;
-        Ok(FeatureRows { images, features, skipped })
+        match Features::new(images.len(), self.dim(), data) {
+            Ok(features) => Ok(FeatureRows { images, features, skipped }),
+            Err(Error::NotFinite { row, column, found }) => Err(ExtractError::NotFinite {
+                data: dataset.path().to_owned(),
+                image: dataset.name(images[row]).to_owned(),
+                column,
+                found,
+            }),
+            Err(error) => unreachable!("a row of {} features an image: {error}", self.dim()),
+        }
+    }
+
+    /// Whether an image can be read, so that [`rows`](Self::rows) has a row for it.
+    ///
+    /// # Errors
+    /// The reason why not.
+    ///
+    /// # Panics
+    /// If `index` is not below the length of the dataset.
+    pub fn check(&self, dataset: &dyn Dataset, index: usize) -> Result<(), Skipped> {
+        check_image(dataset, index, &self.config.limits)
     }
 
     /// [B, 3, size, size] -> [B, dim], row-major.

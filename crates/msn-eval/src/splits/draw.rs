@@ -23,21 +23,54 @@ pub fn draw(
     seed: u64,
     split: u64,
 ) -> Result<Vec<usize>, Error> {
+    draw_usable(labels, classes, shots, seed, split, |_| true)
+}
+
+/// As [`draw`], with the next of the class's permutation in the place of an image that is not `usable`: all other
+/// images stay the drawn ones. `usable` is asked about drawn images alone.
+///
+/// # Errors
+/// [`Error::TooFewImages`] for the first class that has fewer usable images than shots; [`Error::Setting`] for 0
+/// shots.
+///
+/// # Panics
+/// If a label is no class of the table.
+pub fn draw_usable(
+    labels: &[usize],
+    classes: &Classes,
+    shots: usize,
+    seed: u64,
+    split: u64,
+    mut usable: impl FnMut(usize) -> bool,
+) -> Result<Vec<usize>, Error> {
     if shots == 0 {
         return Err(Error::Setting { field: "shots", expected: "at least 1", found: 0.0 });
     }
     let mut drawn = Vec::with_capacity(shots * classes.len());
     for (class, mut images) in members(labels, classes.len()).into_iter().enumerate() {
-        let count = images.len();
+        let (count, first) = (images.len(), drawn.len());
+        let too_few = |unusable: usize| {
+            let (class, count) = (classes.names()[class].clone(), count - unusable);
+            Error::TooFewImages { class, shots, count, unusable }
+        };
         if count < shots {
-            return Err(Error::TooFewImages { class: classes.names()[class].clone(), shots, count });
+            return Err(too_few(0));
         }
         let mut rng = stream(seed, split, class as u64);
-        for i in 0..shots {
+        for i in 0..count {
             images.swap(i, i + below(&mut rng, (count - i) as u64));
+            if usable(images[i]) {
+                drawn.push(images[i]);
+            }
+            if drawn.len() - first == shots {
+                break;
+            }
         }
-        images[..shots].sort_unstable();
-        drawn.extend_from_slice(&images[..shots]);
+        let found = drawn.len() - first;
+        if found < shots {
+            return Err(too_few(count - found));
+        }
+        drawn[first..].sort_unstable();
     }
     Ok(drawn)
 }

@@ -3,5 +3,5 @@
 mod draw;
 mod file;
 
-pub use draw::draw;
+pub use draw::{draw, draw_usable};
 pub use file::SplitFile;

@@ -57,7 +57,7 @@ pub(crate) struct Lowshot {
     #[arg(long, value_name = "X", value_parser = positive)]
     pub(crate) lambda: Option<f64>,
 
-    /// Also write the results as JSON; - for standard output, instead of the table.
+    /// Where to write the results as JSON [default: RUN/eval/lowshot.json]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
@@ -89,7 +89,7 @@ pub(crate) struct Knn {
     #[arg(long, value_name = "T", default_value_t = 0.07, value_parser = positive)]
     pub(crate) temperature: f64,
 
-    /// Also write the results as JSON; - for standard output, instead of the table.
+    /// Where to write the results as JSON [default: RUN/eval/knn.json]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
@@ -147,8 +147,9 @@ pub(crate) struct Predict {
 pub(crate) struct EncoderChoice {
     /// A run folder (its newest checkpoint) or one checkpoint, RUN/checkpoints/step-N.
     ///
-    /// Two baselines to compare with: `raw-pixels` takes the image itself, resized to 32 x 32 pixels;
-    /// `untrained:RUN` takes the encoder of a run with random weights instead of the learned ones.
+    /// Two baselines to compare with: `raw-pixels` takes the image itself, at most 64 x 64 pixels of it: the median
+    /// of the images' shorter sides if that is less; `untrained:RUN` takes the encoder of a run with random weights
+    /// instead of the learned ones.
     #[arg(long, value_name = "RUN")]
     pub(crate) checkpoint: String,
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use msn_eval::Extractor;
 use msn_store::{RunDir, export};
 use msn_synth::SynthConfig;
@@ -18,7 +18,9 @@ use crate::cli::Demo;
 use crate::device;
 use crate::failure::wrong_arguments;
 use crate::features::LabelledImages;
-use crate::report::Table;
+use crate::progress::say;
+use crate::report::{self, Table};
+use crate::settings::Given;
 
 /// Number of classes.
 const CLASSES: usize = 20;
@@ -49,51 +51,70 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
     let out = &arguments.out;
     let train_path = out.join("images/train");
     let test_path = out.join("images/test");
-    let config = configuration(&train_path, &arguments.overrides)?;
-    if out.exists() {
-        bail!(
-            "{}: exists already: remove it, or choose another folder with --out; a run that was stopped goes on \
-             with\n  msn pretrain --data {} --out {} --resume",
-            out.display(),
-            quoted(&train_path),
-            quoted(out)
+    let (run, config) = if arguments.resume {
+        let run = RunDir::resume(out)?;
+        let is_other_run = out.join("latest").exists() && !train_path.exists();
+        ensure!(
+            !is_other_run,
+            "{}: expected the run of a demo, with images in images/train, found none",
+            out.display()
         );
-    }
-    let run = RunDir::create(out)?;
-    for (path, seed, images_per_class) in [
-        (&train_path, TRAIN_SEED, arguments.images_per_class),
-        (&test_path, TEST_SEED, (arguments.images_per_class / TRAIN_PER_TEST).max(1)),
-    ] {
-        let images = SynthConfig { classes: CLASSES, images_per_class, size: SIZE, seed };
-        images.validate().map_err(wrong_arguments)?;
-        eprintln!("drawing {CLASSES} x {images_per_class} images in {}", path.display());
-        synth::draw(&images, path)?;
-    }
+        let config = Given::read(&train_path, None, &arguments.overrides)?.for_resumed_run(&run)?;
+        (run, config)
+    } else {
+        let config = configuration(&train_path, &arguments.overrides)?;
+        // Before the folder is made: otherwise a second try with other arguments would find it in use.
+        let (batch_size, images) = (config.train.batch_size, CLASSES * arguments.images_per_class);
+        image_set(TRAIN_SEED, arguments.images_per_class)?;
+        if batch_size > images {
+            bail!(msn_data::Error::BatchLargerThanData { data: train_path, batch_size, images });
+        }
+        (RunDir::create(out)?, config)
+    };
+    // First of all, so that the folder can be resumed from now on.
     run.write_config(&config.to_toml())?;
-    eprintln!("pre-training without labels");
-    let outcome = pretrain::train(&config, msn_data::open(&train_path)?, &run, &device)?;
+    let train = drawn(&train_path, TRAIN_SEED, arguments.images_per_class)?;
+    let images_per_class = train.labels.len() / CLASSES;
+    let test = drawn(&test_path, TEST_SEED, (images_per_class / TRAIN_PER_TEST).max(1))?;
+    let raw_pixels = Extractor::raw_pixels(SIZE);
+    let labelling = lowshot::draw(&raw_pixels, &train, &SHOTS, SPLITS, SPLIT_SEED)?;
+    say("pre-training without labels");
+    let resume = format!("msn demo --out {}{} --resume", quoted(out), arguments.device.repeated());
+    let outcome = pretrain::train(&config, train.dataset.clone(), &run, &device, &resume)?;
     if outcome.ending == Ending::Stopped {
         return Ok(());
     }
 
-    let train = LabelledImages::open(&train_path)?;
-    let test = LabelledImages::open(&test_path)?;
-    let draws = lowshot::draw(&train, &SHOTS, SPLITS, SPLIT_SEED)?;
     let scores = |extractor: Extractor| -> anyhow::Result<Scores> {
-        let scores = lowshot::scores(&extractor, &train, &test, &draws, None)?;
+        let scores = lowshot::scores(&extractor, &train, &test, &labelling, None)?;
         Ok(scores.shots.iter().map(|(&shots, score)| (shots, Percent::of(score))).collect())
     };
     let results = Results {
-        raw_pixels: scores(Extractor::raw_pixels())?,
+        raw_pixels: scores(raw_pixels)?,
         untrained: scores(Extractor::untrained(out, Default::default(), &device)?)?,
         pretrained: scores(Extractor::pretrained(out, Default::default(), &device)?)?,
     };
-    print!("{}", table(&results).text());
     let json = out.join("demo.json");
     export::write_json(&json, &results)?;
-    eprintln!("the same numbers: {}", json.display());
-    print_next_steps(out);
+    report::print(&table(&results).text())?;
+    say(&format!("the same as JSON: {}", json.display()));
+    say_next_steps(out);
     Ok(())
+}
+
+fn image_set(seed: u64, images_per_class: usize) -> anyhow::Result<SynthConfig> {
+    let images = SynthConfig { classes: CLASSES, images_per_class, size: SIZE, seed };
+    images.validate().map_err(wrong_arguments)?;
+    Ok(images)
+}
+
+/// The images in `path`; draws them unless an earlier demo has, which it then did as a whole.
+fn drawn(path: &Path, seed: u64, images_per_class: usize) -> anyhow::Result<LabelledImages> {
+    if !path.exists() {
+        say(&format!("drawing {CLASSES} x {images_per_class} images in {}", path.display()));
+        synth::draw(&image_set(seed, images_per_class)?, path)?;
+    }
+    LabelledImages::open(path)
 }
 
 fn configuration(data: &Path, overrides: &[String]) -> anyhow::Result<Config> {
@@ -122,8 +143,8 @@ fn table(results: &Results) -> Table {
     table
 }
 
-fn print_next_steps(run: &Path) {
-    eprintln!(
+fn say_next_steps(run: &Path) {
+    say(&format!(
         "\nnext, with images of your own:\n  \
          msn pretrain --data PHOTOS --out runs/photos\n  \
          msn eval lowshot --checkpoint runs/photos --train LABELLED/TRAIN --test LABELLED/TEST\n  \
@@ -131,5 +152,5 @@ fn print_next_steps(run: &Path) {
          or look closer at this run:\n  \
          msn eval knn --checkpoint {run} --train {run}/images/train --test {run}/images/test",
         run = quoted(run)
-    );
+    ));
 }

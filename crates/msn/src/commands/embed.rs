@@ -6,6 +6,7 @@ use msn_store::export::{write_lines, write_npy, write_safetensors_matrix};
 use crate::cli::Embed;
 use crate::failure::wrong_arguments;
 use crate::features;
+use crate::progress::{counted, say};
 
 /// Name of the tensor in a safetensors file.
 const TENSOR: &str = "features";
@@ -29,8 +30,8 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
             )));
         }
     };
-    let extractor = features::extractor(&arguments.encoder)?;
     let dataset = msn_data::open(&arguments.data)?;
+    let extractor = features::extractor(&arguments.encoder, &*dataset)?;
     let indices: Vec<usize> = (0..dataset.len()).collect();
     let rows = features::rows(&extractor, &*dataset, &indices, "features")?;
     let shape = [rows.features.rows(), rows.features.dim()];
@@ -40,9 +41,15 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
     }
     let paths = out.with_extension("txt");
     write_lines(&paths, rows.images.iter().map(|&image| dataset.name(image)))?;
-    eprintln!("{} rows of {} in {}, their paths in {}", shape[0], shape[1], out.display(), paths.display());
+    let [rows_written, columns] = shape;
+    say(&format!(
+        "{columns} features of {} in {}, the paths in {}",
+        counted(rows_written, "image"),
+        out.display(),
+        paths.display()
+    ));
     if !rows.skipped.is_empty() {
-        eprintln!("{} of {} images could not be read and have no row", rows.skipped.len(), dataset.len());
+        say(&format!("{} of {} images could not be read and have no row", rows.skipped.len(), dataset.len()));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `msn eval knn`
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use msn_eval::Knn;
 use serde::Serialize;
@@ -9,10 +10,12 @@ use crate::cli;
 use crate::features::{self, LabelledImages};
 use crate::report::{self, Table};
 
-/// What `--json` writes.
+/// The results as JSON.
 #[derive(Serialize)]
 struct Results<'a> {
     checkpoint: &'a str,
+    train: &'a Path,
+    test: &'a Path,
     temperature: f64,
     train_images: usize,
     test_images: usize,
@@ -23,10 +26,13 @@ struct Results<'a> {
 }
 
 pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
-    let extractor = features::extractor(&arguments.encoder)?;
     let train = LabelledImages::open(&arguments.train)?;
     let test = LabelledImages::open(&arguments.test)?;
+    test.check_classes(&train.labels, &arguments.train)?;
+    let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let train = train.all_features(&extractor, "features of the training images")?;
+    // Without those that cannot be read.
+    test.check_classes(train.labelled.labels(), &arguments.train)?;
     let test = test.all_features(&extractor, "features of the test images")?;
     let knn = Knn { k: arguments.k.clone(), temperature: arguments.temperature };
     let scores = knn.run(&train.labelled, &test.labelled)?;
@@ -36,11 +42,13 @@ pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
     }
     let results = Results {
         checkpoint: &arguments.encoder.checkpoint,
+        train: &arguments.train,
+        test: &arguments.test,
         temperature: arguments.temperature,
         train_images: train.labelled.labels().len(),
         test_images: test.labelled.labels().len(),
-        skipped: train.skipped + test.skipped,
+        skipped: train.skipped.len() + test.skipped.len(),
         k: scores.iter().map(|score| (score.k, score.top1)).collect(),
     };
-    report::show(&table, arguments.json.as_deref(), &results)
+    report::show(&table, "knn", &arguments.encoder, arguments.json.as_deref(), &results)
 }

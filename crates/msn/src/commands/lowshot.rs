@@ -1,9 +1,10 @@
 //! `msn eval lowshot`
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use msn_eval::{Classes, Extractor, LowShot, ShotScore, SplitFile};
 use serde::Serialize;
 
@@ -12,10 +13,12 @@ use crate::features::{self, LabelledImages};
 use crate::progress::warn;
 use crate::report::{self, Table};
 
-/// What `--json` writes.
+/// The results as JSON.
 #[derive(Serialize)]
 struct Results<'a> {
     checkpoint: &'a str,
+    train: &'a Path,
+    test: &'a Path,
     test_images: usize,
     /// Images that could not be read.
     skipped: usize,
@@ -24,7 +27,15 @@ struct Results<'a> {
 }
 
 /// The training images of every split of one number of shots: what is labelled.
-pub(crate) type Splits = Vec<Vec<usize>>;
+type Splits = Vec<Vec<usize>>;
+
+/// Which training images are labelled.
+pub(crate) struct Labelling {
+    /// One entry for each number of shots.
+    shots: Vec<Splits>,
+    /// Images that were drawn, cannot be read, and gave way to others.
+    unreadable: usize,
+}
 
 /// Scores of an encoder.
 pub(crate) struct Scores {
@@ -35,15 +46,15 @@ pub(crate) struct Scores {
 }
 
 pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
-    let extractor = features::extractor(&arguments.encoder)?;
     let train = LabelledImages::open(&arguments.train)?;
     let test = LabelledImages::open(&arguments.test)?;
-    let draws = if arguments.split_file.is_empty() {
-        draw(&train, &arguments.shots, arguments.splits, arguments.seed)?
+    let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
+    let labelling = if arguments.split_file.is_empty() {
+        draw(&extractor, &train, &arguments.shots, arguments.splits, arguments.seed)?
     } else {
-        vec![read_splits(&train, arguments)?]
+        read_splits(&extractor, &train, &arguments.split_file)?
     };
-    let scores = scores(&extractor, &train, &test, &draws, arguments.lambda)?;
+    let scores = scores(&extractor, &train, &test, &labelling, arguments.lambda)?;
     let mut table = Table::new(["labelled images a class", "lambda", "top-1 %", "splits"]);
     for (shots, score) in &scores.shots {
         let cells =
@@ -52,32 +63,63 @@ pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
     }
     let results = Results {
         checkpoint: &arguments.encoder.checkpoint,
+        train: &arguments.train,
+        test: &arguments.test,
         test_images: scores.test_images,
         skipped: scores.skipped,
         shots: &scores.shots,
     };
-    report::show(&table, arguments.json.as_deref(), &results)
+    report::show(&table, "lowshot", &arguments.encoder, arguments.json.as_deref(), &results)
 }
 
-/// Draws the labelled images, for each number of shots.
+/// Draws the labelled images, for each number of shots. An image that `extractor` cannot read gives way to the next
+/// of its class, with a message: every class has its number of shots.
 pub(crate) fn draw(
+    extractor: &Extractor,
     train: &LabelledImages,
     shots: &[usize],
     splits: u64,
     seed: u64,
-) -> anyhow::Result<Vec<Splits>> {
+) -> anyhow::Result<Labelling> {
     let classes = Classes::of(&train.labels);
     let labels = classes.indices(&train.labels)?;
-    let draw = |&shots: &usize| {
-        (0..splits).map(|split| Ok(msn_eval::draw(&labels, &classes, shots, seed, split)?)).collect()
+    let mut known = HashMap::new();
+    let mut readable = |image: usize| {
+        *known.entry(image).or_insert_with(|| match extractor.check(&*train.dataset, image) {
+            Ok(()) => true,
+            Err(skipped) => {
+                warn(&format!("another image of its class is drawn instead of {skipped}"));
+                false
+            }
+        })
     };
-    shots.iter().map(draw).collect()
+    let mut draw = |&shots: &usize| -> anyhow::Result<Splits> {
+        let split = |split| msn_eval::draw_usable(&labels, &classes, shots, seed, split, &mut readable);
+        let drawn: Result<Splits, _> = (0..splits).map(split).collect();
+        drawn.with_context(|| train.dataset.path().display().to_string())
+    };
+    let shots = shots.iter().map(&mut draw).collect::<anyhow::Result<_>>()?;
+    Ok(Labelling { shots, unreadable: known.values().filter(|&&readable| !readable).count() })
 }
 
-fn read_splits(train: &LabelledImages, arguments: &Lowshot) -> anyhow::Result<Splits> {
+/// The images that split files name, all of which must be readable: other images would be another split.
+fn read_splits(
+    extractor: &Extractor,
+    train: &LabelledImages,
+    files: &[PathBuf],
+) -> anyhow::Result<Labelling> {
     let names: Vec<String> = (0..train.labels.len()).map(|i| train.dataset.name(i).to_owned()).collect();
-    let read = |path| Ok(SplitFile::read(path)?.images(&names, &train.labels)?);
-    arguments.split_file.iter().map(|path| read(path)).collect()
+    let read = |path: &PathBuf| {
+        let images = SplitFile::read(path)?.images(&names, &train.labels)?;
+        for &image in &images {
+            if let Err(skipped) = extractor.check(&*train.dataset, image) {
+                bail!("{}: expected images that can be read, found {skipped}", path.display());
+            }
+        }
+        Ok(images)
+    };
+    let splits = files.iter().map(read).collect::<anyhow::Result<_>>()?;
+    Ok(Labelling { shots: vec![splits], unreadable: 0 })
 }
 
 /// Evaluates an encoder. Only the test images and those training images that a split labels are looked at.
@@ -85,29 +127,37 @@ pub(crate) fn scores(
     extractor: &Extractor,
     train: &LabelledImages,
     test: &LabelledImages,
-    draws: &[Splits],
+    labelling: &Labelling,
     lambda: Option<f64>,
 ) -> anyhow::Result<Scores> {
-    let drawn: BTreeSet<usize> = draws.iter().flatten().flatten().copied().collect();
-    let drawn: Vec<usize> = drawn.into_iter().collect();
-    let train = train.features(extractor, &drawn, "features of the labelled images")?;
+    let labelled: BTreeSet<usize> = labelling.shots.iter().flatten().flatten().copied().collect();
+    let labelled: Vec<usize> = labelled.into_iter().collect();
+    let labels: Vec<String> = labelled.iter().map(|&image| train.labels[image].clone()).collect();
+    test.check_classes(&labels, train.dataset.path())?;
+    let path = train.dataset.path();
+    let train = train.features(extractor, &labelled, "features of the labelled images")?;
     let test = test.all_features(extractor, "features of the test images")?;
     let protocol = LowShot { lambda, ..LowShot::default() };
     let mut shots = BTreeMap::new();
-    for splits in draws {
-        let splits: Splits = splits.iter().map(|split| train.rows_of(split)).collect();
+    for splits in &labelling.shots {
+        let splits: Option<Splits> = splits.iter().map(|split| train.rows_of(split)).collect();
+        let splits = splits.with_context(|| {
+            format!("{}: a labelled image that could be read a moment ago no longer can", path.display())
+        })?;
         let report = protocol.run_splits(&train.labelled, &test.labelled, &splits)?;
         let score = report.scores.into_iter().next().context("no score for these splits")?;
         let unfinished = score.splits.iter().filter(|split| !split.converged).count();
         if unfinished > 0 {
             warn(&format!(
-                "{} a class: {unfinished} regressions stopped short of their tolerance",
-                score.shots
+                "{} labelled images a class: {unfinished} of {} regressions stopped short of their tolerance; a larger \
+                 --lambda makes them easier",
+                score.shots,
+                score.splits.len()
             ));
         }
         shots.insert(score.shots, score);
     }
-    let skipped = train.skipped + test.skipped;
+    let skipped = labelling.unreadable + test.skipped.len();
     Ok(Scores { shots, test_images: test.labelled.labels().len(), skipped })
 }
 

@@ -1,5 +1,6 @@
 //! `msn predict`
 
+use anyhow::ensure;
 use msn_data::Dataset;
 use msn_eval::Labelled;
 use msn_store::export::write_csv;
@@ -7,11 +8,12 @@ use msn_store::export::write_csv;
 use crate::cli::Predict;
 use crate::features;
 use crate::labels::LabelFile;
+use crate::progress::{counted, say};
 
 pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
     let images = msn_data::open(&arguments.images)?;
     let few = LabelFile::open(&arguments.labels, &arguments.images, images.clone())?;
-    let extractor = features::extractor(&arguments.encoder)?;
+    let extractor = features::extractor(&arguments.encoder, &*images)?;
     let rows = |dataset: &dyn Dataset, what| {
         let indices: Vec<usize> = (0..dataset.len()).collect();
         features::rows(&extractor, dataset, &indices, what)
@@ -19,6 +21,12 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
     let labelled = rows(&few, "features of the labelled images")?;
     let labels = labelled.images.iter().map(|&image| few.class(image).to_owned()).collect();
     let labelled = Labelled::new(labelled.features, labels)?;
+    let first = &labelled.labels()[0];
+    ensure!(
+        labelled.labels().iter().any(|label| label != first),
+        "{}: expected at least two different labels of images that can be read, found only `{first}`",
+        arguments.labels.display()
+    );
     let found = rows(&*images, "features of the images")?;
     let predictions = msn_eval::predict(&labelled, &found.features, arguments.lambda)?;
     let lines = found.images.iter().zip(&predictions).map(|(&image, prediction)| {
@@ -26,9 +34,18 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
         [name, prediction.label.clone(), format!("{:.4}", prediction.probability)]
     });
     write_csv(&arguments.out, &["path", "label", "probability"], lines)?;
-    eprintln!("{} images classified in {}", predictions.len(), arguments.out.display());
+    say(&format!(
+        "labels of {}, predicted from {} labelled, in {}",
+        counted(predictions.len(), "image"),
+        labelled.labels().len(),
+        arguments.out.display()
+    ));
     if !found.skipped.is_empty() {
-        eprintln!("{} of {} images could not be read and are left out", found.skipped.len(), images.len());
+        say(&format!(
+            "{} of {} images could not be read and are left out",
+            found.skipped.len(),
+            images.len()
+        ));
     }
     Ok(())
 }

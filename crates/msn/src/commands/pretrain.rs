@@ -11,7 +11,7 @@ use msn_train::{Config, Ending, Outcome};
 
 use crate::cli::Pretrain;
 use crate::device;
-use crate::progress::TrainingProgress;
+use crate::progress::{TrainingProgress, say};
 use crate::settings::Given;
 use crate::signals::StopRequest;
 
@@ -29,14 +29,23 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
         (RunDir::create(&arguments.out)?, config, dataset)
     };
     run.write_config(&config.to_toml())?;
-    eprintln!("data: {}", arguments.data.display());
-    let outcome = train(&config, dataset, &run, &device)?;
+    say(&format!("data: {}", arguments.data.display()));
+    let resume = format!(
+        "msn pretrain --data {} --out {}{} --resume",
+        quoted(&arguments.data),
+        quoted(run.path()),
+        arguments.device.repeated()
+    );
+    let outcome = train(&config, dataset, &run, &device, &resume)?;
     if outcome.ending == Ending::Finished {
-        eprintln!(
+        say(&format!(
             "next, with labelled images in folders named after their classes:\n  \
-             msn eval lowshot --checkpoint {} --train LABELLED/TRAIN --test LABELLED/TEST",
-            quoted(run.path())
-        );
+             msn eval lowshot --checkpoint {run} --train LABELLED/TRAIN --test LABELLED/TEST\n\
+             or with the labels of a few images in a file with the columns `path,label`:\n  \
+             msn predict --checkpoint {run} --labels FEW.csv --images {data} --out predicted.csv",
+            run = quoted(run.path()),
+            data = quoted(&arguments.data)
+        ));
     }
     Ok(())
 }
@@ -50,31 +59,27 @@ fn check_batch(config: &Config, dataset: &dyn Dataset) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Trains until the end or a signal, and says where the result is and how to go on.
+/// Trains until the end or a signal, and says where the result is and how to go on: with the command `resume`.
 pub(crate) fn train(
     config: &Config,
     dataset: Arc<dyn Dataset>,
     run: &RunDir,
     device: &Device,
+    resume: &str,
 ) -> anyhow::Result<Outcome> {
     let mut progress =
         TrainingProgress::new(StopRequest::listen()?, config.optim.epochs, config.objective.prototypes);
     let outcome = msn_train::pretrain(config, dataset, run, device, &mut progress)?;
     match &outcome.checkpoint {
-        Some(folder) => eprintln!("checkpoint: {}", folder.display()),
-        None => eprintln!("nothing left to do: this run ended at step {}", outcome.step),
+        Some(folder) => say(&format!("checkpoint: {}", folder.display())),
+        None => say(&format!("nothing left to do: this run ended at step {}", outcome.step)),
     }
     if outcome.skipped > 0 {
         let list = run.path().join("skipped.jsonl");
-        eprintln!("skipped images: {}, listed in {}", outcome.skipped, list.display());
+        say(&format!("skipped images: {}, listed in {}", outcome.skipped, list.display()));
     }
     if outcome.ending == Ending::Stopped {
-        eprintln!(
-            "stopped after step {}; to go on:\n  msn pretrain --data {} --out {} --resume",
-            outcome.step,
-            quoted(Path::new(&config.data.path)),
-            quoted(run.path())
-        );
+        say(&format!("stopped after step {}; to go on:\n  {resume}", outcome.step));
     }
     Ok(outcome)
 }

@@ -11,15 +11,15 @@ use rayon::prelude::*;
 
 use crate::cli::Synth;
 use crate::failure::wrong_arguments;
-use crate::progress::ImageProgress;
+use crate::progress::{ImageProgress, counted, say};
 
 pub(crate) fn run(arguments: &Synth) -> anyhow::Result<()> {
     let &Synth { classes, images_per_class, size, seed, .. } = arguments;
     let config = SynthConfig { classes, images_per_class, size, seed };
     config.validate().map_err(wrong_arguments)?;
     draw(&config, &arguments.out)?;
-    let images = classes * images_per_class;
-    eprintln!("{images} images of {classes} classes in {}", arguments.out.display());
+    let (images, classes) = (counted(classes * images_per_class, "image"), counted(classes, "class"));
+    say(&format!("{images} of {classes} in {}", arguments.out.display()));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use msn_ssl::Collapse;
 use msn_train::{Observer, Progress, Start, StepReport};
 
-use super::{Lines, bar, human};
+use super::{Lines, bar, counted, human, say};
 use crate::signals::StopRequest;
 
 /// Shows a training run and lets signals stop it.
@@ -39,7 +39,7 @@ impl TrainingProgress {
     }
 
     fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| say(line));
     }
 
     fn seconds_left(&self, step: u64) -> f64 {
@@ -77,15 +77,15 @@ fn signs_of_collapse(collapse: &Collapse, prototypes: usize) -> String {
 
 impl Observer for TrainingProgress {
     fn start(&mut self, start: &Start) {
-        eprintln!(
-            "{} images, {} steps in {} epochs, {:.2} million parameters in encoder and head",
-            start.images,
-            start.steps,
-            self.epochs,
+        say(&format!(
+            "{}, {} in {}, {:.2} million parameters in encoder and head",
+            counted(start.images, "image"),
+            counted(start.steps as usize, "step"),
+            counted(self.epochs as usize, "epoch"),
             start.parameters as f64 / 1e6
-        );
+        ));
         if start.done > 0 {
-            eprintln!("going on after step {}", start.done);
+            say(&format!("going on after step {}", start.done));
         }
         if stderr().is_terminal() {
             self.bar =
@@ -106,7 +106,7 @@ impl Observer for TrainingProgress {
             if lines.due() || is_last_of_epoch {
                 let steps = self.start.as_ref().map_or(0, |(start, _)| start.steps);
                 let wait = format!("waiting for data {:.0}%", 100.0 * progress.data_wait);
-                eprintln!("step {}/{steps}  {pace}  {losses}{}  {wait}", progress.step, self.collapse);
+                say(&format!("step {}/{steps}  {pace}  {losses}{}  {wait}", progress.step, self.collapse));
             }
         } else {
             self.bar.set_position(progress.step);

@@ -105,7 +105,11 @@ fn images_that_are_all_broken_are_an_explained_failure() {
 #[test]
 fn a_batch_larger_than_the_data_fails_before_a_run_folder_is_made() {
     let scratch = Scratch::new();
-    scratch.pretrain("run", &["train.batch_size=25"]).fails_with(&["train.batch_size", "at most 24", "found 25"]);
+    scratch.pretrain("run", &["train.batch_size=25"]).fails_with(&[
+        "train.batch_size",
+        "at most 24",
+        "found 25",
+    ]);
     assert!(!scratch.path("run").exists());
     scratch.pretrain("run", &["train.batch_size=24"]).success();
 }

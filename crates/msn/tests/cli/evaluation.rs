@@ -70,15 +70,70 @@ fn split_files_say_which_images_are_labelled() {
 fn an_encoder_is_evaluated_like_its_baselines() {
     let scratch = Scratch::with_run();
     scratch.synth("test", 1);
-    for checkpoint in ["run", "untrained:run", "raw-pixels", "run/checkpoints/step-6"] {
+    for (checkpoint, json) in [
+        ("run", "run/eval/{}.json"),
+        ("untrained:run", "run/eval/{}-untrained.json"),
+        ("raw-pixels", "--json FILE"),
+        ("run/checkpoints/step-6", "run/eval/{}-step-6.json"),
+    ] {
         let arguments = |command: &'static str| {
             ["eval", command, "--checkpoint", checkpoint, "--train", "images", "--test", "test"]
         };
-        let table = scratch.msn(&arguments("lowshot")).success().stdout;
-        assert_eq!(table.matches(" +- ").count(), 3, "one row each for 1, 2 and 5 shots: {table}");
-        let table = scratch.msn(&[&arguments("knn")[..], &["--k", "1,10"]].concat()).success().stdout;
-        assert_eq!(table.lines().count(), 3, "a header and two rows: {table}");
+        let lowshot = scratch.msn(&arguments("lowshot")).success();
+        assert_eq!(lowshot.stdout.matches(" +- ").count(), 3, "1, 2 and 5 shots: {}", lowshot.stdout);
+        let knn = scratch.msn(&[&arguments("knn")[..], &["--k", "1,10"]].concat()).success();
+        assert_eq!(knn.stdout.lines().count(), 3, "a header and two rows: {}", knn.stdout);
+
+        // Without a flag the same results are there as JSON, and the file is named.
+        for (command, finished, results) in [("lowshot", &lowshot, "shots"), ("knn", &knn, "k")] {
+            let json = json.replace("{}", command);
+            assert!(finished.stderr.contains(&json), "expected `{json}` in: {}", finished.stderr);
+            if checkpoint != "raw-pixels" {
+                let scores = scratch.read_json(&json);
+                assert_eq!(scores["checkpoint"], checkpoint, "{scores}");
+                let table = &scores[results];
+                let rows = table.as_object().map(serde_json::Map::len);
+                assert_eq!(rows, Some(finished.stdout.lines().count() - 1), "{table}");
+            }
+        }
+        let scores = scratch.msn(&[&arguments("lowshot")[..], &["--json", "-"]].concat()).success().stdout;
+        let scores: Value = serde_json::from_str(&scores).unwrap();
+        for (shots, score) in scores["shots"].as_object().unwrap() {
+            let shown =
+                format!("{:.1} +- {:.1}", score["mean"].as_f64().unwrap(), score["sd"].as_f64().unwrap());
+            let row = lowshot.stdout.lines().find(|line| line.starts_with(shots.as_str())).unwrap();
+            assert!(row.contains(&shown), "expected `{shown}` in: {row}");
+        }
     }
+}
+
+#[test]
+fn a_run_that_cannot_be_written_to_is_evaluated_all_the_same() {
+    let scratch = Scratch::with_run();
+    fs::write(scratch.path("run/eval"), "a file where the folder should be").unwrap();
+    let finished = scratch
+        .msn(&["eval", "knn", "--checkpoint", "run", "--train", "images", "--test", "images"])
+        .success();
+    assert_eq!(finished.stdout.lines().count(), 2, "{}", finished.stdout);
+    assert!(finished.stderr.contains("warning: no JSON: run/eval"), "{}", finished.stderr);
+}
+
+#[test]
+fn an_unreadable_image_gives_its_place_among_the_shots_to_another() {
+    let scratch = easy();
+    let five_shots = lowshot(&["--shots", "5", "--splits", "2", "--json", "-"]);
+    fs::write(scratch.path("easy/a/3.png"), "not an image").unwrap();
+    let finished = run(&scratch, &five_shots).success();
+    assert_eq!(finished.stderr.matches("another image of its class is drawn instead of a/3.png").count(), 1);
+    let scores: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!((&scores["skipped"], &scores["shots"]["5"]["shots"]), (&1.into(), &5.into()), "{scores}");
+    // Two broken images of six leave four.
+    fs::write(scratch.path("easy/a/0.png"), "not an image").unwrap();
+    let parts = ["easy: class `a`", "at least 5 images", "found 4 beside 2 that cannot be read"];
+    run(&scratch, &five_shots).fails_with(&parts);
+    // A split file names its images: another one would be another split.
+    fs::write(scratch.path("one.txt"), "a/3.png\nb/1.png\n").unwrap();
+    run(&scratch, &lowshot(&["--split-file", "one.txt"])).fails_with(&["one.txt", "can be read", "a/3.png"]);
 }
 
 #[test]
@@ -99,10 +154,13 @@ fn the_nearest_neighbours_of_easy_images_are_of_their_class() {
 #[test]
 fn a_class_with_too_few_images_or_without_any_is_named() {
     let scratch = easy();
-    run(&scratch, &lowshot(&["--shots", "7"])).fails_with(&["class `a`", "at least 7", "found 6"]);
+    run(&scratch, &lowshot(&["--shots", "7"])).fails_with(&["easy: class `a`", "at least 7", "found 6"]);
     fs::create_dir(scratch.path("test/c")).unwrap();
     fs::rename(scratch.path("test/b/0.png"), scratch.path("test/c/0.png")).unwrap();
-    run(&scratch, &lowshot(&[])).fails_with(&["`c`"]);
+    let parts = ["test: c/0.png: ", "one of the 2 classes that are labelled in easy", "`c`"];
+    run(&scratch, &lowshot(&[])).fails_with(&parts);
+    let knn = ["eval", "knn", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test"];
+    scratch.msn(&knn).fails_with(&parts);
 }
 
 #[test]

@@ -191,5 +191,5 @@ fn the_demo_makes_a_run_a_table_and_a_json_file() {
     assert_eq!(metrics.last().map(|line| &line["step"]), Some(&Value::from(6)));
 
     // A second one does not overwrite it, and says what to do.
-    scratch.msn(&arguments).fails_with(&["demo", "--out", "exists"]);
+    scratch.msn(&arguments).fails_with(&["demo", "already holds a run", "--resume", "--out"]);
 }

@@ -41,6 +41,30 @@ fn a_first_signal_saves_and_tells_how_to_go_on() {
 }
 
 #[test]
+fn a_demo_that_was_stopped_goes_on_to_its_table() {
+    let scratch = Scratch::new();
+    let small = ["optim.warmup_epochs=0", "encoder.dim=24", "encoder.depth=1", "train.batch_size=20"];
+    let common = ["demo", "--out", "demo", "--images-per-class", "6", "optim.epochs=40"];
+    let arguments = [&common[..], &small].concat();
+    let child = scratch.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(|| std::fs::metadata(scratch.path("demo/metrics.jsonl")).is_ok_and(|file| file.len() > 0));
+    signal(&child, &["INT"]);
+    let stopped = Finished::of(child.wait_with_output().unwrap(), &arguments).success();
+    let resume = ["demo", "--out", "demo", "--resume"];
+    assert!(stopped.stderr.contains(&format!("msn {}", resume.join(" "))), "{}", stopped.stderr);
+    assert!(!scratch.path("demo/demo.json").exists());
+
+    let finished = scratch.msn(&resume).success();
+    assert!(finished.stderr.contains("going on after step"), "{}", finished.stderr);
+    assert!(finished.stdout.contains("encoder, pre-trained"), "{}", finished.stdout);
+    let scores = scratch.read_json("demo/demo.json");
+    assert!(scores["pretrained"]["5"]["mean"].is_number(), "{scores}");
+    // Once more there is nothing to train, and the same to show.
+    assert_eq!(scratch.msn(&resume).success().stdout, finished.stdout);
+    scratch.msn(&["demo", "--out", "nowhere", "--resume"]).fails_with(&["nowhere", "not a run folder"]);
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let scratch = Scratch::new();
     let child = start(&scratch, "run");
