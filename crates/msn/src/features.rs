@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use msn_data::{Dataset, Skipped};
-use msn_eval::{Extractor, FeatureRows, Labelled};
+use msn_eval::{ExtractError, Extractor, FeatureRows, Labelled};
+use msn_store::StoreError;
 
 use crate::cli::{EncoderChoice, FeatureChoice};
 use crate::device;
@@ -24,10 +25,18 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         FeatureChoice::BeforeNorm => msn_model::Features::BeforeNorm,
         FeatureChoice::AfterNorm => msn_model::Features::AfterNorm,
     };
+    let explain = |error: ExtractError| match error {
+        ExtractError::Store(StoreError::NotARun { .. }) => {
+            anyhow!(
+                "{error}; --checkpoint takes a run folder, RUN/checkpoints/step-N, untrained:RUN or raw-pixels"
+            )
+        }
+        error => error.into(),
+    };
     let extractor = match (choice.checkpoint.as_str(), choice.checkpoint.strip_prefix(UNTRAINED)) {
         (RAW_PIXELS, _) => Extractor::raw_pixels(median_side(dataset)? as usize),
-        (_, Some(run)) => Extractor::untrained(Path::new(run), features, &device)?,
-        (run, None) => Extractor::pretrained(Path::new(run), features, &device)?,
+        (_, Some(run)) => Extractor::untrained(Path::new(run), features, &device).map_err(explain)?,
+        (run, None) => Extractor::pretrained(Path::new(run), features, &device).map_err(explain)?,
     };
     for rejected in extractor.passed_over() {
         warn(&rejected.to_string());
@@ -88,7 +97,7 @@ impl LabelledImages {
             dataset.label(index).map(ToOwned::to_owned).with_context(|| {
                 let name = dataset.name(index);
                 format!(
-                    "{}: {name}: expected an image in a folder named after its class, found it at the root",
+                    "{}: {name}: expected an image in a folder named after its class (CLASS/NAME.jpg), found it in none",
                     path.display()
                 )
             })

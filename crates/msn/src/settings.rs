@@ -9,7 +9,6 @@ use msn_train::config::{DataFacts, suggest};
 use msn_train::{Config, Error};
 
 use crate::failure::wrong_arguments;
-use crate::progress::say;
 
 pub(crate) use msn_train::config::Source;
 
@@ -37,28 +36,32 @@ pub(crate) struct Given<'a> {
     pub(crate) file: Option<Source>,
     /// `KEY=VALUE ...`
     pub(crate) overrides: Vec<Source>,
+    /// The same as typed.
+    arguments: &'a [String],
 }
 
 impl<'a> Given<'a> {
     /// Reads what the arguments name; whatever is wrong here is wrong with the arguments.
-    pub(crate) fn read(data: &'a Path, file: Option<&Path>, overrides: &[String]) -> anyhow::Result<Self> {
+    pub(crate) fn read(data: &'a Path, file: Option<&Path>, arguments: &'a [String]) -> anyhow::Result<Self> {
         let file = file.map(Source::file).transpose().map_err(wrong_arguments)?;
-        let overrides: Result<_, _> = overrides.iter().map(|argument| Source::argument(argument)).collect();
-        Ok(Self { data, file, overrides: overrides.map_err(wrong_arguments)? })
+        let overrides: Result<_, _> = arguments.iter().map(|argument| Source::argument(argument)).collect();
+        Ok(Self { data, file, overrides: overrides.map_err(wrong_arguments)?, arguments })
     }
 
-    /// The configuration of a new run. Without a file the settings are picked, and explained on stderr.
-    pub(crate) fn for_new_run(&self, dataset: &dyn Dataset) -> anyhow::Result<Config> {
+    /// The configuration of a new run, and lines that explain it: without a file the settings are picked.
+    pub(crate) fn for_new_run(&self, dataset: &dyn Dataset) -> anyhow::Result<(Config, Vec<String>)> {
         match &self.file {
-            Some(file) => self.over(&Config::default(), Some(file)),
+            Some(file) => Ok((self.over(&Config::default(), Some(file))?, Vec::new())),
             None => {
                 let facts = DataFacts { images: dataset.len(), shorter_side: median_side(dataset)? };
                 let (config, choices) = suggest(facts);
-                say("settings picked, since there is no --config:");
-                for choice in choices {
-                    say(&format!("  {} ({})", choice.setting, choice.reason));
+                let mut lines = vec!["settings picked, since there is no --config:".to_owned()];
+                lines
+                    .extend(choices.iter().map(|choice| format!("  {} ({})", choice.setting, choice.reason)));
+                if !self.arguments.is_empty() {
+                    lines.push(format!("  and on top of that: {}", self.arguments.join(" ")));
                 }
-                self.over(&config, None)
+                Ok((self.over(&config, None)?, lines))
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::cli::Embed;
 use crate::failure::wrong_arguments;
 use crate::features;
 use crate::progress::{counted, say};
+use crate::report;
 
 /// Name of the tensor in a safetensors file.
 const TENSOR: &str = "features";
@@ -30,6 +31,7 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
             )));
         }
     };
+    report::check_folder_of(out)?;
     let dataset = msn_data::open(&arguments.data)?;
     let extractor = features::extractor(&arguments.encoder, &*dataset)?;
     let indices: Vec<usize> = (0..dataset.len()).collect();

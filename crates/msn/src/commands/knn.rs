@@ -26,6 +26,7 @@ struct Results<'a> {
 }
 
 pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
+    arguments.json.as_deref().map_or(Ok(()), report::check_folder_of)?;
     let train = LabelledImages::open(&arguments.train)?;
     let test = LabelledImages::open(&arguments.test)?;
     test.check_classes(&train.labels, &arguments.train)?;

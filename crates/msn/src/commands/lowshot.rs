@@ -46,6 +46,7 @@ pub(crate) struct Scores {
 }
 
 pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
+    arguments.json.as_deref().map_or(Ok(()), report::check_folder_of)?;
     let train = LabelledImages::open(&arguments.train)?;
     let test = LabelledImages::open(&arguments.test)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;

@@ -9,8 +9,10 @@ use crate::cli::Predict;
 use crate::features;
 use crate::labels::LabelFile;
 use crate::progress::{counted, say};
+use crate::report;
 
 pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
+    report::check_folder_of(&arguments.out)?;
     let images = msn_data::open(&arguments.images)?;
     let few = LabelFile::open(&arguments.labels, &arguments.images, images.clone())?;
     let extractor = features::extractor(&arguments.encoder, &*images)?;

@@ -24,9 +24,11 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
         (run, config, msn_data::open(&arguments.data)?)
     } else {
         let dataset = msn_data::open(&arguments.data)?;
-        let config = given.for_new_run(&*dataset)?;
+        let (config, explanation) = given.for_new_run(&*dataset)?;
         check_batch(&config, &*dataset)?;
-        (RunDir::create(&arguments.out)?, config, dataset)
+        let run = RunDir::create(&arguments.out)?;
+        explanation.iter().for_each(|line| say(line));
+        (run, config, dataset)
     };
     run.write_config(&config.to_toml())?;
     say(&format!("data: {}", arguments.data.display()));

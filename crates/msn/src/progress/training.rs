@@ -84,7 +84,7 @@ impl Observer for TrainingProgress {
             counted(self.epochs as usize, "epoch"),
             start.parameters as f64 / 1e6
         ));
-        if start.done > 0 {
+        if start.done > 0 && start.done < start.steps {
             say(&format!("going on after step {}", start.done));
         }
         if stderr().is_terminal() {

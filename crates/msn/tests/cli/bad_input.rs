@@ -99,7 +99,7 @@ fn images_that_are_all_broken_are_an_explained_failure() {
         .fails_with(&["broken: only 0 of 8 images", "train.batch_size = 4"]);
     assert_eq!(scratch.lines_of_json("all/skipped.jsonl").len(), 8, "every broken image is listed");
     let embed = ["embed", "--checkpoint", "raw-pixels", "--data", "broken", "--out", "rows.npy"];
-    scratch.msn(&embed).fails_with(&["none of 8 images", first]);
+    scratch.msn(&embed).fails_with(&["broken", "none among 8", first]);
 }
 
 #[test]
@@ -122,6 +122,21 @@ fn a_checkpoint_that_is_none_is_an_explained_failure() {
     };
     embed("nowhere").fails_with(&["nowhere", "not a run folder"]);
     embed("images").fails_with(&["images", "not a run folder", "config.toml"]);
+    embed("raw-pixel").fails_with(&["raw-pixel", "untrained:RUN or raw-pixels"]);
     embed("untrained:nowhere").fails_with(&["nowhere", "not a run folder"]);
     embed("nowhere/checkpoints/step-7").fails_with(&["step-7"]);
+}
+
+#[test]
+fn results_that_could_not_be_written_are_refused_before_the_work() {
+    let scratch = Scratch::new();
+    let data =
+        ["--checkpoint", "raw-pixels", "--train", "images", "--test", "images", "--json", "no/such.json"];
+    scratch.msn(&[&["eval", "knn"], &data[..]].concat()).fails_with(&["no/such.json", "found no folder no"]);
+    scratch
+        .msn(&[&["eval", "lowshot"], &data[..]].concat())
+        .fails_with(&["no/such.json", "found no folder no"]);
+    // The images are no matter yet.
+    let embed = ["embed", "--checkpoint", "raw-pixels", "--data", "nowhere", "--out", "no/such.npy"];
+    scratch.msn(&embed).fails_with(&["no/such.npy", "found no folder no"]);
 }
