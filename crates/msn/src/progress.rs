@@ -2,10 +2,11 @@
 
 mod training;
 
+use std::fmt;
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use training::TrainingProgress;
@@ -58,7 +59,7 @@ impl ImageProgress {
     /// `what` is done to `images` images, such as `features of the test images`.
     pub(crate) fn new(what: &'static str, images: usize) -> Self {
         let lines = (!stderr().is_terminal()).then(Lines::new);
-        let template = "{msg}  {wide_bar}  {human_pos}/{human_len} images  {per_sec}  {eta} left";
+        let template = "{msg}  {wide_bar}  {human_pos}/{human_len}  {rate}  {eta} left";
         Self { what, images, lines, bar: bar(images as u64, template).with_message(what) }
     }
 
@@ -106,7 +107,11 @@ impl Lines {
 fn bar(length: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).expect("a valid template");
     // Hides itself where stderr is no terminal.
-    ProgressBar::new(length).with_style(style.progress_chars("=> "))
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = write!(out, "{:.0} images/s", state.per_sec());
+    };
+    ProgressBar::new(length).with_style(style.with_key("rate", rate).progress_chars("=> "))
 }
 
 /// Such as `3 minutes`.

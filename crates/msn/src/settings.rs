@@ -54,7 +54,8 @@ impl<'a> Given<'a> {
             Some(file) => Ok((self.over(&Config::default(), Some(file))?, Vec::new())),
             None => {
                 let facts = DataFacts { images: dataset.len(), shorter_side: median_side(dataset)? };
-                let (config, choices) = suggest(facts);
+                let (mut config, choices) = suggest(facts);
+                shorten_warmup(&mut config, self.arguments);
                 let mut lines = vec!["settings picked, since there is no --config:".to_owned()];
                 lines
                     .extend(choices.iter().map(|choice| format!("  {} ({})", choice.setting, choice.reason)));
@@ -89,6 +90,15 @@ impl<'a> Given<'a> {
         config.train.precision = config.train.precision.settled();
         config.validate().map_err(wrong_arguments)?;
         Ok(config)
+    }
+}
+
+/// Makes the warm-up of a configuration that nobody wrote fit the epochs that `arguments` ask for: a tenth of them at
+/// most. An argument for the warm-up itself comes later and wins.
+pub(crate) fn shorten_warmup(config: &mut Config, arguments: &[String]) {
+    let epochs = |argument: &String| argument.strip_prefix("optim.epochs=")?.trim().parse::<f64>().ok();
+    if let Some(epochs) = arguments.iter().rev().find_map(epochs) {
+        config.optim.warmup_epochs = config.optim.warmup_epochs.min(epochs.max(0.0) / 10.0);
     }
 }
 

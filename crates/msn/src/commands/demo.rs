@@ -20,7 +20,7 @@ use crate::failure::wrong_arguments;
 use crate::features::LabelledImages;
 use crate::progress::say;
 use crate::report::{self, Table};
-use crate::settings::Given;
+use crate::settings::{Given, shorten_warmup};
 
 /// Number of classes.
 const CLASSES: usize = 20;
@@ -118,12 +118,13 @@ fn drawn(path: &Path, seed: u64, images_per_class: usize) -> anyhow::Result<Labe
 }
 
 fn configuration(data: &Path, overrides: &[String]) -> anyhow::Result<Config> {
-    let sources: Result<Vec<Source>, _> =
-        std::iter::once(Source::toml("demo.toml", include_str!("demo.toml")))
-            .chain(overrides.iter().map(|argument| Source::argument(argument)))
-            .collect();
+    let built_in = Source::toml("demo.toml", include_str!("demo.toml"))?;
+    let mut config = Config::merge(&Config::default(), &[built_in])?;
+    shorten_warmup(&mut config, overrides);
+    let overrides: Result<Vec<Source>, _> =
+        overrides.iter().map(|argument| Source::argument(argument)).collect();
     let mut config =
-        sources.and_then(|sources| Config::merge(&Config::default(), &sources)).map_err(wrong_arguments)?;
+        overrides.and_then(|overrides| Config::merge(&config, &overrides)).map_err(wrong_arguments)?;
     config.data.path = data.display().to_string();
     config.train.precision = config.train.precision.settled();
     config.validate().map_err(wrong_arguments)?;
