@@ -5,23 +5,52 @@ use thiserror::Error;
 /// Why a run cannot start or cannot go on.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The configuration is not TOML, or a value has the wrong type.
+    /// The configuration is not TOML.
     #[error("{origin}: {source}")]
     Toml {
-        /// File or argument that holds the text.
+        /// File that holds the text.
         origin: String,
         /// What the parser found, with line and column.
         source: Box<toml::de::Error>,
     },
     /// A field that does not exist.
-    #[error("{origin}: unknown field `{field}`{}", nearest_hint(.nearest))]
+    #[error("{origin}: unknown field `{field}` (did you mean `{nearest}`?)")]
     UnknownField {
-        /// File or argument that names the field.
+        /// File with line, or argument, that names the field.
         origin: String,
         /// Full name of the field.
         field: String,
-        /// The existing field with the most similar name.
-        nearest: Option<String>,
+        /// The existing field or section with the most similar name.
+        nearest: String,
+    },
+    /// A value of the wrong type, a section in the place of a value, or the other way round.
+    #[error("{origin}: {field}: expected {expected}, found {found}")]
+    WrongType {
+        /// File with line, or argument, that sets the field.
+        origin: String,
+        /// Full name of the field.
+        field: String,
+        /// What belongs there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A source that names an encoder variant and a dimension which that variant does not have.
+    #[error(
+        "{origin}: encoder.variant = \"{variant}\" means {field} = {expected}, found {field} = {found}; leave one \
+         of the two out, or set variant = \"\" and all of dim, depth, heads and patch_size"
+    )]
+    VariantContradicted {
+        /// File or argument.
+        origin: String,
+        /// Name of the variant.
+        variant: String,
+        /// Full name of the field.
+        field: &'static str,
+        /// The variant's value.
+        expected: usize,
+        /// The value that is given.
+        found: i64,
     },
     /// An argument that is not `KEY=VALUE`.
     #[error("`{argument}`: expected KEY=VALUE, such as optim.lr=3e-4")]
@@ -89,10 +118,6 @@ pub enum Error {
     /// The run folder.
     #[error(transparent)]
     Store(#[from] msn_store::StoreError),
-}
-
-fn nearest_hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
 }
 
 fn join(losses: &[f64]) -> String {
