@@ -80,6 +80,14 @@ pub enum Error {
         /// Its value now.
         found: String,
     },
+    /// A run that is resumed on other images than it was started with.
+    #[error("{}: a resumed run needs the images that it was started with, in the same order: {difference}", .run.display())]
+    OtherImages {
+        /// The run folder.
+        run: PathBuf,
+        /// What was expected and what was found.
+        difference: String,
+    },
     /// A checkpoint that does not hold what the run needs.
     #[error("{}: {problem}", .checkpoint.display())]
     Checkpoint {
@@ -88,19 +96,16 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
-    /// The loss is NaN or infinite.
+    /// The loss, its gradient or a weight is NaN or infinite.
     #[error(
-        "step {step}: the loss is {loss} and its gradient's norm {grad_norm}; the losses before were {}; {}. A lower optim.lr or a longer \
-         optim.warmup_epochs usually helps",
-        join(.last), checkpoint_hint(.checkpoint)
+        "step {step}: {problem}; {}; {}. A lower optim.lr or a longer optim.warmup_epochs usually helps",
+        losses(.last), checkpoint_hint(.checkpoint)
     )]
     Diverged {
         /// Number of the step, from 1.
         step: u64,
-        /// The loss.
-        loss: f64,
-        /// Norm of the encoder's gradient; NaN where the loss is not finite.
-        grad_norm: f64,
+        /// What is not finite.
+        problem: String,
         /// Losses of the steps before, oldest first.
         last: Vec<f64>,
         /// The last good checkpoint.
@@ -120,8 +125,13 @@ pub enum Error {
     Store(#[from] msn_store::StoreError),
 }
 
-fn join(losses: &[f64]) -> String {
-    losses.iter().map(|loss| format!("{loss:.4}")).collect::<Vec<_>>().join(", ")
+fn losses(last: &[f64]) -> String {
+    let losses: Vec<_> = last.iter().map(|loss| format!("{loss:.4}")).collect();
+    match losses.len() {
+        0 => "it is the first step".to_owned(),
+        1 => format!("the loss before was {}", losses[0]),
+        _ => format!("the losses before were {}", losses.join(", ")),
+    }
 }
 
 fn checkpoint_hint(checkpoint: &Option<PathBuf>) -> String {
