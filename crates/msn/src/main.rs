@@ -20,7 +20,13 @@ use cli::{Cli, Command, Evaluation};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     progress::show_warnings();
-    let result = match cli.command {
+    failure::exit_code(run(cli.command))
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    // Kernels panic on an instruction set that they do not have.
+    msn_model::selected_isa().map_err(failure::wrong_arguments)?;
+    match command {
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Pretrain(arguments) => commands::pretrain::run(&arguments),
         Command::Eval(Evaluation::Lowshot(arguments)) => commands::lowshot::run(&arguments),
@@ -28,6 +34,5 @@ fn main() -> ExitCode {
         Command::Embed(arguments) => commands::embed::run(&arguments),
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Synth(arguments) => commands::synth::run(&arguments),
-    };
-    failure::exit_code(result)
+    }
 }

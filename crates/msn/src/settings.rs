@@ -53,12 +53,13 @@ impl<'a> Given<'a> {
             None => {
                 let facts =
                     DataFacts { images: dataset.len(), shorter_side: median_side(dataset, self.data)? };
-                let (config, choices) = suggest(facts);
+                let (config, choices) = suggest(facts, &self.overrides).map_err(wrong_arguments)?;
+                let config = self.finish(config)?;
                 eprintln!("settings picked, since there is no --config:");
                 for choice in choices {
                     eprintln!("  {} ({})", choice.setting, choice.reason);
                 }
-                self.over(&config, None)
+                Ok(config)
             }
         }
     }
@@ -81,7 +82,10 @@ impl<'a> Given<'a> {
 
     fn over(&self, base: &Config, file: Option<&Source>) -> anyhow::Result<Config> {
         let sources: Vec<Source> = file.into_iter().chain(&self.overrides).cloned().collect();
-        let mut config = Config::merge(base, &sources).map_err(wrong_arguments)?;
+        self.finish(Config::merge(base, &sources).map_err(wrong_arguments)?)
+    }
+
+    fn finish(&self, mut config: Config) -> anyhow::Result<Config> {
         config.data.path = self.data.display().to_string();
         config.train.precision = config.train.precision.settled();
         config.validate().map_err(wrong_arguments)?;
