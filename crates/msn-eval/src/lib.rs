@@ -17,7 +17,6 @@ mod logistic;
 mod lowshot;
 mod predict;
 mod product;
-mod rank;
 mod real;
 mod splits;
 
@@ -29,7 +28,6 @@ pub use knn::{Knn, KnnScore};
 pub use logistic::{LogisticFit, LogisticRegression, default_lambda};
 pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore};
 pub use predict::{Prediction, predict};
-pub use rank::effective_rank;
 pub use splits::{SplitFile, draw, draw_usable};
 
 /// Percentage of positions where `found` equals `expected`, [0, 100].

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use image::{Rgb, RgbImage};
 use msn_data::{EvalTransform, Normalization, Scratch};
 use msn_eval::{ExtractError, Extractor};
-use msn_model::{Encoder, EncoderConfig, Features, HeadConfig, View, state_dict};
+use msn_model::{Encoder, EncoderConfig, Features, HeadConfig, View, encoder_seed, state_dict};
 use msn_store::{Array, Checkpoint, KeepPolicy, RunDir, StateDict, TARGET_PART};
 use serde_json::{Value, json};
 
@@ -147,6 +147,20 @@ fn an_untrained_encoder_depends_on_the_seed_of_the_run_alone() {
     assert_eq!(open(&one, false), open(&other, false));
     assert_ne!(open(&one, true), open(&other, true));
     assert_ne!(open(&one, true), open(&one, false));
+}
+
+#[test]
+fn an_untrained_encoder_is_the_one_that_training_starts_from() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (run, folder) = (scratch.path().join("run"), scratch.path().join("images"));
+    let mut state = state();
+    state["config"]["seed"] = json!(3);
+    run_with(&run, tensors(&encoder(9)), state);
+    let images = images(&folder, 3, (SIZE as u32, SIZE as u32));
+    let untrained = Extractor::untrained(&run, Features::BeforeNorm, &Device::flex()).unwrap();
+    // With its projection head, as training draws it.
+    let expected = expected(&encoder(encoder_seed(3)), &images, Features::BeforeNorm);
+    assert_eq!(extract(&untrained, &folder), expected);
 }
 
 #[test]

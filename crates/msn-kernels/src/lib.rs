@@ -22,7 +22,7 @@ mod simd;
 mod softmax;
 
 pub use adamw::{AdamW, Ema, sum_of_squares};
-pub use attention::Attention;
+pub use attention::{Attention, MAX_HEAD_DIM};
 pub use bf16::Bf16;
 pub use element::{Output, Source};
 pub use gelu::{gelu, gelu_backward};

@@ -165,3 +165,46 @@ impl Encoder {
         (Tensor::cat(tokens, 0), Segments::new(groups))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_every_branch_dropped_the_embedded_cls_comes_out() {
+        let device = Device::default();
+        let config = EncoderConfig {
+            variant: String::new(),
+            image_size: 12,
+            patch_size: 4,
+            dim: 32,
+            depth: 3,
+            heads: 2,
+            ..Default::default()
+        };
+        let encoder = config.init(None, 5, &device).expect("valid");
+        let pixels: Vec<f32> = (0..2 * 3 * 12 * 12).map(|i| (i * 7919 % 1013) as f32 / 506.5 - 1.0).collect();
+        let views = [
+            View::new(&pixels, 2, 12, 4, Some(&[vec![0, 4, 7]]), &device),
+            View::new(&pixels[..2 * 3 * 8 * 8], 2, 8, 4, None, &device),
+        ];
+        let first = |tensor: &Param<Tensor<3>>| {
+            let data = tensor.val().into_data().try_to_vec::<f32>().expect("f32");
+            data[..32].to_vec()
+        };
+        let sum = first(&encoder.cls_token).into_iter().zip(first(&encoder.pos_embed)).map(|(a, b)| a + b);
+        // Adding a branch times zero changes no bit.
+        let expected: Vec<f32> = sum.collect::<Vec<_>>().repeat(4);
+        let none_left = StochasticDepth::dropping_all(3, 4);
+        for path in [Path::Plain, Path::Kernels(Precision::F32), Path::Kernels(Precision::Bf16)] {
+            let encoder = Encoder { path, ..encoder.clone() };
+            for found in
+                [encoder.forward(&views, Some(&none_left)), encoder.forward_whole(&views, Some(&none_left))]
+            {
+                assert_eq!(found.into_data().try_to_vec::<f32>().expect("f32"), expected, "{path:?}");
+            }
+            let kept = encoder.forward(&views, None).into_data().try_to_vec::<f32>().expect("f32");
+            assert!(kept.iter().zip(&expected).any(|(kept, cls)| kept != cls), "{path:?}");
+        }
+    }
+}

@@ -12,18 +12,31 @@ use msn_model::{
 /// and some hundred roundings of a few blocks add up to under 1e-5.
 const TOLERANCE: f64 = 2e-5;
 
-/// The same where products round their operands to bf16, which keeps 8 bits: 2e-3 an operand, whose errors partly
-/// cancel in sums and add up over blocks.
-const BF16_TOLERANCE: f64 = 3e-2;
+/// The same where products round their operands to bf16, which keeps 8 bits: an error of up to 2^-9, 1.1e-3 in the
+/// root mean square. A sum of products has the relative error of its terms, and independent errors add in squares.
+/// Between input and output lie six products of two operands a block: over the four blocks of the deepest case
+/// sqrt(4 * 6 * 2) * 1.1e-3 = 8e-3, and for gradients, whose way back has two products for each, sqrt(3) times as much.
+/// Measured: 9.6e-3 and 1.5e-2. The bounds are twice that.
+const BF16_OUTPUTS: f64 = 2e-2;
+const BF16_GRADIENTS: f64 = 3e-2;
+
+/// Bounds of outputs and gradients.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    outputs: f64,
+    gradients: f64,
+}
+
+const F32: Tolerance = Tolerance { outputs: TOLERANCE, gradients: TOLERANCE };
 
 /// Every way to compute blocks, with its tolerance.
-const PATHS: [(Path, f64); 3] = [
-    (Path::Plain, TOLERANCE),
-    (Path::Kernels(Precision::F32), TOLERANCE),
-    (Path::Kernels(Precision::Bf16), BF16_TOLERANCE),
+const PATHS: [(Path, Tolerance); 3] = [
+    (Path::Plain, F32),
+    (Path::Kernels(Precision::F32), F32),
+    (Path::Kernels(Precision::Bf16), Tolerance { outputs: BF16_OUTPUTS, gradients: BF16_GRADIENTS }),
 ];
 
-fn with_paths(cases: Vec<Case>) -> impl Iterator<Item = (Case, (Path, f64))> {
+fn with_paths(cases: Vec<Case>) -> impl Iterator<Item = (Case, (Path, Tolerance))> {
     cases.into_iter().flat_map(|case| PATHS.map(|path| (case.clone(), path)))
 }
 
@@ -79,7 +92,10 @@ fn golden_encoder_outputs_agree() {
             for (how, found) in [("alone", &alone[..]), ("packed", rows.next().expect("three views"))] {
                 let error = relative_error(found, expected);
                 let name = &case.name;
-                assert!(error < tolerance, "{name} {path:?}: {output} {how}: relative error {error:.1e}");
+                assert!(
+                    error < tolerance.outputs,
+                    "{name} {path:?}: {output} {how}: relative error {error:.1e}"
+                );
             }
         }
     }
@@ -101,7 +117,10 @@ fn golden_encoder_gradients_agree() {
         for (name, expected) in expected {
             let error = relative_error(&gradients[&name].data, &expected.data);
             let case = &case.name;
-            assert!(error < tolerance, "{case} {path:?}: gradient of {name}: relative error {error:.1e}");
+            assert!(
+                error < tolerance.gradients,
+                "{case} {path:?}: gradient of {name}: relative error {error:.1e}"
+            );
         }
     }
 }
@@ -151,13 +170,19 @@ fn small(device: &Device) -> (Encoder, Vec<View>) {
     (config.init(None, 5, device).expect("valid"), views)
 }
 
+/// Dropped branches for the six sequences of [`small`].
+fn stochastic_depth() -> StochasticDepth {
+    let seeds = [0, 1, 2, 3, 4, 5].map(|sequence| [sequence; 32]);
+    StochasticDepth::draw(0.4, 3, &seeds).expect("something to drop")
+}
+
 #[test]
 fn the_cls_only_last_block_equals_the_whole_one() {
     let device = Device::default().autodiff();
     let (encoder, views) = small(&device);
-    let depth = StochasticDepth::draw(0.4, 3, 6, [9; 32]);
-    for (path, depth) in [Path::Plain, Path::Kernels(Precision::F32)].into_iter().zip([None, depth.as_ref()])
-    {
+    let depth = stochastic_depth();
+    let paths = [Path::Plain, Path::Kernels(Precision::F32)];
+    for (path, depth) in paths.into_iter().flat_map(|path| [(path, None), (path, Some(&depth))]) {
         let encoder = Encoder { path, ..encoder.clone() };
         let short = encoder.forward(&views, depth);
         let whole = encoder.forward_whole(&views, depth);
@@ -183,8 +208,8 @@ fn gradients_of_cls(encoder: &Encoder, cls: Tensor<2>) -> StateDict {
 fn kernels_and_plain_operations_agree_with_and_without_stochastic_depth() {
     let device = Device::default().autodiff();
     let (encoder, views) = small(&device);
-    let depth = StochasticDepth::draw(0.4, 3, 6, [9; 32]);
-    for depth in [None, depth.as_ref()] {
+    let depth = stochastic_depth();
+    for depth in [None, Some(&depth)] {
         let compute = |path| {
             let encoder = Encoder { path, ..encoder.clone() };
             let cls = encoder.forward(&views, depth);
@@ -194,14 +219,37 @@ fn kernels_and_plain_operations_agree_with_and_without_stochastic_depth() {
         for (path, tolerance) in PATHS {
             let (found, gradients) = compute(path);
             let error = relative_error(&found, &plain);
-            assert!(error < tolerance, "{path:?}: {error:.1e}");
+            assert!(error < tolerance.outputs, "{path:?}: {error:.1e}");
             for (name, expected) in &plain_gradients {
                 let error = relative_error(&gradients[name].data, &expected.data);
                 let zero = expected.data.iter().all(|gradient| *gradient == 0.0);
-                assert!(zero || error < tolerance, "{path:?}: {name}: {error:.1e}");
+                assert!(zero || error < tolerance.gradients, "{path:?}: {name}: {error:.1e}");
             }
         }
     }
+}
+
+#[test]
+fn heads_too_large_for_the_kernels_take_the_plain_path() {
+    let device = Device::default().autodiff();
+    let config = EncoderConfig {
+        variant: String::new(),
+        image_size: 8,
+        patch_size: 4,
+        dim: 512,
+        depth: 2,
+        heads: 1,
+        ..Default::default()
+    };
+    let encoder = config.init(None, 5, &device).expect("valid");
+    let pixels: Vec<f32> = (0..2 * 3 * 8 * 8).map(|i| (i % 23) as f32 / 11.0 - 1.0).collect();
+    let views = [View::new(&pixels, 2, 8, 4, None, &device)];
+    let compute = |path| {
+        let encoder = Encoder { path, ..encoder.clone() };
+        let cls = encoder.forward(&views, None);
+        (host(cls.clone()), gradients_of_cls(&encoder, cls))
+    };
+    assert!(compute(Path::Kernels(Precision::F32)) == compute(Path::Plain));
 }
 
 #[test]
@@ -243,17 +291,6 @@ fn a_masked_patch_changes_nothing() {
     // Patch (0, 0), which is kept.
     pixels[0] += 1.0;
     assert_ne!(features(&pixels), before);
-}
-
-#[test]
-fn dropped_branches_leave_the_residual_stream_alone() {
-    let device = Device::default();
-    let (encoder, views) = small(&device);
-    let kept = host(encoder.forward(&views, None));
-    let drawn = StochasticDepth::draw(0.9, 3, 6, [1; 32]).expect("something to drop");
-    let dropped = host(encoder.forward(&views, Some(&drawn)));
-    assert_ne!(kept, dropped);
-    assert!(dropped.iter().all(|x| x.is_finite()));
 }
 
 #[test]

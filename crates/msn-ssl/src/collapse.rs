@@ -1,22 +1,35 @@
 //! Signs of collapse: what tells a person that features have become useless while the loss still falls.
 
+mod watch;
+
 use nalgebra::DMatrix;
 use serde::Serialize;
 
+pub use watch::CollapseWatch;
+
 /// Below this share of its largest possible value, the entropy of the mean assignment counts as collapsed.
 const LEAST_MEAN_ENTROPY: f64 = 0.25;
+/// Below this share of its largest possible value, the information in an assignment counts as none. Healthy runs had
+/// 2 to 6% in their first hundred steps; where nothing was learned, it fell below 0.3%.
+const LEAST_INFORMATION: f64 = 0.01;
 /// Below this effective rank, features count as collapsed.
 const LEAST_RANK: f64 = 2.0;
 /// Below this deviation of unit-length features, measured against 1/sqrt(D), they count as collapsed.
 const LEAST_DEVIATION: f64 = 0.05;
 
 /// Measurements of one batch that show whether training is collapsing.
+///
+/// Prototypes in use, mean entropy and information are those of the anchors' assignments. The targets' would not do:
+/// Sinkhorn balances them over the prototypes however little the features say.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Collapse {
-    /// Number of prototypes that are some target's most probable one.
+    /// Number of prototypes that are some anchor's most probable one, [1, K].
     pub prototypes_used: usize,
-    /// Entropy of the mean target, nats, [0, ln K].
+    /// Entropy of the mean assignment of all anchors (the mean prediction), nats, [0, ln K].
     pub mean_entropy: f64,
+    /// What an assignment tells about its view: entropy of the mean assignment minus mean entropy of the single
+    /// ones, nats, [0, ln K]. 0 where all assignments are the same, be they certain or uniform.
+    pub information: f64,
     /// Mean over the targets of their largest probability, [1/K, 1].
     pub target_max: f64,
     /// RankMe of the target features, [1, min(B, D)].
@@ -26,56 +39,98 @@ pub struct Collapse {
     pub feature_std: f64,
 }
 
+/// A way in which training collapses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// All images have the same features.
+    EqualFeatures,
+    /// Features vary along one direction only.
+    LowRank,
+    /// All views are assigned to the same few prototypes.
+    FewPrototypes,
+    /// All views have the same assignment over many prototypes.
+    SameAssignment,
+}
+
 impl Collapse {
-    /// Measures a batch. targets: assignments [B, K]; features: [B, D]; both row-major.
+    /// Measures a batch of B images. assignments: of the anchor views, [M * B, K]; targets: [B, K]; features: those
+    /// of the target views, [B, D]; all row-major.
     ///
     /// # Panics
-    /// If a slice's length is not `batch` times a positive number.
-    pub fn measure(batch: usize, targets: &[f32], features: &[f32]) -> Self {
+    /// If a slice has not the length that its shape says.
+    pub fn measure(batch: usize, assignments: &[f32], targets: &[f32], features: &[f32]) -> Self {
         assert!(
             batch > 0 && !targets.is_empty() && targets.len().is_multiple_of(batch),
             "targets: [{batch}, K]"
         );
         let classes = targets.len() / batch;
+        assert!(
+            !assignments.is_empty() && assignments.len().is_multiple_of(targets.len()),
+            "assignments: [M * {batch}, {classes}]"
+        );
+        let largest = |row: &[f32]| {
+            let places = row.iter().copied().enumerate();
+            places.max_by(|a, b| a.1.total_cmp(&b.1)).expect("K > 0")
+        };
+        let anchors = (assignments.len() / classes) as f64;
         let mut used = vec![false; classes];
         let mut mean = vec![0.0; classes];
-        let mut target_max = 0.0;
-        for row in targets.chunks_exact(classes) {
-            let (best, largest) = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).expect("K > 0");
-            used[best] = true;
-            target_max += f64::from(*largest) / batch as f64;
-            mean.iter_mut().zip(row).for_each(|(mean, p)| *mean += f64::from(*p) / batch as f64);
+        let mut single_entropy = 0.0;
+        for row in assignments.chunks_exact(classes) {
+            used[largest(row).0] = true;
+            mean.iter_mut().zip(row).for_each(|(mean, p)| *mean += f64::from(*p) / anchors);
+            single_entropy += entropy(row.iter().map(|p| f64::from(*p))) / anchors;
         }
+        let mean_entropy = entropy(mean.iter().copied());
+        let target_max = targets.chunks_exact(classes).map(|row| f64::from(largest(row).1)).sum::<f64>();
         Self {
             prototypes_used: used.into_iter().filter(|used| *used).count(),
-            mean_entropy: entropy(&mean),
-            target_max,
+            mean_entropy,
+            // The two are equal up to rounding where all assignments are the same.
+            information: (mean_entropy - single_entropy).max(0.0),
+            target_max: target_max / batch as f64,
             rank: effective_rank(batch, features),
             feature_std: direction_deviation(batch, features),
         }
     }
 
-    /// Why these measurements look like a collapse; `None` where they do not.
+    /// The way in which these measurements look like a collapse; `None` where they do not. Before anything is
+    /// learned, they may look like one: see [`CollapseWatch`].
     ///
     /// `prototypes` is K, `batch` B: with few images or prototypes even healthy measurements are small.
-    pub fn warning(&self, prototypes: usize, batch: usize) -> Option<String> {
+    pub fn sign(&self, prototypes: usize, batch: usize) -> Option<Sign> {
         let possible = (prototypes.min(batch) as f64).ln();
         if self.feature_std < LEAST_DEVIATION {
-            return Some(format!(
-                "features hardly differ between images (deviation {:.3})",
-                self.feature_std
-            ));
+            Some(Sign::EqualFeatures)
+        } else if self.rank < LEAST_RANK && batch > 4 {
+            Some(Sign::LowRank)
+        } else if self.mean_entropy < LEAST_MEAN_ENTROPY * possible {
+            Some(Sign::FewPrototypes)
+        } else if self.information < LEAST_INFORMATION * possible {
+            Some(Sign::SameAssignment)
+        } else {
+            None
         }
-        if self.rank < LEAST_RANK && batch > 4 {
-            return Some(format!("features have an effective rank of only {:.1}", self.rank));
+    }
+
+    /// A sign in words and numbers.
+    fn describe(&self, sign: Sign, prototypes: usize) -> String {
+        let Self { prototypes_used: used, mean_entropy, information, rank, feature_std, .. } = self;
+        match sign {
+            Sign::EqualFeatures => {
+                format!("features hardly differ between images (deviation {feature_std:.3})")
+            }
+            Sign::LowRank => format!("features have an effective rank of only {rank:.1}"),
+            Sign::FewPrototypes => {
+                format!(
+                    "assignments use {used} of {prototypes} prototypes (mean entropy {mean_entropy:.2} nats)"
+                )
+            }
+            Sign::SameAssignment => format!(
+                "all images have nearly the same assignment ({information:.4} nats of information, mean entropy \
+                 {mean_entropy:.2})"
+            ),
         }
-        if self.mean_entropy < LEAST_MEAN_ENTROPY * possible {
-            let Self { prototypes_used: used, mean_entropy: entropy, .. } = self;
-            return Some(format!(
-                "targets use {used} of {prototypes} prototypes (mean entropy {entropy:.2} nats)"
-            ));
-        }
-        None
     }
 }
 
@@ -101,13 +156,12 @@ pub fn effective_rank(batch: usize, features: &[f32]) -> f64 {
     if total == 0.0 {
         return 0.0;
     }
-    let shares: Vec<f64> = singular.iter().map(|value| value / total).collect();
-    entropy(&shares).exp()
+    entropy(singular.iter().map(|value| value / total)).exp()
 }
 
 /// -sum p ln p, nats.
-fn entropy(probabilities: &[f64]) -> f64 {
-    -probabilities.iter().filter(|p| **p > 0.0).map(|p| p * p.ln()).sum::<f64>()
+fn entropy(probabilities: impl Iterator<Item = f64>) -> f64 {
+    -probabilities.filter(|p| *p > 0.0).map(|p| p * p.ln()).sum::<f64>()
 }
 
 fn direction_deviation(batch: usize, features: &[f32]) -> f64 {
@@ -138,36 +192,61 @@ mod tests {
     fn orthogonal_features_have_full_rank_and_equal_ones_rank_one() {
         assert!((effective_rank(8, &spread(8)) - 8.0).abs() < 1e-9);
         assert!((effective_rank(8, &[0.5; 8 * 16]) - 1.0).abs() < 1e-6);
+        // s = (3, 1): p = (3/4, 1/4), exp(H) = (4/3)^(3/4) * 4^(1/4).
+        let expected = (4f64 / 3.0).powf(0.75) * 4f64.powf(0.25);
+        assert!((effective_rank(2, &[0.0, 3.0, 1.0, 0.0]) - expected).abs() < 1e-12);
         assert_eq!(effective_rank(2, &[0.0; 4]), 0.0);
         assert!(effective_rank(2, &[f32::NAN, 0.0, 1.0, 1.0]).is_nan());
     }
 
+    /// One-hot assignments of eight images, each to its own prototype.
+    fn one_each() -> Vec<f32> {
+        spread(8).into_iter().map(|x| x / 3.0).collect()
+    }
+
     #[test]
-    fn healthy_batches_raise_no_warning() {
-        let measured = Collapse::measure(8, &spread(8).map_to_distributions(), &spread(8));
+    fn healthy_batches_show_no_sign() {
+        let measured = Collapse::measure(8, &one_each(), &one_each(), &spread(8));
         assert_eq!(measured.prototypes_used, 8);
         assert!((measured.mean_entropy - 8f64.ln()).abs() < 1e-6 && measured.target_max > 0.99);
-        assert_eq!(measured.warning(8, 8), None);
+        assert!((measured.information - 8f64.ln()).abs() < 1e-6, "{}", measured.information);
+        assert_eq!(measured.sign(8, 8), None);
     }
 
     #[test]
-    fn each_kind_of_collapse_is_named() {
+    fn each_kind_of_collapse_has_its_sign() {
         let one_prototype: Vec<f32> = (0..8 * 8).map(|i| if i % 8 == 2 { 1.0 } else { 0.0 }).collect();
-        let warning = Collapse::measure(8, &one_prototype, &spread(8)).warning(8, 8).expect("collapsed");
-        assert!(warning.contains("1 of 8 prototypes"), "{warning}");
-        let same = Collapse::measure(8, &spread(8).map_to_distributions(), &[1.0; 64]);
-        assert!(same.warning(8, 8).expect("collapsed").contains("hardly differ"));
         let line: Vec<f32> = (0..64).map(|i| if i / 8 % 2 == 0 { 1.0 } else { -1.0 }).collect();
-        let line = Collapse::measure(8, &spread(8).map_to_distributions(), &line);
-        assert!(line.warning(8, 8).expect("collapsed").contains("effective rank"), "{line:?}");
+        for (assignments, features, sign, words) in [
+            (one_prototype, spread(8), Sign::FewPrototypes, "1 of 8 prototypes"),
+            (vec![1.0 / 8.0; 64], spread(8), Sign::SameAssignment, "same assignment"),
+            (one_each(), vec![1.0; 64], Sign::EqualFeatures, "hardly differ"),
+            (one_each(), line, Sign::LowRank, "effective rank"),
+        ] {
+            let measured = Collapse::measure(8, &assignments, &one_each(), &features);
+            assert_eq!(measured.sign(8, 8), Some(sign), "{measured:?}");
+            let description = measured.describe(sign, 8);
+            assert!(description.contains(words), "{description}");
+        }
     }
 
-    trait Distributions {
-        fn map_to_distributions(self) -> Vec<f32>;
+    #[test]
+    fn balanced_targets_hide_no_collapse_of_the_assignments() {
+        // What Sinkhorn makes of assignments that are all alike.
+        let balanced = [1.0 / 8.0; 64];
+        let collapsed: Vec<f32> = (0..8 * 8).map(|i| if i % 8 == 2 { 0.93 } else { 0.01 }).collect();
+        let measured = Collapse::measure(8, &collapsed, &balanced, &spread(8));
+        assert_eq!((measured.prototypes_used, measured.sign(8, 8)), (1, Some(Sign::FewPrototypes)));
+        assert!((measured.target_max - 1.0 / 8.0).abs() < 1e-6);
     }
-    impl Distributions for Vec<f32> {
-        fn map_to_distributions(self) -> Vec<f32> {
-            self.into_iter().map(|x| x / 3.0).collect()
-        }
+
+    #[test]
+    fn information_is_counted_over_all_anchors() {
+        // Two views of two images: certain, on one prototype for the first image and another for the second.
+        let assignments = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+        let measured = Collapse::measure(2, &assignments, &[0.5, 0.5, 0.0, 0.2, 0.2, 0.6], &spread(2));
+        assert_eq!(measured.prototypes_used, 2);
+        assert!((measured.information - 2f64.ln()).abs() < 1e-9);
+        assert!((measured.target_max - 0.55).abs() < 1e-6);
     }
 }

@@ -8,7 +8,7 @@ pub mod msn;
 mod schedule;
 mod targets;
 
-pub use collapse::{Collapse, effective_rank};
+pub use collapse::{Collapse, CollapseWatch, Sign, effective_rank};
 pub use cosine::cosine_similarity;
 pub use momentum::update_momentum_encoder;
 pub use msn::{MsnConfig, MsnLoss, msn_loss};

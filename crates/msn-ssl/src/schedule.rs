@@ -103,9 +103,15 @@ pub struct Steps {
 impl Steps {
     /// Schedules for epochs of `steps_per_epoch` steps; `sharpen` moves from its first to its second value.
     pub fn new(config: &ScheduleConfig, sharpen: (f64, f64), steps_per_epoch: u64) -> Self {
-        let steps = |epochs: f64| (epochs * steps_per_epoch as f64).trunc();
+        let steps = |epochs: f64| (epochs * steps_per_epoch as f64).trunc() as u64;
         let full = steps(config.epochs as f64 * config.extension);
-        Self { config: config.clone(), sharpen, warmup: steps(config.warmup_epochs), full }
+        Self::over(config, sharpen, steps(config.warmup_epochs), full)
+    }
+
+    /// Schedules with a warm-up of `warmup` steps that would end after `full` steps, whatever epochs the
+    /// configuration has.
+    pub fn over(config: &ScheduleConfig, sharpen: (f64, f64), warmup: u64, full: u64) -> Self {
+        Self { config: config.clone(), sharpen, warmup: warmup as f64, full: full as f64 }
     }
 
     /// Values of the step that follows `done` finished ones.

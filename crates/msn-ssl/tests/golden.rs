@@ -55,11 +55,10 @@ fn golden_schedules_agree() {
     let pair = |field: &str| [0, 1].map(|i| case[field][i].as_f64().expect("a pair of numbers"));
     let [momentum, final_momentum] = pair("momentum");
     let [sharpen, sharpen_end] = pair("sharpen");
-    let (epochs, steps_per_epoch) = (number("epochs"), number("iterations_per_epoch"));
+    let whole = |field: &str| case[field].as_u64().unwrap_or_else(|| panic!("{field} is a whole number"));
     let config = ScheduleConfig {
-        epochs: epochs as u64,
+        epochs: whole("epochs"),
         warmup_epochs: number("warmup_epochs"),
-        extension: number("t_max") / (epochs * steps_per_epoch),
         start_lr: number("start_lr"),
         lr: number("lr"),
         final_lr: number("final_lr"),
@@ -67,12 +66,18 @@ fn golden_schedules_agree() {
         final_weight_decay: number("final_weight_decay"),
         momentum,
         final_momentum,
+        ..Default::default()
     };
-    let steps = Steps::new(&config, (sharpen, sharpen_end), steps_per_epoch as u64);
+    let warmup = (number("warmup_epochs") * number("iterations_per_epoch")) as u64;
+    let steps = Steps::over(&config, (sharpen, sharpen_end), warmup, whole("t_max"));
+    let from_epochs = Steps::new(&config, (sharpen, sharpen_end), whole("iterations_per_epoch"));
     let values = case["values"].as_object().expect("an object");
     for (name, expected) in values {
         for (done, expected) in expected.as_array().expect("a list").iter().enumerate() {
             let now = steps.after(done as u64);
+            if whole("t_max") == whole("epochs") * whole("iterations_per_epoch") * 5 / 4 {
+                assert_eq!(now, from_epochs.after(done as u64), "the default extension is 1.25");
+            }
             let found = match name.as_str() {
                 "lr" => now.lr,
                 "weight_decay" => now.weight_decay,
@@ -87,6 +92,26 @@ fn golden_schedules_agree() {
                 "{name} after {done} steps: {found}, expected {expected}"
             );
         }
+    }
+}
+
+#[test]
+fn no_gradient_flows_through_the_targets() {
+    let device = Device::default().autodiff();
+    let values = |shift: f32| [[0.3 + shift, -0.2, 0.9], [-0.5, 0.1 - shift, 0.4]];
+    let anchors = Tensor::<2>::from_data(values(0.1), &device).require_grad();
+    let targets = Tensor::<2>::from_data(values(0.0), &device).require_grad();
+    let prototypes = Tensor::<2>::from_data(values(-0.7), &device).require_grad();
+    for sinkhorn in [false, true] {
+        let config = MsnConfig { sinkhorn, ..Default::default() };
+        let gradient = |targets: Tensor<2>| {
+            let loss = msn_loss(anchors.clone(), targets.clone(), prototypes.clone(), &config, 0.25);
+            let gradients = loss.total.backward();
+            assert!(targets.grad(&gradients).is_none(), "the projections of the targets have a gradient");
+            [&anchors, &prototypes].map(|x| host(x.grad(&gradients).expect("tracked")))
+        };
+        // Targets are numbers to the loss: inside or outside the graph they give the same gradients.
+        assert_eq!(gradient(targets.clone()), gradient(Tensor::from_data(values(0.0), &device)));
     }
 }
 

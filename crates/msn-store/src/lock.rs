@@ -3,10 +3,18 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use crate::error::{Result, StoreError};
 
 pub(crate) const FILE_NAME: &str = ".lock";
+
+/// How often, and after what pause, a lock that someone holds is tried again. A process that is just being started
+/// holds a copy of every open file of its parent until its program is loaded, and with it a lock that the parent has
+/// let go meanwhile.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// An advisory lock on a run folder, held until dropped; the operating system drops it with the process, so a
 /// killed run never stays locked. The file, which holds the process id, remains.
@@ -25,7 +33,15 @@ impl RunLock {
             .truncate(false)
             .open(&path)
             .map_err(StoreError::io(&path, "open"))?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        for _ in 1..TRIES {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            thread::sleep(PAUSE);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = io::read_to_string(&file).ok().and_then(|pid| pid.trim().parse().ok());

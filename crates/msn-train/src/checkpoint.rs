@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use msn_data::Cursor;
+use msn_data::{Cursor, Dataset};
 use msn_model::{Array, StateDict, load_state, state_dict};
 use msn_store::{Checkpoint, Loaded, TARGET_PART};
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,8 @@ const PROTOTYPE_OPTIMIZER: &str = "optimizer-prototypes";
 pub(crate) struct State {
     /// The run's seed, from which every random draw derives together with the cursor.
     pub(crate) seed: u64,
-    /// Number of images that the run was started with.
-    pub(crate) images: usize,
+    /// The images that the run was started with.
+    pub(crate) images: Images,
     /// Where the data continues.
     pub(crate) cursor: Cursor,
     /// Steps of the encoder's optimizer.
@@ -36,6 +36,47 @@ pub(crate) struct State {
     pub(crate) seconds: f64,
     /// The complete configuration, so that a checkpoint can be read by itself.
     pub(crate) config: Config,
+}
+
+/// The images of a run, to tell others from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Images {
+    /// Their number.
+    pub(crate) count: usize,
+    /// FNV-1a of their names in order, each followed by a zero byte.
+    pub(crate) names: u64,
+}
+
+impl Images {
+    pub(crate) fn of(dataset: &dyn Dataset) -> Self {
+        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let absorb = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
+        let name = |hash, index| dataset.name(index).bytes().chain([0]).fold(hash, absorb);
+        Self { count: dataset.len(), names: (0..dataset.len()).fold(OFFSET, name) }
+    }
+
+    /// How `now`, the images at `data`, differ from these.
+    pub(crate) fn difference(&self, now: &Self, data: &str) -> Option<String> {
+        if self.count != now.count {
+            Some(format!("expected {} images, found {} in {data}", self.count, now.count))
+        } else if self.names != now.names {
+            let count = self.count;
+            Some(format!("the {count} in {data} have other names, or the same ones in another order"))
+        } else {
+            None
+        }
+    }
+}
+
+/// The part and the name of a tensor that holds a NaN or an infinite number.
+pub(crate) fn not_finite(checkpoint: &Checkpoint) -> Option<String> {
+    let tensors = checkpoint.parts.iter().flat_map(|(part, tensors)| {
+        tensors.iter().map(move |(name, array)| (format!("{part}.{name}"), &array.data))
+    });
+    let mut broken = tensors.filter(|(_, data)| data.iter().any(|x| !x.is_finite()));
+    broken.next().map(|(name, _)| name)
 }
 
 /// The checkpoint of a trainer after `step` steps.
@@ -70,15 +111,45 @@ pub(crate) fn restore(loaded: Loaded, config: &Config, device: &Device) -> Resul
     let target = load_state(fresh.target, part(TARGET_PART)?).map_err(fits)?;
     let prototypes = load_state(fresh.prototypes, part(PROTOTYPES)?).map_err(fits)?;
     let inner = target.device();
-    let optimizer = |steps: u64, moments: StateDict| {
-        AdamW::restore(config.train.adamw(), steps, &moments, &inner)
-            .map_err(|name| problem(format!("expected two moments of `{name}`, found one")))
+    let optimizer = |name: &str, steps: u64, moments: StateDict, model: StateDict| {
+        check_moments(&moments, &model).map_err(|found| problem(format!("{name}.safetensors: {found}")))?;
+        AdamW::restore(config.train.adamw(), steps, &moments, &inner).map_err(|parameter| {
+            problem(format!("{name}.safetensors: expected two moments of `{parameter}`, found one"))
+        })
     };
-    let encoder_optimizer = optimizer(state.encoder_optimizer_steps, part(ENCODER_OPTIMIZER)?)?;
-    let prototype_optimizer = optimizer(state.prototype_optimizer_steps, part(PROTOTYPE_OPTIMIZER)?)?;
+    let (name, steps) = (ENCODER_OPTIMIZER, state.encoder_optimizer_steps);
+    let encoder_optimizer = optimizer(name, steps, part(name)?, state_dict(&encoder))?;
+    let (name, steps) = (PROTOTYPE_OPTIMIZER, state.prototype_optimizer_steps);
+    let prototype_optimizer = optimizer(name, steps, part(name)?, state_dict(&prototypes))?;
     let trainer =
         Trainer::from_parts(config, target, encoder, prototypes, encoder_optimizer, prototype_optimizer);
     Ok((trainer, state))
+}
+
+/// Refuses moments that are not those of the model's parameters, of which some may have none: those that never had a
+/// gradient. But an optimizer that knows one weight matrix knows all.
+fn check_moments(moments: &StateDict, model: &StateDict) -> Result<(), String> {
+    for (name, array) in moments {
+        let parameter = name
+            .split_once('.')
+            .and_then(|(moment, parameter)| matches!(moment, "first" | "second").then_some(parameter));
+        let Some(parameter) = parameter else {
+            return Err(format!("expected names such as `first.norm.weight`, found `{name}`"));
+        };
+        let Some(expected) = model.get(parameter) else {
+            return Err(format!("`{name}`: the model has no parameter of that name"));
+        };
+        let (expected, found) = (expected.data.len(), array.data.len());
+        if expected != found {
+            return Err(format!("`{name}`: expected {expected} elements, found {found}"));
+        }
+    }
+    let mut matrices = model.iter().filter(|(_, array)| array.shape.len() > 1);
+    let missing = matrices.find(|(name, _)| !moments.contains_key(&format!("first.{name}")));
+    match missing {
+        Some((name, _)) if !moments.is_empty() => Err(format!("expected `first.{name}`, found none")),
+        _ => Ok(()),
+    }
 }
 
 fn to_store(state: StateDict) -> msn_store::StateDict {
@@ -91,4 +162,74 @@ fn to_store(state: StateDict) -> msn_store::StateDict {
 fn from_store(state: msn_store::StateDict) -> StateDict {
     let array = |array: msn_store::Array| Array { shape: array.shape, data: array.data };
     state.into_iter().map(|(name, found)| (name, array(found))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Names(&'static [&'static str]);
+
+    impl Dataset for Names {
+        fn path(&self) -> &std::path::Path {
+            "names".as_ref()
+        }
+
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn name(&self, index: usize) -> &str {
+            self.0[index]
+        }
+
+        fn read_into(&self, _: usize, _: &mut Vec<u8>) -> Result<(), msn_data::Error> {
+            unreachable!("names alone are asked for")
+        }
+    }
+
+    #[test]
+    fn images_are_told_apart_by_number_names_and_order() {
+        let images = |names| Images::of(&Names(names));
+        let start = images(&["a/1.png", "a/2.png", "b/1.png"]);
+        assert_eq!(start.difference(&images(&["a/1.png", "a/2.png", "b/1.png"]), "photos"), None);
+        let fewer = start.difference(&images(&["a/1.png", "a/2.png"]), "photos").expect("fewer");
+        assert_eq!(fewer, "expected 3 images, found 2 in photos");
+        for others in [
+            ["a/1.png", "a/2.png", "b/3.png"],
+            ["a/2.png", "a/1.png", "b/1.png"],
+            ["a/1.png", "a/2.pngb", "/1.png"],
+        ] {
+            let now = Images::of(&Names(Box::leak(Box::new(others))));
+            let difference = start.difference(&now, "photos").expect("others");
+            assert!(difference.contains("photos have other names"), "{difference}");
+        }
+    }
+
+    fn arrays(shapes: &[(&str, &[usize])]) -> StateDict {
+        let array =
+            |shape: &[usize]| Array { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] };
+        shapes.iter().map(|(name, shape)| ((*name).to_owned(), array(shape))).collect()
+    }
+
+    #[test]
+    fn moments_of_another_model_are_named() {
+        let model = arrays(&[("a.weight", &[2, 3]), ("b.weight", &[4, 2]), ("a.bias", &[2])]);
+        let moments = [("first.a.weight", &[6][..]), ("first.b.weight", &[8])];
+        let check =
+            |more: &[(&str, &[usize])]| check_moments(&arrays(&[&moments[..], more].concat()), &model);
+        check(&[]).expect("a bias may have none");
+        check(&[("second.a.bias", &[2])]).expect("or some");
+        check_moments(&StateDict::new(), &model).expect("before the first step there are none");
+        for (more, words) in [
+            (("second.a.bias", &[3][..]), "expected 2 elements, found 3"),
+            (("first.c.weight", &[6]), "no parameter of that name"),
+            (("third.a.bias", &[2]), "found `third.a.bias`"),
+        ] {
+            let message = check(&[more]).expect_err("does not fit");
+            assert!(message.contains(more.0) && message.contains(words), "{message}");
+        }
+        let message = check_moments(&arrays(&moments[..1]), &model).expect_err("a matrix without moments");
+        assert!(message.contains("`first.b.weight`, found none"), "{message}");
+    }
 }

@@ -5,23 +5,52 @@ use thiserror::Error;
 /// Why a run cannot start or cannot go on.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The configuration is not TOML, or a value has the wrong type.
+    /// The configuration is not TOML.
     #[error("{origin}: {source}")]
     Toml {
-        /// File or argument that holds the text.
+        /// File that holds the text.
         origin: String,
         /// What the parser found, with line and column.
         source: Box<toml::de::Error>,
     },
     /// A field that does not exist.
-    #[error("{origin}: unknown field `{field}`{}", nearest_hint(.nearest))]
+    #[error("{origin}: unknown field `{field}` (did you mean `{nearest}`?)")]
     UnknownField {
-        /// File or argument that names the field.
+        /// File with line, or argument, that names the field.
         origin: String,
         /// Full name of the field.
         field: String,
-        /// The existing field with the most similar name.
-        nearest: Option<String>,
+        /// The existing field or section with the most similar name.
+        nearest: String,
+    },
+    /// A value of the wrong type, a section in the place of a value, or the other way round.
+    #[error("{origin}: {field}: expected {expected}, found {found}")]
+    WrongType {
+        /// File with line, or argument, that sets the field.
+        origin: String,
+        /// Full name of the field.
+        field: String,
+        /// What belongs there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A source that names an encoder variant and a dimension which that variant does not have.
+    #[error(
+        "{origin}: encoder.variant = \"{variant}\" means {field} = {expected}, found {field} = {found}; leave one \
+         of the two out, or set variant = \"\" and all of dim, depth, heads and patch_size"
+    )]
+    VariantContradicted {
+        /// File or argument.
+        origin: String,
+        /// Name of the variant.
+        variant: String,
+        /// Full name of the field.
+        field: &'static str,
+        /// The variant's value.
+        expected: usize,
+        /// The value that is given.
+        found: i64,
     },
     /// An argument that is not `KEY=VALUE`.
     #[error("`{argument}`: expected KEY=VALUE, such as optim.lr=3e-4")]
@@ -51,6 +80,14 @@ pub enum Error {
         /// Its value now.
         found: String,
     },
+    /// A run that is resumed on other images than it was started with.
+    #[error("{}: a resumed run needs the images that it was started with, in the same order: {difference}", .run.display())]
+    OtherImages {
+        /// The run folder.
+        run: PathBuf,
+        /// What was expected and what was found.
+        difference: String,
+    },
     /// A checkpoint that does not hold what the run needs.
     #[error("{}: {problem}", .checkpoint.display())]
     Checkpoint {
@@ -59,19 +96,16 @@ pub enum Error {
         /// What was expected and what was found.
         problem: String,
     },
-    /// The loss is NaN or infinite.
+    /// The loss, its gradient or a weight is NaN or infinite.
     #[error(
-        "step {step}: the loss is {loss} and its gradient's norm {grad_norm}; the losses before were {}; {}. A lower optim.lr or a longer \
-         optim.warmup_epochs usually helps",
-        join(.last), checkpoint_hint(.checkpoint)
+        "step {step}: {problem}; {}; {}. A lower optim.lr or a longer optim.warmup_epochs usually helps",
+        losses(.last), checkpoint_hint(.checkpoint)
     )]
     Diverged {
         /// Number of the step, from 1.
         step: u64,
-        /// The loss.
-        loss: f64,
-        /// Norm of the encoder's gradient; NaN where the loss is not finite.
-        grad_norm: f64,
+        /// What is not finite.
+        problem: String,
         /// Losses of the steps before, oldest first.
         last: Vec<f64>,
         /// The last good checkpoint.
@@ -91,12 +125,13 @@ pub enum Error {
     Store(#[from] msn_store::StoreError),
 }
 
-fn nearest_hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |nearest| format!(" (did you mean `{nearest}`?)"))
-}
-
-fn join(losses: &[f64]) -> String {
-    losses.iter().map(|loss| format!("{loss:.4}")).collect::<Vec<_>>().join(", ")
+fn losses(last: &[f64]) -> String {
+    let losses: Vec<_> = last.iter().map(|loss| format!("{loss:.4}")).collect();
+    match losses.len() {
+        0 => "it is the first step".to_owned(),
+        1 => format!("the loss before was {}", losses[0]),
+        _ => format!("the losses before were {}", losses.join(", ")),
+    }
 }
 
 fn checkpoint_hint(checkpoint: &Option<PathBuf>) -> String {

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 use msn_data::{Batch, Cursor, Dataset, Loader, ViewBatch};
 use msn_model::View;
-use msn_ssl::{Collapse, Schedule, Steps};
+use msn_ssl::{Collapse, CollapseWatch, Schedule, Steps};
 use msn_store::{JsonLines, KeepPolicy, RunDir, SkippedLog};
 use serde::Serialize;
 
-use crate::checkpoint::{State, capture, restore};
+use crate::checkpoint::{Images, State, capture, not_finite, restore};
 use crate::{Config, Error, StepReport, Trainer, Views};
 
 /// Losses that the message about a divergence shows.
@@ -109,7 +109,7 @@ pub fn pretrain(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
     config.validate()?;
-    let images = dataset.len();
+    let images = Images::of(&*dataset);
     let resumed = match run.checkpoints().load_newest() {
         Err(msn_store::StoreError::NoCheckpoint { .. }) => None,
         loaded => Some(loaded?),
@@ -120,16 +120,10 @@ pub fn pretrain(
             for rejected in &loaded.rejected {
                 observer.warn(&format!("{rejected}; going on from {}", loaded.folder.display()));
             }
-            let (step, folder) = (loaded.checkpoint.step, loaded.folder.clone());
+            let step = loaded.checkpoint.step;
             let (trainer, state) = restore(loaded, config, device)?;
-            if state.images != images {
-                return Err(Error::Checkpoint {
-                    checkpoint: folder,
-                    problem: format!(
-                        "the run was started with {} images, the data now has {images}",
-                        state.images
-                    ),
-                });
+            if let Some(difference) = state.images.difference(&images, &config.data.path) {
+                return Err(Error::OtherImages { run: run.path().to_path_buf(), difference });
             }
             (trainer, step, state)
         }
@@ -152,11 +146,12 @@ pub fn pretrain(
         checkpoint: None,
         saved_at: Instant::now(),
         window: Window::new(),
+        watch: CollapseWatch::new(config.objective.prototypes, config.train.batch_size, steps_per_epoch),
     };
     session.run(loader, observer)
 }
 
-fn first_state(config: &Config, images: usize) -> State {
+fn first_state(config: &Config, images: Images) -> State {
     State {
         seed: config.seed,
         images,
@@ -185,12 +180,13 @@ struct Session<'a> {
     checkpoint: Option<PathBuf>,
     saved_at: Instant,
     window: Window,
+    watch: CollapseWatch,
 }
 
 impl Session<'_> {
     fn run(mut self, mut loader: Loader, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         observer.start(&Start {
-            images: self.state.images,
+            images: self.state.images.count,
             steps: self.total,
             steps_per_epoch: self.steps_per_epoch,
             done: self.step,
@@ -213,10 +209,13 @@ impl Session<'_> {
                 break;
             }
             if self.step < self.total && self.checkpoint_is_due() {
-                // Without this one the run still has the checkpoints before; a later one may find room again.
-                if let Err(error) = self.save(observer) {
-                    observer.warn(&format!("no checkpoint of step {}: {error}", self.step));
-                    self.saved_at = Instant::now();
+                match self.save(observer) {
+                    // Without this one the run still has the checkpoints before; a later one may find room again.
+                    Err(Error::Store(error)) => {
+                        observer.warn(&format!("no checkpoint of step {}: {error}", self.step));
+                        self.saved_at = Instant::now();
+                    }
+                    saved => saved?,
                 }
             }
         }
@@ -234,9 +233,10 @@ impl Session<'_> {
         let schedule = self.steps.after(self.step);
         let log = (self.step + 1).is_multiple_of(self.config.train.log_every) || self.step + 1 == self.total;
         self.state.cursor = batch.next.clone();
+        let anchors = batch.random.len() + batch.focal.len();
+        let depth_seeds = depth_seeds(self.config.seed, epoch, &batch.images, anchors);
         let views = views(batch, self.config.encoder.patch_size, &self.trainer.device());
-        let seed = depth_seed(self.config.seed, self.step);
-        let (report, collapse) = self.trainer.step(views, schedule, seed, log);
+        let (report, collapse) = self.trainer.step(views, schedule, &depth_seeds, log);
         self.step += 1;
         self.check(report)?;
 
@@ -254,9 +254,8 @@ impl Session<'_> {
         };
         if log {
             self.metrics.append(&progress)?;
-            let classes = self.config.objective.prototypes;
-            if let Some(warning) = collapse.and_then(|collapse| collapse.warning(classes, images)) {
-                observer.warn(&format!("step {}: this looks like a collapse: {warning}", self.step));
+            if let Some(warning) = collapse.and_then(|measured| self.watch.see(self.step, &measured)) {
+                observer.warn(&format!("step {}: {warning}", self.step));
             }
             self.window.restart();
         }
@@ -279,23 +278,30 @@ impl Session<'_> {
     }
 
     fn check(&mut self, report: StepReport) -> Result<(), Error> {
-        if report.loss.is_finite() && report.grad_norm.is_finite() {
+        if report.is_finite() {
             let losses = &mut self.state.last_losses;
             losses.push(report.loss);
             losses.drain(..losses.len().saturating_sub(REMEMBERED_LOSSES));
             return Ok(());
         }
+        let StepReport { loss, grad_norm, prototype_grad_norm, .. } = report;
+        Err(self.diverged(if loss.is_finite() {
+            format!(
+                "the loss is {loss:.4}, but the norm of its gradient is {grad_norm} for the encoder and \
+                 {prototype_grad_norm} for the prototypes"
+            )
+        } else {
+            format!("the loss is {loss}")
+        }))
+    }
+
+    fn diverged(&mut self, problem: String) -> Error {
         let checkpoint = match self.checkpoint.take() {
             Some(saved) => Some(saved),
             None => self.run.checkpoints().load_newest_parts(|_| false).ok().map(|loaded| loaded.folder),
         };
-        Err(Error::Diverged {
-            step: self.step,
-            loss: report.loss,
-            grad_norm: report.grad_norm,
-            last: self.state.last_losses.clone(),
-            checkpoint,
-        })
+        let last = self.state.last_losses.clone();
+        Error::Diverged { step: self.step, problem, last, checkpoint }
     }
 
     fn checkpoint_is_due(&self) -> bool {
@@ -313,6 +319,10 @@ impl Session<'_> {
         self.state.encoder_optimizer_steps = self.trainer.encoder_optimizer.steps();
         self.state.prototype_optimizer_steps = self.trainer.prototype_optimizer.steps();
         let checkpoint = capture(&self.trainer, self.step, &self.state);
+        // The loss of this step was a number, but its update may have gone too far.
+        if let Some(tensor) = not_finite(&checkpoint) {
+            return Err(self.diverged(format!("after the update, {tensor} is not finite")));
+        }
         let folder = self.run.checkpoints().save(&checkpoint, &keep)?;
         observer.saved(self.step, &folder);
         self.checkpoint = Some(folder);
@@ -375,11 +385,35 @@ fn views(batch: Batch, patch_size: usize, device: &Device) -> Views {
     }
 }
 
-/// Seed of the branches that stochastic depth drops: the run's seed and the step, and nothing else.
-fn depth_seed(seed: u64, step: u64) -> [u8; 32] {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..16].copy_from_slice(&step.to_le_bytes());
-    key[16..24].copy_from_slice(b"droppath");
-    key
+/// Seeds of the branches that stochastic depth drops, from (run seed, epoch, image, view) alone: one for every image
+/// of every anchor view, view by view. Anchor views are numbered from 1, as the loader does.
+fn depth_seeds(seed: u64, epoch: u64, images: &[usize], anchors: usize) -> Vec<[u8; 32]> {
+    /// Keeps the stream apart from those that the loader draws for the same view.
+    const PURPOSE: u64 = u32::from_le_bytes(*b"drop") as u64;
+    let seed = |view: usize, image: usize| {
+        let words = [seed, epoch, image as u64, PURPOSE << 32 | view as u64];
+        let mut key = [0; 32];
+        for (bytes, word) in key.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        key
+    };
+    (1..=anchors).flat_map(|view| images.iter().map(move |&image| seed(view, image))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_seeds_follow_image_and_view_and_not_the_place_in_the_batch() {
+        let two_views = depth_seeds(7, 1, &[40, 5], 2);
+        assert_eq!(two_views.len(), 4);
+        assert_eq!(two_views[1..2], depth_seeds(7, 1, &[5], 1));
+        assert_eq!(two_views[3..], depth_seeds(7, 1, &[5], 2)[1..]);
+        let mut all = [two_views, depth_seeds(8, 1, &[40, 5], 2), depth_seeds(7, 2, &[40, 5], 2)].concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 12, "every run, epoch, image and view has its own");
+    }
 }

@@ -2,7 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use msn_model::{Encoder, Path, Prototypes, StateDict, StochasticDepth, View, load_state};
+use msn_model::{
+    Encoder, Path, Prototypes, StateDict, StochasticDepth, View, encoder_seed, load_state, prototypes_seed,
+};
 use msn_ssl::{Collapse, MsnConfig, Schedule, msn_loss, update_momentum_encoder};
 use serde::Serialize;
 
@@ -33,6 +35,15 @@ pub struct StepReport {
     pub entropy: f64,
     /// Norm of the encoder's gradients before clipping.
     pub grad_norm: f64,
+    /// Norm of the prototypes' gradients; 0 where they are frozen.
+    pub prototype_grad_norm: f64,
+}
+
+impl StepReport {
+    /// Whether the loss and all gradients are numbers, without which nothing is updated.
+    pub fn is_finite(&self) -> bool {
+        [self.loss, self.grad_norm, self.prototype_grad_norm].iter().all(|x| x.is_finite())
+    }
 }
 
 /// Both encoders, the prototypes and their optimizers.
@@ -48,10 +59,6 @@ pub struct Trainer {
     drop_path: f64,
 }
 
-/// Of the run's seed: the encoder's and the prototypes' weights.
-const ENCODER_SEED: u64 = 0;
-const PROTOTYPE_SEED: u64 = 1;
-
 impl Trainer {
     /// New encoders and prototypes, drawn from the run's seed. The momentum encoder starts as a copy.
     ///
@@ -59,10 +66,9 @@ impl Trainer {
     /// If the encoder's description is out of range.
     pub fn new(config: &Config, device: &Device) -> Result<Self, Error> {
         let device = device.clone().autodiff();
-        let seed = |part: u64| config.seed.wrapping_mul(2).wrapping_add(part);
-        let encoder = config.encoder.init(Some(&config.head), seed(ENCODER_SEED), &device)?;
+        let encoder = config.encoder.init(Some(&config.head), encoder_seed(config.seed), &device)?;
         let (count, dim) = (config.objective.prototypes, config.head.output_dim);
-        let prototypes = Prototypes::new(count, dim, seed(PROTOTYPE_SEED), &device);
+        let prototypes = Prototypes::new(count, dim, prototypes_seed(config.seed), &device);
         let optimizer = AdamW::new(config.train.adamw());
         let prototype_optimizer = AdamW::new(config.train.adamw());
         let trainer =
@@ -85,6 +91,14 @@ impl Trainer {
     pub fn with_path(mut self, path: Path) -> Self {
         self.encoder.path = path;
         self.target.path = path;
+        self
+    }
+
+    /// The trainer with the objective, the clipping and the stochastic depth of `config` from the next step on.
+    pub fn with_settings(mut self, config: &Config) -> Self {
+        self.objective = config.objective.clone();
+        self.clip_grad = config.train.clip_grad;
+        self.drop_path = config.encoder.drop_path;
         self
     }
 
@@ -131,13 +145,17 @@ impl Trainer {
 
     /// Trains on one batch: targets, anchors, loss, backward, clipping, AdamW, momentum encoder.
     ///
-    /// `seed` decides which residual branches stochastic depth drops. With `watch`, the targets are measured for
-    /// signs of collapse. If the loss or the norm of its gradient is not finite, nothing is updated.
+    /// `depth_seeds` decide which residual branches stochastic depth drops: one for every image of every anchor
+    /// view, view by view, the large ones first; none where nothing is ever dropped. With `watch`, the batch is
+    /// measured for signs of collapse. If the loss or a norm of its gradient is not finite, nothing is updated.
+    ///
+    /// # Panics
+    /// If branches are to be dropped and there are not as many seeds as anchors.
     pub fn step(
         &mut self,
         views: Views,
         schedule: Schedule,
-        seed: [u8; 32],
+        depth_seeds: &[[u8; 32]],
         watch: bool,
     ) -> (StepReport, Option<Collapse>) {
         let batch = views.target.batch();
@@ -147,22 +165,35 @@ impl Trainer {
         let groups = [views.random.len() * batch, views.focal.len() * batch];
         let groups: Vec<usize> = groups.into_iter().filter(|rows| *rows > 0).collect();
         let anchor_views = [views.random, views.focal].concat();
-        let sequences = groups.iter().sum();
-        let depth = StochasticDepth::draw(self.drop_path, self.encoder.blocks.len(), sequences, seed);
+        let depth = StochasticDepth::draw(self.drop_path, self.encoder.blocks.len(), depth_seeds);
+        let sequences: usize = groups.iter().sum();
+        let seeds = depth_seeds.len();
+        assert!(depth.is_none() || seeds == sequences, "Trainer: {seeds} seeds for {sequences} anchors");
         let cls = self.encoder.forward(&anchor_views, depth.as_ref());
         let anchors = self.encoder.project(cls, &groups);
 
         let targets = Tensor::from_inner(targets);
         let loss =
             msn_loss(anchors, targets, self.prototypes.weight.val(), &self.objective, schedule.sharpen);
-        let collapse = watch.then(|| Collapse::measure(batch, &host(loss.targets), &host(features)));
+        let collapse = watch.then(|| {
+            let assignments = host(loss.assignments.inner());
+            Collapse::measure(batch, &assignments, &host(loss.targets), &host(features))
+        });
         let terms = [&loss.total, &loss.cross_entropy, &loss.memax, &loss.entropy];
         let [total, cross_entropy, memax, entropy] = terms.map(|term| f64::from(host(term.clone())[0]));
-        let mut report = StepReport { loss: total, cross_entropy, memax, entropy, grad_norm: f64::NAN };
+        let mut report = StepReport {
+            loss: total,
+            cross_entropy,
+            memax,
+            entropy,
+            grad_norm: f64::NAN,
+            prototype_grad_norm: f64::NAN,
+        };
         if total.is_finite() {
             let mut gradients = loss.total.backward();
             report.grad_norm = gradient_norm(&self.encoder, &gradients);
-            if report.grad_norm.is_finite() {
+            report.prototype_grad_norm = gradient_norm(&self.prototypes, &gradients);
+            if report.is_finite() {
                 self.update(&mut gradients, schedule, report.grad_norm);
             }
         }

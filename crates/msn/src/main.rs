@@ -26,7 +26,13 @@ fn main() -> ExitCode {
         Err(usage) => return failure::exit_code_of_usage(&usage),
     };
     progress::show_warnings();
-    let result = match cli.command {
+    failure::exit_code(run(cli.command))
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    // Kernels panic on an instruction set that they do not have.
+    msn_model::selected_isa().map_err(failure::wrong_arguments)?;
+    match command {
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Pretrain(arguments) => commands::pretrain::run(&arguments),
         Command::Eval(Evaluation::Lowshot(arguments)) => commands::lowshot::run(&arguments),
@@ -34,6 +40,5 @@ fn main() -> ExitCode {
         Command::Embed(arguments) => commands::embed::run(&arguments),
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Synth(arguments) => commands::synth::run(&arguments),
-    };
-    failure::exit_code(result)
+    }
 }

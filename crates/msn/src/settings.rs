@@ -36,16 +36,14 @@ pub(crate) struct Given<'a> {
     pub(crate) file: Option<Source>,
     /// `KEY=VALUE ...`
     pub(crate) overrides: Vec<Source>,
-    /// The same as typed.
-    arguments: &'a [String],
 }
 
 impl<'a> Given<'a> {
     /// Reads what the arguments name; whatever is wrong here is wrong with the arguments.
-    pub(crate) fn read(data: &'a Path, file: Option<&Path>, arguments: &'a [String]) -> anyhow::Result<Self> {
+    pub(crate) fn read(data: &'a Path, file: Option<&Path>, arguments: &[String]) -> anyhow::Result<Self> {
         let file = file.map(Source::file).transpose().map_err(wrong_arguments)?;
         let overrides: Result<_, _> = arguments.iter().map(|argument| Source::argument(argument)).collect();
-        Ok(Self { data, file, overrides: overrides.map_err(wrong_arguments)?, arguments })
+        Ok(Self { data, file, overrides: overrides.map_err(wrong_arguments)? })
     }
 
     /// The configuration of a new run, and lines that explain it: without a file the settings are picked.
@@ -54,15 +52,11 @@ impl<'a> Given<'a> {
             Some(file) => Ok((self.over(&Config::default(), Some(file))?, Vec::new())),
             None => {
                 let facts = DataFacts { images: dataset.len(), shorter_side: median_side(dataset)? };
-                let (mut config, choices) = suggest(facts);
-                shorten_warmup(&mut config, self.arguments);
+                let (config, choices) = suggest(facts, &self.overrides).map_err(wrong_arguments)?;
                 let mut lines = vec!["settings picked, since there is no --config:".to_owned()];
                 lines
                     .extend(choices.iter().map(|choice| format!("  {} ({})", choice.setting, choice.reason)));
-                if !self.arguments.is_empty() {
-                    lines.push(format!("  and on top of that: {}", self.arguments.join(" ")));
-                }
-                Ok((self.over(&config, None)?, lines))
+                Ok((self.finish(config)?, lines))
             }
         }
     }
@@ -85,20 +79,14 @@ impl<'a> Given<'a> {
 
     fn over(&self, base: &Config, file: Option<&Source>) -> anyhow::Result<Config> {
         let sources: Vec<Source> = file.into_iter().chain(&self.overrides).cloned().collect();
-        let mut config = Config::merge(base, &sources).map_err(wrong_arguments)?;
+        self.finish(Config::merge(base, &sources).map_err(wrong_arguments)?)
+    }
+
+    fn finish(&self, mut config: Config) -> anyhow::Result<Config> {
         config.data.path = self.data.display().to_string();
         config.train.precision = config.train.precision.settled();
         config.validate().map_err(wrong_arguments)?;
         Ok(config)
-    }
-}
-
-/// Makes the warm-up of a configuration that nobody wrote fit the epochs that `arguments` ask for: a tenth of them at
-/// most. An argument for the warm-up itself comes later and wins.
-pub(crate) fn shorten_warmup(config: &mut Config, arguments: &[String]) {
-    let epochs = |argument: &String| argument.strip_prefix("optim.epochs=")?.trim().parse::<f64>().ok();
-    if let Some(epochs) = arguments.iter().rev().find_map(epochs) {
-        config.optim.warmup_epochs = config.optim.warmup_epochs.min(epochs.max(0.0) / 10.0);
     }
 }
 

@@ -26,9 +26,9 @@ use crop::CropBox;
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Views {
-    /// Large anchor views of an image, at least 1; the target view comes on top.
+    /// Large anchor views of an image, 0 or more; the target view comes on top.
     pub random_views: usize,
-    /// Small anchor views of an image, 0 or more.
+    /// Small anchor views of an image, 0 or more; at least one anchor view is needed in all.
     pub focal_views: usize,
     /// Side of the target and large anchor views in pixels, 1 or more, a multiple of the patch size.
     pub random_size: usize,

@@ -15,8 +15,11 @@ impl Views {
     /// # Errors
     /// [`Error::Config`] names the first field out of its range, the range and the value.
     pub fn validate(&self) -> Result<(), Error> {
-        count("views.random_views", self.random_views, 1, MAX_VIEWS)?;
+        count("views.random_views", self.random_views, 0, MAX_VIEWS)?;
         count("views.focal_views", self.focal_views, 0, MAX_VIEWS)?;
+        let anchors = self.random_views + self.focal_views;
+        let expected = || "at least one anchor view (random_views + focal_views)".to_owned();
+        check("views.random_views", anchors > 0, expected, &self.random_views)?;
         count("views.random_size", self.random_size, 1, MAX_SIZE)?;
         count("views.focal_size", self.focal_size, 1, MAX_SIZE)?;
         let positive = |x: f64| x > 0.0;
@@ -67,13 +70,15 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         Views::default().validate().unwrap();
+        Views { random_views: 0, ..Views::default() }.validate().unwrap();
     }
 
     #[test]
     fn each_field_out_of_range_is_named_with_its_value() {
         type Change = fn(&mut Views);
-        let cases: [(&str, Change, &str); 13] = [
-            ("views.random_views", |v| v.random_views = 0, "0"),
+        let cases: [(&str, Change, &str); 14] = [
+            ("views.random_views", |v| v.random_views = 1025, "1025"),
+            ("views.random_views", |v| (v.random_views, v.focal_views) = (0, 0), "0"),
             ("views.focal_views", |v| v.focal_views = 1025, "1025"),
             ("views.random_size", |v| v.random_size = 0, "0"),
             ("views.focal_size", |v| v.focal_size = 5000, "5000"),

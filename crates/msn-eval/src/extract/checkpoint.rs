@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use msn_data::{Limits, Normalization};
-use msn_model::{Array, Encoder, EncoderConfig, StateDict, load_state};
+use msn_model::{Array, Encoder, EncoderConfig, StateDict, encoder_seed, load_state};
 use msn_store::{Checkpoint, Loaded, Rejected, RunDir, TARGET_PART};
 use serde::Deserialize;
 
@@ -18,7 +18,7 @@ const HEAD_PREFIX: &str = "fc.";
 pub(super) enum Weights {
     /// Those of the momentum encoder.
     Pretrained,
-    /// Fresh ones.
+    /// Those that training started from.
     Untrained,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn open(path: &Path, weights: Weights, device: &Device) -> Result<Ope
     let State { config } = serde_json::from_value(checkpoint.state)
         .map_err(|source| ExtractError::State { checkpoint: folder.clone(), source })?;
     let architecture = |source| ExtractError::Architecture { checkpoint: folder.clone(), source };
-    let fresh = config.encoder.init(None, config.seed, device).map_err(architecture)?;
+    let fresh = config.encoder.init(None, encoder_seed(config.seed), device).map_err(architecture)?;
     let encoder = match weights {
         Weights::Untrained => fresh,
         Weights::Pretrained => {

@@ -17,8 +17,8 @@ use crate::isa::{self, Isa};
 use crate::parallel;
 use crate::simd::{self, Simd, Task};
 
-/// The largest head dimension, so that a head fits a block of the matrix product.
-const MAX_HEAD_DIM: usize = KC;
+/// The largest head dimension that [`Attention`] takes, so that a head fits a block of the matrix product.
+pub const MAX_HEAD_DIM: usize = KC;
 
 /// The sequences that attention runs inside of, and its heads.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ pub struct Attention<'a> {
     pub lengths: &'a [usize],
     /// The number of heads.
     pub heads: usize,
-    /// The dimension of a head, at most 256; D is `heads * head_dim`.
+    /// The dimension of a head, at most [`MAX_HEAD_DIM`]; D is `heads * head_dim`.
     pub head_dim: usize,
 }
 

@@ -1,6 +1,10 @@
 //! Settings for those who give none: picked from the number and the size of the images.
 
-use super::Config;
+use toml::Table;
+
+use super::merge::lookup;
+use super::{Config, Source};
+use crate::Error;
 
 /// What the images tell about themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,10 +15,10 @@ pub struct DataFacts {
     pub shorter_side: u32,
 }
 
-/// A setting that was picked, and why.
+/// Settings that were picked together, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// What was picked, such as `64 px views in patches of 8 px`.
+    /// The fields with the values that the run uses, such as `optim.lr = 0.001, optim.start_lr = 0.0002`.
     pub setting: String,
     /// The reason.
     pub reason: String,
@@ -25,25 +29,25 @@ struct Scale {
     up_to: u32,
     view: usize,
     focal: usize,
+    focal_views: usize,
     patch: usize,
     /// Embedding dimension, blocks and heads.
     encoder: (usize, usize, usize),
-    color_jitter: f64,
     /// Largest blur radius, pixels; 0 for none.
     blur: f64,
     focal_scale: [f64; 2],
 }
 
-/// Small images have few pixels to spare: milder colour and no blur, which at 32 px would wipe out the texture that a
-/// patch of 4 px holds, and focal crops that are not so small that nothing is left in them.
+/// Small images have few pixels to spare: no blur at 32 px, where it would wipe out the texture that a patch of 4 px
+/// holds, and focal crops that are not so small that nothing is left in them.
 const SCALES: [Scale; 4] = [
     Scale {
         up_to: 48,
         view: 32,
         focal: 16,
+        focal_views: 4,
         patch: 4,
         encoder: (192, 6, 3),
-        color_jitter: 0.5,
         blur: 0.0,
         focal_scale: [0.1, 0.4],
     },
@@ -51,9 +55,9 @@ const SCALES: [Scale; 4] = [
         up_to: 96,
         view: 64,
         focal: 32,
+        focal_views: 4,
         patch: 8,
         encoder: (192, 6, 3),
-        color_jitter: 0.5,
         blur: 0.6,
         focal_scale: [0.1, 0.4],
     },
@@ -61,9 +65,9 @@ const SCALES: [Scale; 4] = [
         up_to: 160,
         view: 128,
         focal: 64,
+        focal_views: 4,
         patch: 16,
         encoder: (384, 12, 6),
-        color_jitter: 0.5,
         blur: 1.2,
         focal_scale: [0.05, 0.3],
     },
@@ -71,98 +75,275 @@ const SCALES: [Scale; 4] = [
         up_to: u32::MAX,
         view: 224,
         focal: 96,
+        focal_views: 10,
         patch: 16,
         encoder: (384, 12, 6),
-        color_jitter: 0.5,
         blur: 2.0,
         focal_scale: [0.05, 0.3],
     },
 ];
 
-/// Images that pass through the network over a whole run: what a hundred epochs of 100,000 images make.
-const IMAGES_PER_RUN: usize = 10_000_000;
+/// Floating point operations that a run may take: what ten million small images make. Photographs cost some forty times
+/// as much each, so that fewer of them are seen.
+const WORK_PER_RUN: f64 = 2e16;
+/// What a few CPU cores do in a second, for saying how long the work takes.
+const WORK_PER_SECOND: f64 = 1e11;
+/// Encoders narrower than this are small ones.
+const SMALL: usize = 384;
 
-/// Settings for such images, and what was picked and why.
-pub fn suggest(facts: DataFacts) -> (Config, Vec<Choice>) {
-    let DataFacts { images, shorter_side } = facts;
-    let scale = SCALES.iter().find(|scale| shorter_side <= scale.up_to).expect("the last scale has no limit");
+/// Settings for such images with `overrides` laid over them, and what was picked and why.
+///
+/// Settings that follow from others, as the learning rate from the size of the encoder, follow from the overridden ones.
+///
+/// # Errors
+/// As [`Config::merge`].
+pub fn suggest(facts: DataFacts, overrides: &[Source]) -> Result<(Config, Vec<Choice>), Error> {
+    let given = |field: &str| overrides.iter().any(|source| source.sets(field));
+    let mut config = Config::merge(&sizes(facts), overrides)?;
+    follow(&mut config, facts.images, &given);
+    let choices = explain(&config, facts, &given);
+    Ok((config, choices))
+}
+
+/// What the size of the images decides.
+fn sizes(facts: DataFacts) -> Config {
+    let fits = |scale: &&Scale| facts.shorter_side <= scale.up_to;
+    let scale = SCALES.iter().find(fits).expect("the last scale has no limit");
     let mut config = Config::default();
-
     config.views.random_size = scale.view;
     config.views.focal_size = scale.focal;
     config.views.focal_scale = scale.focal_scale;
-    config.views.focal_views = if scale.view < 224 { 4 } else { 10 };
-    config.views.color_jitter = scale.color_jitter;
+    config.views.focal_views = scale.focal_views;
     if scale.blur == 0.0 {
         config.views.blur = 0.0;
     } else {
         config.views.blur_radius = [0.1, scale.blur];
     }
-    let (dim, depth, heads) = scale.encoder;
     config.encoder.variant = String::new();
     config.encoder.image_size = scale.view;
     config.encoder.patch_size = scale.patch;
-    (config.encoder.dim, config.encoder.depth, config.encoder.heads) = (dim, depth, heads);
-    let small = dim < 384;
-    (config.head.hidden_dim, config.head.output_dim) = if small { (512, 128) } else { (2048, 256) };
-    config.mask.patch_drop = if small { 0.3 } else { 0.15 };
+    (config.encoder.dim, config.encoder.depth, config.encoder.heads) = scale.encoder;
+    config
+}
+
+/// What follows from the number of images and from the settings so far; fields that are `given` stay.
+fn follow(config: &mut Config, images: usize, given: &dyn Fn(&str) -> bool) {
+    fn pick<T>(field: &mut T, picked: T, given: bool) {
+        if !given {
+            *field = picked;
+        }
+    }
+    let small = config.encoder.dim < SMALL;
+    let (hidden, output) = if small { (512, 128) } else { (2048, 256) };
+    pick(&mut config.head.hidden_dim, hidden, given("head.hidden_dim"));
+    pick(&mut config.head.output_dim, output, given("head.output_dim"));
+    pick(&mut config.mask.patch_drop, if small { 0.3 } else { 0.15 }, given("mask.patch_drop"));
 
     // A batch must leave several steps an epoch, or the schedules have nothing to run over.
-    config.train.batch_size = (images / 8).clamp(2, 128).next_multiple_of(2).min(images.max(2));
-    config.objective.prototypes = (images / 20).next_power_of_two().clamp(32, 1024);
-    config.optim.epochs = (IMAGES_PER_RUN / images.max(1)).clamp(20, 300) as u64;
-    config.optim.warmup_epochs = config.optim.epochs as f64 / 10.0;
-    config.optim.lr = if small { 1e-3 } else { 5e-4 };
-    config.optim.start_lr = config.optim.lr / 5.0;
+    let batch_size = (images / 8).clamp(2, 128).next_multiple_of(2).min(images.max(2));
+    pick(&mut config.train.batch_size, batch_size, given("train.batch_size"));
+    let prototypes = (images / 20).next_power_of_two().clamp(32, 1024);
+    pick(&mut config.objective.prototypes, prototypes, given("objective.prototypes"));
+    let epochs = (WORK_PER_RUN / work(config, images)).clamp(10.0, 300.0) as u64;
+    pick(&mut config.optim.epochs, epochs, given("optim.epochs"));
+    let warmup = config.optim.epochs as f64 / 10.0;
+    pick(&mut config.optim.warmup_epochs, warmup, given("optim.warmup_epochs"));
+    pick(&mut config.optim.lr, if small { 1e-3 } else { 5e-4 }, given("optim.lr"));
+    let start_lr = config.optim.lr / 5.0;
+    pick(&mut config.optim.start_lr, start_lr, given("optim.start_lr"));
     // 0.996 averages over 250 steps; a short run needs a target that moves on faster.
-    let steps = config.optim.epochs as usize * (images / config.train.batch_size).max(1);
-    config.optim.momentum = if steps < 20_000 { 0.99 } else { 0.996 };
+    let momentum = if steps(config, images) < 20_000 { 0.99 } else { 0.996 };
+    pick(&mut config.optim.momentum, momentum, given("optim.momentum"));
+}
 
-    let choices = vec![
-        Choice {
-            setting: format!(
-                "views of {} and {} px in patches of {} px",
-                scale.view, scale.focal, scale.patch
+fn steps(config: &Config, images: usize) -> u64 {
+    let steps_per_epoch = (images / config.train.batch_size.max(1)).max(1) as u64;
+    config.optim.epochs.saturating_mul(steps_per_epoch)
+}
+
+/// Floating point operations of an epoch: the products of the blocks and of the head, forward for the target view and
+/// three times as much, forward and backward, for the anchors.
+fn work(config: &Config, images: usize) -> f64 {
+    let Config { views, encoder, head, mask, .. } = config;
+    let [dim, depth, ratio] = [encoder.dim, encoder.depth, encoder.mlp_ratio].map(|x| x as f64);
+    let [hidden, output] = [head.hidden_dim, head.output_dim].map(|x| x as f64);
+    let patches = |size: usize| ((size / encoder.patch_size.max(1)) as f64).powi(2);
+    let view = |patches: f64| {
+        let tokens = 1.0 + patches;
+        let block = tokens * (8.0 + 4.0 * ratio) * dim * dim + 4.0 * tokens * tokens * dim;
+        depth * block + 2.0 * hidden * (dim + hidden + output)
+    };
+    let whole = patches(views.random_size);
+    let anchors = views.random_views as f64 * view(whole * (1.0 - mask.patch_drop))
+        + views.focal_views as f64 * view(patches(views.focal_size));
+    images as f64 * (view(whole) + 3.0 * anchors)
+}
+
+/// The picked fields as `config` has them, with the reasons. Groups of fields that are all `given` are left out.
+fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> Vec<Choice> {
+    let DataFacts { images, shorter_side } = facts;
+    let view = config.views.random_size;
+    let small = config.encoder.dim < SMALL;
+    let small_view = config.views.focal_scale[0] > 0.05;
+    let (steps, epochs) = (steps(config, images), config.optim.epochs);
+    let total = epochs as f64 * work(config, images);
+    let hours = total / WORK_PER_SECOND / 3600.0;
+    let blur: &[&str] = if config.views.blur == 0.0 { &["views.blur"] } else { &["views.blur_radius"] };
+    let groups: Vec<(&[&str], String)> = vec![
+        (
+            &["views.random_size", "views.focal_size", "encoder.patch_size"],
+            format!("the images' shorter side is {shorter_side} px at the median"),
+        ),
+        (
+            &["encoder.dim", "encoder.depth", "encoder.heads"],
+            format!("a vision transformer that fits views of {view} px"),
+        ),
+        (&["head.hidden_dim", "head.output_dim"], "in proportion to the encoder".to_owned()),
+        (
+            &["views.focal_views"],
+            if view < 224 { "fewer than the paper's 10, to save work" } else { "as in the paper" }.to_owned(),
+        ),
+        (
+            &["views.focal_scale"],
+            if small_view { "a smaller part of a small image shows nothing" } else { "as in the paper" }
+                .to_owned(),
+        ),
+        (
+            blur,
+            if config.views.blur == 0.0 {
+                format!("it would wipe out what a patch of {} px shows", config.encoder.patch_size)
+            } else {
+                format!("in proportion to views of {view} px")
+            },
+        ),
+        (
+            &["mask.patch_drop"],
+            if small {
+                "a third less work on small views, which keep enough patches"
+            } else {
+                "what the paper found best for ViT-S"
+            }
+            .to_owned(),
+        ),
+        (&["objective.prototypes"], "about one for every 20 images, 32 to 1024".to_owned()),
+        (&["train.batch_size"], "about an eighth of the images, 2 to 128".to_owned()),
+        (
+            &["optim.epochs"],
+            format!(
+                "{} images seen in all, some {:.2} PFLOP: {hours:.1} hours at the 100 GFLOP/s of a few CPU cores",
+                epochs.saturating_mul(images as u64),
+                total / 1e15
             ),
-            reason: format!("the images' shorter side is {shorter_side} px at the median"),
-        },
-        Choice {
-            setting: format!("a vision transformer of {depth} blocks of {dim}"),
-            reason: format!("fits views of {} px", scale.view),
-        },
-        Choice {
-            setting: format!("{} epochs in batches of {}", config.optim.epochs, config.train.batch_size),
-            reason: format!("{images} images"),
-        },
-        Choice {
-            setting: format!("{} prototypes", config.objective.prototypes),
-            reason: "about one for every 20 images, 32 to 1024".to_owned(),
-        },
+        ),
+        (
+            &["optim.lr", "optim.start_lr"],
+            if small {
+                "a small encoder bears a high learning rate"
+            } else {
+                "half of what ViT-S bears at large batches"
+            }
+            .to_owned(),
+        ),
+        (&["optim.warmup_epochs"], "a tenth of the epochs".to_owned()),
+        (
+            &["optim.momentum"],
+            format!(
+                "the target must move on {} over {steps} steps",
+                if steps < 20_000 { "fast" } else { "slowly" }
+            ),
+        ),
     ];
-    (config, choices)
+    let table = Table::try_from(config).expect("every field of a configuration has a TOML form");
+    let choice = |(fields, reason): (&[&str], String)| {
+        let setting = |field: &&str| {
+            let value = lookup(&table, field).expect("a field of a configuration");
+            format!("{field} = {value}{}", if given(field) { " as given" } else { "" })
+        };
+        // What a run costs is said in any case.
+        let picked = fields.contains(&"optim.epochs") || !fields.iter().all(|field| given(field));
+        picked.then(|| Choice { setting: fields.iter().map(setting).collect::<Vec<_>>().join(", "), reason })
+    };
+    groups.into_iter().filter_map(choice).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::merge::leaves;
     use super::*;
 
+    fn suggested(images: usize, shorter_side: u32, overrides: &[&str]) -> (Config, Vec<Choice>) {
+        let sources: Result<Vec<_>, _> =
+            overrides.iter().map(|argument| Source::argument(argument)).collect();
+        suggest(DataFacts { images, shorter_side }, &sources.expect("settings")).expect("suggested")
+    }
+
+    fn text(choices: &[Choice]) -> String {
+        choices.iter().map(|choice| format!("{} ({})\n", choice.setting, choice.reason)).collect()
+    }
+
     #[test]
-    fn every_suggestion_is_valid_and_explained() {
+    fn every_suggestion_is_valid() {
         for images in [2, 3, 17, 100, 6_000, 50_000, 2_000_000_000] {
             for shorter_side in [1, 28, 32, 64, 96, 100, 160, 224, 4000] {
-                let (config, choices) = suggest(DataFacts { images, shorter_side });
+                let (config, choices) = suggested(images, shorter_side, &[]);
                 config.validate().unwrap_or_else(|e| panic!("{images} images of {shorter_side} px: {e}"));
                 assert!(config.train.batch_size <= images, "{images}");
-                assert!(choices.iter().all(|c| !c.setting.is_empty() && !c.reason.is_empty()));
+                assert!(choices.iter().all(|choice| !choice.reason.is_empty()));
             }
         }
     }
 
     #[test]
+    fn every_pick_is_explained() {
+        /// Says the same as `views.random_size`, and that dimensions are set freely.
+        const IMPLIED: [&str; 2] = ["encoder.image_size", "encoder.variant"];
+        let defaults = Table::try_from(Config::default()).expect("a TOML form");
+        for shorter_side in [32, 64, 128, 500] {
+            let (config, choices) = suggested(6_000, shorter_side, &[]);
+            let mut fields = Vec::new();
+            leaves(&Table::try_from(&config).expect("a TOML form"), "", &mut fields);
+            let picked = fields.into_iter().filter(|(field, value)| lookup(&defaults, field) != Some(value));
+            for (field, value) in picked.filter(|(field, _)| !IMPLIED.contains(&field.as_str())) {
+                let expected = format!("{field} = {value}");
+                assert!(text(&choices).contains(&expected), "{expected} in:\n{}", text(&choices));
+            }
+        }
+    }
+
+    #[test]
+    fn explanations_are_of_the_settings_with_the_overrides() {
+        let overrides = ["optim.epochs=5", "optim.lr=3e-4", "encoder.variant=vit-s8", "mask.patch_drop=0.5"];
+        let (config, choices) = suggested(6_000, 64, &overrides);
+        config.validate().expect("what follows from the overrides fits them");
+        assert_eq!((config.optim.warmup_epochs, config.head.hidden_dim), (0.5, 2048));
+        let text = text(&choices);
+        for part in
+            ["optim.lr = 0.0003 as given", "optim.start_lr = ", "encoder.dim = 384", "warmup_epochs = 0.5"]
+        {
+            assert!(text.contains(part), "{part} in:\n{text}");
+        }
+        assert!(!text.contains("patch_drop"), "given, not picked:\n{text}");
+        assert!(text.contains("optim.epochs = 5 as given (30000 images seen in all"), "{text}");
+    }
+
+    #[test]
     fn small_images_get_small_views_and_patches() {
-        let (config, _) = suggest(DataFacts { images: 50_000, shorter_side: 32 });
+        let (config, _) = suggested(50_000, 32, &[]);
         assert_eq!((config.views.random_size, config.encoder.patch_size, config.encoder.dim), (32, 4, 192));
-        let (config, _) = suggest(DataFacts { images: 50_000, shorter_side: 480 });
+        let (config, _) = suggested(50_000, 480, &[]);
         assert_eq!((config.views.random_size, config.encoder.patch_size, config.encoder.dim), (224, 16, 384));
+    }
+
+    #[test]
+    fn a_run_on_photographs_is_no_more_work_than_one_on_small_images() {
+        for shorter_side in [32, 64, 128, 500] {
+            let (config, choices) = suggested(6_000, shorter_side, &[]);
+            let total = config.optim.epochs as f64 * work(&config, 6_000);
+            assert!(total <= WORK_PER_RUN, "{shorter_side} px: {total:e}");
+            let seen = config.optim.epochs * 6_000;
+            assert!(text(&choices).contains(&format!("{seen} images seen in all")), "{}", text(&choices));
+        }
+        let cost = |side| work(&suggested(6_000, side, &[]).0, 1);
+        assert!(cost(500) > 30.0 * cost(64), "{:e} and {:e}", cost(500), cost(64));
     }
 }

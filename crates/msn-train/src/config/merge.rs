@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::Path;
 
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::Config;
+use super::{Config, check};
 use crate::Error;
 
-/// Settings with where they come from, for error messages.
+/// Settings that lie over others. Each is of a field that exists and has its type.
 #[derive(Clone, Debug)]
 pub struct Source {
-    origin: String,
     settings: Table,
 }
 
@@ -19,13 +19,18 @@ impl Source {
     /// Settings in TOML, from `origin` (a file's path, for messages).
     ///
     /// # Errors
-    /// If the text is not TOML, or names a field that does not exist.
+    /// If the text is not TOML, names a field that does not exist, gives one a value of the wrong type, or
+    /// contradicts the encoder variant that it names.
     pub fn toml(origin: &str, text: &str) -> Result<Self, Error> {
         let settings: Table = toml::from_str(text)
             .map_err(|source| Error::Toml { origin: origin.to_owned(), source: source.into() })?;
-        let source = Self { origin: origin.to_owned(), settings };
-        check_fields(&source.settings, &schema(), "", origin)?;
-        Ok(source)
+        let place = |field: &str| match line_of(text, field) {
+            Some(line) => format!("{origin}, line {line}"),
+            None => origin.to_owned(),
+        };
+        check::fields(&settings, &place)?;
+        check::variant(&settings, origin)?;
+        Ok(Self { settings })
     }
 
     /// Settings in a TOML file.
@@ -44,7 +49,7 @@ impl Source {
     /// One setting as `KEY=VALUE`; a value that is not TOML by itself is taken as a string.
     ///
     /// # Errors
-    /// If the argument has no `=`, or names a field that does not exist.
+    /// If the argument has no `=`, names a field that does not exist, or gives it a value of the wrong type.
     pub fn argument(argument: &str) -> Result<Self, Error> {
         let not_an_override = || Error::NotAnOverride { argument: argument.to_owned() };
         let (key, text) = argument.split_once('=').ok_or_else(not_an_override)?;
@@ -60,8 +65,8 @@ impl Source {
         let leaf = Table::from_iter([(last.to_owned(), value)]);
         let settings =
             parts.fold(leaf, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))]));
-        check_fields(&settings, &schema(), "", argument)?;
-        Ok(Self { origin: argument.to_owned(), settings })
+        check::fields(&settings, &|_| argument.to_owned())?;
+        Ok(Self { settings })
     }
 
     /// Whether the field with this full name is set.
@@ -77,7 +82,7 @@ impl Config {
     /// one of `encoder.dim`, `.depth`, `.heads` or `.patch_size` without a variant leaves the table of variants.
     ///
     /// # Errors
-    /// If a value has the wrong type, or a variant does not exist. Ranges are checked by [`Config::validate`].
+    /// If a variant does not exist. Ranges are checked by [`Config::validate`].
     pub fn merge(base: &Config, sources: &[Source]) -> Result<Self, Error> {
         let mut settings = Table::try_from(base).expect("every field of a configuration has a TOML form");
         let mut config = base.clone();
@@ -92,10 +97,7 @@ impl Config {
             if !source.sets("encoder.variant") && ["dim", "depth", "heads", "patch_size"].iter().any(frees) {
                 set(&mut settings, "encoder.variant", Value::String(String::new()));
             }
-            // Through text, so that a wrong type is reported with its line.
-            let text = toml::to_string(&settings).expect("a table has a TOML form");
-            config = toml::from_str(&text)
-                .map_err(|error| Error::Toml { origin: source.origin.clone(), source: error.into() })?;
+            config = settings.try_into().expect("each source has been checked by itself");
             config.encoder = config.encoder.resolve()?;
             settings = Table::try_from(&config).expect("every field of a configuration has a TOML form");
         }
@@ -121,52 +123,27 @@ const RANDOM_SIZE: &str = "views.random_size";
 const IMAGE_SIZE: &str = "encoder.image_size";
 
 /// Every field that exists, with its default.
-fn schema() -> Table {
+pub(super) fn schema() -> Table {
     Table::try_from(Config::default()).expect("every field of a configuration has a TOML form")
 }
 
-/// Refuses fields that do not exist, naming the nearest one that does.
-fn check_fields(settings: &Table, schema: &Table, prefix: &str, origin: &str) -> Result<(), Error> {
-    for (key, value) in settings {
-        let field = format!("{prefix}{key}");
-        match (schema.get(key), value) {
-            (None, _) => {
-                return Err(Error::UnknownField {
-                    origin: origin.to_owned(),
-                    nearest: nearest(&field),
-                    field,
-                });
-            }
-            (Some(Value::Table(inner)), Value::Table(value)) => {
-                check_fields(value, inner, &format!("{field}."), origin)?;
-            }
-            // A section given as a value, or a value as a section, is a wrong type: reported when merged.
-            _ => {}
+/// The line of a TOML text that names this field, from 1.
+fn line_of(text: &str, field: &str) -> Option<usize> {
+    let parsed = DeTable::parse(text).ok()?;
+    let mut table = parsed.get_ref();
+    let mut parts = field.split('.').peekable();
+    loop {
+        let part = parts.next()?;
+        let (key, value) = table.iter().find(|(key, _)| key.get_ref() == part)?;
+        match (parts.peek(), value.get_ref()) {
+            (Some(_), DeValue::Table(inner)) => table = inner,
+            _ => return Some(1 + text[..key.span().start].matches('\n').count()),
         }
     }
-    Ok(())
-}
-
-/// The existing field with the most similar full name, or whose last part is the one asked for.
-fn nearest(field: &str) -> Option<String> {
-    /// Jaro-Winkler similarity below which a name is no help.
-    const SIMILAR: f64 = 0.7;
-    let mut fields = Vec::new();
-    leaves(&schema(), "", &mut fields);
-    let last = field.rsplit('.').next().unwrap_or(field);
-    let similarity = |known: &str| {
-        let known_last = known.rsplit('.').next().unwrap_or(known);
-        let by_last = strsim::jaro_winkler(last, known_last);
-        // Between equally similar names the one in the same section is meant.
-        by_last.max(strsim::jaro_winkler(field, known)) + 0.01 * strsim::jaro_winkler(field, known)
-    };
-    let scored = fields.into_iter().map(|(known, _)| (similarity(&known), known));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (best.0 >= SIMILAR).then_some(best.1)
 }
 
 /// Full names and values of all fields that are not sections.
-fn leaves(table: &Table, prefix: &str, found: &mut Vec<(String, Value)>) {
+pub(super) fn leaves(table: &Table, prefix: &str, found: &mut Vec<(String, Value)>) {
     for (key, value) in table {
         match value {
             Value::Table(inner) => leaves(inner, &format!("{prefix}{key}."), found),
@@ -175,7 +152,7 @@ fn leaves(table: &Table, prefix: &str, found: &mut Vec<(String, Value)>) {
     }
 }
 
-fn lookup<'a>(table: &'a Table, field: &str) -> Option<&'a Value> {
+pub(super) fn lookup<'a>(table: &'a Table, field: &str) -> Option<&'a Value> {
     match field.split_once('.') {
         None => table.get(field),
         Some((section, rest)) => lookup(table.get(section)?.as_table()?, rest),
@@ -245,25 +222,94 @@ mod tests {
         for (given, meant) in [
             ("optim.learning_rate=1", "optim.lr"),
             ("optim.warmup=3", "optim.warmup_epochs"),
+            ("optimizer.lr=1", "optim.lr"),
             ("mask.patch_drp=0.3", "mask.patch_drop"),
             ("batch_size=3", "train.batch_size"),
             ("objective.sinkhorn_iteration=2", "objective.sinkhorn_iterations"),
         ] {
             let message = merged(&[given]).expect_err("unknown").to_string();
-            let expected_hint = given != "optim.learning_rate=1";
-            assert!(message.contains("unknown field"), "{message}");
-            assert!(!expected_hint || message.contains(meant), "{given}: {message}");
+            let (field, _) = given.split_once('=').expect("KEY=VALUE");
+            let expected = format!("{given}: unknown field `{field}` (did you mean `{meant}`?)");
+            assert_eq!(message, expected);
         }
+        for far in ["xyzzy=1", "optim.q.q=1", "q.optim=3"] {
+            let message = merged(&[far]).expect_err("unknown").to_string();
+            assert!(message.contains("did you mean `"), "{message}");
+        }
+        let file = |text: &str| Source::toml("my.toml", text).expect_err("unknown").to_string();
+        let message = file("seed = 1\n\n[optimiser]\nlr = 1.0\n");
+        assert_eq!(message, "my.toml, line 4: unknown field `optimiser.lr` (did you mean `optim.lr`?)");
+        let message = file("seed = 1\n[optimiser]\n");
+        assert_eq!(message, "my.toml, line 2: unknown field `optimiser` (did you mean `optim`?)");
     }
 
     #[test]
-    fn wrong_types_and_malformed_arguments_are_explained() {
+    fn wrong_types_are_named_with_file_line_and_field() {
+        let file = |text: &str| Source::toml("my.toml", text).expect_err("a wrong type").to_string();
+        for (text, expected) in [
+            (
+                "seed = 1\n\n[optim]\nepochs = 3\nlr = \"high\"\n",
+                "my.toml, line 5: optim.lr: expected a number such as 0.001, found \"high\"",
+            ),
+            (
+                "optim.lr = 1\ntrain.batch_size = 1.5\n",
+                "my.toml, line 2: train.batch_size: expected a whole number of at least 0, such as 64, found 1.5",
+            ),
+            (
+                "[views]\nrandom_scale = [\n  0.3,\n]\n",
+                "my.toml, line 2: views.random_scale: expected a list such as [0.3, 1.0], found [0.3]",
+            ),
+            (
+                "[objective]\nsinkhorn = 1\n",
+                "my.toml, line 2: objective.sinkhorn: expected true or false, found 1",
+            ),
+            (
+                "[encoder]\nvariant = 16\n",
+                "my.toml, line 2: encoder.variant: expected a text such as \"vit-s16\", found 16",
+            ),
+            (
+                "[mask]\nmask = \"per-view\"\n",
+                "my.toml, line 2: mask.mask: expected `per-batch` or `per-image`, found \"per-view\"",
+            ),
+            (
+                "optim = 3\n",
+                "my.toml, line 1: optim: expected a section with fields such as optim.epochs, found the value 3",
+            ),
+            ("[seed]\nvalue = 3\n", "my.toml, line 1: seed: expected a value such as 0, found a section"),
+        ] {
+            assert_eq!(file(text), expected);
+        }
         let message = merged(&["optim.epochs=many"]).expect_err("not a number").to_string();
-        assert!(message.contains("optim.epochs=many"), "{message}");
+        let expected = "optim.epochs: expected a whole number of at least 0, such as 100, found \"many\"";
+        assert_eq!(message, format!("optim.epochs=many: {expected}"));
+        let message = merged(&["optim=3"]).expect_err("a section").to_string();
+        assert!(message.contains("expected a section with fields such as optim.epochs"), "{message}");
+    }
+
+    #[test]
+    fn malformed_arguments_and_files_are_explained() {
         assert!(merged(&["optim.lr"]).expect_err("no value").to_string().contains("KEY=VALUE"));
         assert!(merged(&["=3"]).expect_err("no key").to_string().contains("KEY=VALUE"));
         let message = Source::toml("my.toml", "[optim]\nlr = \n").expect_err("not TOML").to_string();
-        assert!(message.starts_with("my.toml"), "{message}");
+        assert!(message.starts_with("my.toml") && message.contains("line 2"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_contradicts_its_variant_is_refused() {
+        let read = |text: &str| Source::toml("my.toml", text);
+        let message = read("[encoder]\nvariant = \"vit-s16\"\npatch_size = 8\n").expect_err("16").to_string();
+        for part in ["my.toml", "\"vit-s16\"", "encoder.patch_size = 16", "encoder.patch_size = 8"] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(read("[encoder]\nvariant = \"vit-s16\"\ndepth = 6\n").is_err());
+        // The same value is no contradiction, nor are dimensions without a variant.
+        read("[encoder]\nvariant = \"vit-s16\"\npatch_size = 16\n").expect("they agree");
+        read("[encoder]\nvariant = \"\"\npatch_size = 8\n").expect("free");
+        // What comes later wins, as everywhere.
+        let config = merged(&["encoder.variant=vit-ti8", "encoder.patch_size=16"]).expect("valid").encoder;
+        assert_eq!((config.variant.as_str(), config.patch_size, config.dim), ("", 16, 192));
+        let config = merged(&["encoder.patch_size=16", "encoder.variant=vit-ti8"]).expect("valid").encoder;
+        assert_eq!((config.variant.as_str(), config.patch_size), ("vit-ti8", 8));
     }
 
     #[test]
@@ -288,6 +334,10 @@ mod tests {
             ("mask.patch_drop=1.0", "1"),
             ("encoder.image_size=100", "multiple"),
             ("data.max_skipped=2", "0 to 1"),
+            ("data.max_file_mib=0", "1 to"),
+            ("data.max_file_mib=9000000000000000000", "1 to"),
+            ("data.max_megapixels=0", "1 to"),
+            ("data.max_megapixels=9000000000000000000", "1 to"),
         ] {
             let message =
                 merged(&[argument]).and_then(|c| c.validate()).expect_err("out of range").to_string();

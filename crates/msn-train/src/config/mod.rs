@@ -1,6 +1,7 @@
 //! The configuration of a run: one section a concern, every field with a default, a unit and a range.
 
 mod auto;
+mod check;
 mod merge;
 
 use msn_data::{Limits, LoaderConfig, Masking, Normalization, Views};
@@ -83,7 +84,21 @@ impl DataConfig {
 
     /// Guards against huge images.
     pub fn limits(&self) -> Limits {
-        Limits { max_bytes: self.max_file_mib << 20, max_pixels: self.max_megapixels * 1_000_000 }
+        let max_bytes = self.max_file_mib.saturating_mul(1 << 20);
+        Limits { max_bytes, max_pixels: self.max_megapixels.saturating_mul(1_000_000) }
+    }
+
+    /// The fields that no other part of the program checks.
+    fn validate(&self) -> Result<(), Error> {
+        let within = |field, most: u64, found: u64| {
+            if (1..=most).contains(&found) {
+                return Ok(());
+            }
+            Err(Error::Config { field, expected: format!("1 to {most}"), found: found.to_string() })
+        };
+        // What still fits a count of bytes and of pixels.
+        within("data.max_file_mib", (usize::MAX >> 20) as u64, self.max_file_mib as u64)?;
+        within("data.max_megapixels", u64::MAX / 1_000_000, self.max_megapixels)
     }
 }
 
@@ -199,6 +214,7 @@ impl Config {
         self.objective.validate()?;
         self.optim.validate()?;
         self.train.validate()?;
+        self.data.validate()?;
         self.loader().validate()?;
         let (views, encoder) = (self.views.random_size, self.encoder.image_size);
         if views != encoder {
@@ -208,14 +224,6 @@ impl Config {
                     "the size that the encoder has positions for, encoder.image_size = {encoder}"
                 ),
                 found: views.to_string(),
-            });
-        }
-        let anchors = self.views.random_views + self.views.focal_views;
-        if anchors == 0 {
-            return Err(Error::Config {
-                field: "views.random_views",
-                expected: "at least one anchor view (random_views + focal_views)".to_owned(),
-                found: anchors.to_string(),
             });
         }
         Ok(())

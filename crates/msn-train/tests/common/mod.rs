@@ -8,22 +8,25 @@ use msn_golden::Case;
 use msn_model::{Array, Path, StateDict, View, state_dict};
 use msn_ssl::Schedule;
 use msn_train::{Config, Trainer, Views};
+use serde_json::Value;
 
 /// A trainer after the steps of the case; every number that a step reports is within `tolerance`, relative.
 pub(crate) fn train(case: &Case, device: &Device, path: Path, tolerance: f64) -> Trainer {
     let encoder = state(case.with_prefix("start.encoder."));
     let prototypes = state(BTreeMap::from([("weight".to_owned(), case.tensor("start.prototypes").clone())]));
-    let trainer = Trainer::new(&config(case), device).expect("valid");
+    let config = config(case);
+    let trainer = Trainer::new(&config, device).expect("valid");
     let mut trainer = trainer.with_weights(encoder, prototypes).expect("the weights fit").with_path(path);
     for (index, step) in case.meta["steps"].as_array().expect("a list").iter().enumerate() {
-        let number = |field: &str| step[field].as_f64().unwrap_or_else(|| panic!("{field} is a number"));
+        let number = |field: &str| number(step, field);
         let schedule = Schedule {
             lr: number("lr"),
             weight_decay: number("weight_decay"),
             momentum: number("momentum"),
             sharpen: number("sharpen"),
         };
-        let (report, _) = trainer.step(views(case, index, device), schedule, [0; 32], false);
+        trainer = trainer.with_settings(&settings_of_step(config.clone(), step));
+        let (report, _) = trainer.step(views(case, index, device), schedule, &[], false);
         for (name, found) in [
             ("loss", report.loss),
             ("cross_entropy", report.cross_entropy),
@@ -84,8 +87,6 @@ pub(crate) fn changes(case: &Case, trainer: &Trainer) -> Vec<(&'static str, BTre
 
 fn config(case: &Case) -> Config {
     let mut config = Config::default();
-    let first = &case.meta["steps"][0];
-    let number = |field: &str| first[field].as_f64().unwrap_or_else(|| panic!("{field} is a number"));
     let encoder = &mut config.encoder;
     encoder.variant = String::new();
     encoder.image_size = case.usize("image_size");
@@ -97,14 +98,23 @@ fn config(case: &Case) -> Config {
     config.head.output_dim = case.usize("output_dim");
     config.head.batch_norm = case.bool("use_bn");
     config.objective.prototypes = case.usize("prototypes");
-    config.objective.temperature = number("temperature");
-    config.objective.sinkhorn = first["sinkhorn"].as_bool().expect("a truth value");
-    config.objective.memax_weight = number("memax_weight");
-    config.objective.entropy_weight = number("entropy_weight");
-    config.train.clip_grad = number("clip_grad");
     config.train.adam_eps = case.f64("adam_eps");
     config.train.betas = [0, 1].map(|i| case.meta["betas"][i].as_f64().expect("a number"));
     config
+}
+
+/// Each step of a case has an objective and a clipping of its own.
+fn settings_of_step(mut config: Config, step: &Value) -> Config {
+    config.objective.temperature = number(step, "temperature");
+    config.objective.sinkhorn = step["sinkhorn"].as_bool().expect("a truth value");
+    config.objective.memax_weight = number(step, "memax_weight");
+    config.objective.entropy_weight = number(step, "entropy_weight");
+    config.train.clip_grad = number(step, "clip_grad");
+    config
+}
+
+fn number(step: &Value, field: &str) -> f64 {
+    step[field].as_f64().unwrap_or_else(|| panic!("{field} is a number"))
 }
 
 fn state(arrays: BTreeMap<String, msn_golden::Array>) -> StateDict {

@@ -20,7 +20,7 @@ use crate::failure::wrong_arguments;
 use crate::features::LabelledImages;
 use crate::progress::say;
 use crate::report::{self, Table};
-use crate::settings::{Given, shorten_warmup};
+use crate::settings::Given;
 
 /// Number of classes.
 const CLASSES: usize = 20;
@@ -129,6 +129,15 @@ fn configuration(data: &Path, overrides: &[String]) -> anyhow::Result<Config> {
     config.train.precision = config.train.precision.settled();
     config.validate().map_err(wrong_arguments)?;
     Ok(config)
+}
+
+/// Makes the warm-up of a configuration that nobody wrote fit the epochs that `arguments` ask for: a tenth of them at
+/// most. An argument for the warm-up itself comes later and wins.
+fn shorten_warmup(config: &mut Config, arguments: &[String]) {
+    let epochs = |argument: &String| argument.strip_prefix("optim.epochs=")?.trim().parse::<f64>().ok();
+    if let Some(epochs) = arguments.iter().rev().find_map(epochs) {
+        config.optim.warmup_epochs = config.optim.warmup_epochs.min(epochs.max(0.0) / 10.0);
+    }
 }
 
 fn table(results: &Results) -> Table {

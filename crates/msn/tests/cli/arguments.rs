@@ -31,6 +31,16 @@ fn a_device_that_was_not_compiled_in_says_how_to_get_it() {
 }
 
 #[test]
+fn an_instruction_set_that_does_not_exist_is_a_wrong_argument() {
+    let scratch = Scratch::new();
+    let arguments = crate::support::pretrain_arguments("run", &[]);
+    let output = scratch.command(&arguments).env("MSN_ISA", "foo").output().unwrap();
+    let expected = "MSN_ISA: expected one of plain, portable, avx2, avx512, avx512bf16, found `foo`";
+    crate::support::Finished::of(output, &arguments).refused_with(&[expected]);
+    assert!(!scratch.path("run").exists());
+}
+
+#[test]
 fn wrong_settings_in_a_file_are_wrong_arguments_too() {
     let scratch = Scratch::new();
     let with = |text: &str| {

@@ -97,11 +97,11 @@ fn without_a_configuration_pretrain_explains_what_it_picks() {
     let arguments = [&["pretrain", "--data", "images", "--out", "run"], &few[..]].concat();
     let stderr = scratch.msn(&arguments).success().stderr;
     for expected in [
-        "32 and 16 px",
+        "views.random_size = 32, views.focal_size = 16",
         "shorter side is 16 px",
-        "24 images",
-        "prototypes",
-        "on top of that: optim.epochs=1 ",
+        "encoder.depth = 1 as given",
+        "24 images seen in all",
+        "objective.prototypes = 32",
     ] {
         assert!(stderr.contains(expected), "expected `{expected}` in: {stderr}");
     }

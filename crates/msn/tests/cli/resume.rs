@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Finished, Scratch, pretrain_arguments, wait_until};
+use crate::support::{Finished, Scratch, names, pretrain_arguments, wait_until};
 
 /// Saves after every step, so that a kill falls within an epoch.
 const SAVE_ALWAYS: &str = "train.checkpoint_minutes=1e-9";
@@ -22,10 +22,10 @@ fn timeless_metrics(scratch: &Scratch, run: &str) -> Vec<Value> {
     lines
 }
 
-fn assert_same_run(scratch: &Scratch, one: &str, other: &str) {
-    let tensors = scratch.tensors(one, STEPS);
+fn assert_same_run(scratch: &Scratch, last: u64, one: &str, other: &str) {
+    let tensors = scratch.tensors(one, last);
     assert!(tensors.len() >= 5, "{:?}", tensors.keys());
-    assert!(tensors == scratch.tensors(other, STEPS), "the tensors of {one} and {other} differ");
+    assert!(tensors == scratch.tensors(other, last), "the tensors of {one} and {other} differ");
     assert_eq!(timeless_metrics(scratch, one), timeless_metrics(scratch, other));
 }
 
@@ -35,27 +35,50 @@ fn the_same_run_twice_gives_the_same_bits_and_another_seed_others() {
     scratch.pretrain("one", &[EPOCHS]).success();
     scratch.pretrain("two", &[EPOCHS, "data.workers=1", "data.queue=5"]).success();
     scratch.pretrain("other", &[EPOCHS, "seed=1"]).success();
-    assert_same_run(&scratch, "one", "two");
+    assert_same_run(&scratch, STEPS, "one", "two");
     assert!(scratch.tensors("one", STEPS) != scratch.tensors("other", STEPS));
 }
 
 #[test]
-fn a_run_killed_in_mid_epoch_and_resumed_gives_the_bits_of_one_that_never_stopped() {
+fn a_run_killed_in_mid_epoch_loses_steps_and_resumed_gives_the_bits_of_one_that_never_stopped() {
+    /// 60 steps, of which many are left when the kill comes, however busy the machine.
+    const LONG: &str = "optim.epochs=10";
+    const LAST: u64 = 60;
+    /// In the middle of the second epoch; what comes after is lost.
+    const LEFT: u64 = 9;
+    let settings = [LONG, SAVE_ALWAYS, "train.keep_last=100"];
     let scratch = Scratch::new();
-    scratch.pretrain("whole", &[EPOCHS, SAVE_ALWAYS]).success();
+    scratch.pretrain("whole", &settings).success();
 
-    let arguments = pretrain_arguments("killed", &[EPOCHS, SAVE_ALWAYS]);
-    let mut child = scratch.command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
-    // 6 steps are an epoch: 9 is in the middle of the second.
-    wait_until(|| scratch.path("killed/checkpoints/step-9").exists());
+    let mut child = scratch.command(&pretrain_arguments("killed", &settings));
+    let mut child = child.stderr(std::process::Stdio::null()).spawn().unwrap();
+    wait_until(|| scratch.path(&format!("killed/checkpoints/step-{}", LEFT + 4)).exists());
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().code(), None, "killed, not ended by itself");
-    assert!(!scratch.path(&format!("killed/checkpoints/step-{STEPS}")).exists());
+    // As if it had saved less often: the checkpoints after step 9 are gone, the log of those steps is not.
+    let mut lost = 0;
+    for name in names(&scratch.path("killed/checkpoints")) {
+        let step = name.strip_prefix("step-").and_then(|step| step.parse::<u64>().ok());
+        if step.is_none_or(|step| step > LEFT) {
+            std::fs::remove_dir_all(scratch.path("killed/checkpoints").join(&name)).unwrap();
+            lost += 1;
+        }
+    }
+    assert!(lost >= 4, "{lost}");
+    std::fs::write(scratch.path("killed/latest"), format!("step-{LEFT}\n")).unwrap();
+    let last_logged = |run: &str| {
+        let text = scratch.read(&format!("{run}/metrics.jsonl"));
+        let steps =
+            text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()?["step"].as_u64());
+        steps.max().unwrap()
+    };
+    assert!((LEFT + 4..LAST).contains(&last_logged("killed")), "{}", last_logged("killed"));
 
     // The settings come from the run folder.
     let resumed = scratch.msn(&["pretrain", "--data", "images", "--out", "killed", "--resume"]).success();
-    assert!(resumed.stderr.contains("going on after step"), "{}", resumed.stderr);
-    assert_same_run(&scratch, "whole", "killed");
+    assert!(resumed.stderr.contains(&format!("going on after step {LEFT}\n")), "{}", resumed.stderr);
+    assert!(!resumed.stderr.contains("passed over"), "{}", resumed.stderr);
+    assert_same_run(&scratch, LAST, "whole", "killed");
 }
 
 #[test]
@@ -138,10 +161,13 @@ fn a_checkpoint_of_another_architecture_is_named() {
 }
 
 #[test]
-fn data_that_grew_since_is_refused() {
+fn data_that_grew_or_was_renamed_since_is_refused() {
     let scratch = Scratch::with_run();
-    let class = crate::support::names(&scratch.path("images")).remove(0);
+    let class = names(&scratch.path("images")).remove(0);
     let image = scratch.path(&format!("images/{class}/0001.png"));
-    std::fs::copy(&image, image.with_file_name("0009.png")).unwrap();
-    scratch.pretrain("run", &["--resume"]).fails_with(&["24 images", "25"]);
+    let another = image.with_file_name("0009.png");
+    std::fs::copy(&image, &another).unwrap();
+    scratch.pretrain("run", &["--resume"]).fails_with(&["run: ", "24 images", "25 in images"]);
+    std::fs::remove_file(&image).unwrap();
+    scratch.pretrain("run", &["--resume"]).fails_with(&["run: ", "24 in images", "other names"]);
 }

@@ -13,7 +13,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Bytes, DType, Tensor};
-use msn_kernels::Precision;
+use msn_kernels::{MAX_HEAD_DIM, Precision};
 
 use super::BranchFactors;
 use crate::{Block, Segments};
@@ -32,7 +32,8 @@ pub(super) enum Rows {
     Cls,
 }
 
-/// A block on the CPU, or `None` where `x` is not an `f32` tensor of the CPU backend. x: [N, D]
+/// A block on the CPU, or `None` where `x` is not an `f32` tensor of the CPU backend, or a head larger than kernels
+/// take. x: [N, D]
 pub(super) fn block(
     x: &Tensor<2>,
     block: &Block,
@@ -41,11 +42,11 @@ pub(super) fn block(
     rows: Rows,
     precision: Precision,
 ) -> Option<Tensor<2>> {
-    if x.dtype() != DType::F32 {
-        return None;
-    }
     let [hidden, dim] = block.mlp.fc1.weight.dims();
     let heads = block.heads;
+    if x.dtype() != DType::F32 || dim / heads > MAX_HEAD_DIM {
+        return None;
+    }
     let factors = factors.map(|factors| factors.each_ref().map(|branch| per_row(branch, segments, rows)));
     let shape = Shape { dim, hidden, heads, segments: segments.clone(), factors, precision };
     if x.device().is_autodiff() {

@@ -1,0 +1,348 @@
+//! Whole small trainings through the library.
+
+#![allow(clippy::disallowed_methods, reason = "tests write files to see what the program makes of them")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use image::{ImageFormat, Rgb, RgbImage};
+use msn_data::Dataset;
+use msn_model::{View, encoder_seed, state_dict};
+use msn_ssl::Schedule;
+use msn_store::RunDir;
+use msn_train::config::Source;
+use msn_train::{Config, Ending, Error, Observer, Outcome, Progress, Start, Trainer, Views, pretrain};
+
+/// An encoder small enough for hundreds of steps; 24 images make 6 steps an epoch.
+const TINY: &str = r#"
+[views]
+random_size = 16
+focal_size = 8
+focal_views = 1
+[encoder]
+variant = ""
+patch_size = 4
+dim = 32
+depth = 2
+heads = 2
+[head]
+hidden_dim = 32
+output_dim = 16
+[objective]
+prototypes = 8
+[optim]
+epochs = 2
+warmup_epochs = 0.0
+[train]
+batch_size = 4
+log_every = 1
+"#;
+
+fn config(overrides: &[&str]) -> Config {
+    let tiny = Source::toml("tiny.toml", TINY);
+    let overrides = overrides.iter().map(|argument| Source::argument(argument));
+    let sources: Result<Vec<_>, _> = std::iter::once(tiny).chain(overrides).collect();
+    sources.and_then(|sources| Config::merge(&Config::default(), &sources)).expect("valid")
+}
+
+/// Images of 16 px in stripes of different colours and widths.
+struct Stripes(Vec<(String, Vec<u8>)>);
+
+impl Stripes {
+    fn of(count: usize) -> Arc<dyn Dataset> {
+        let image = |index: usize| {
+            let level = |x: u32| (x as usize * (index + 1) * 29 % 256) as u8;
+            let image = RgbImage::from_fn(16, 16, |x, y| Rgb([level(x), level(y), (index * 37 % 256) as u8]));
+            let mut png = std::io::Cursor::new(Vec::new());
+            image.write_to(&mut png, ImageFormat::Png).expect("written to memory");
+            (format!("{index}.png"), png.into_inner())
+        };
+        Arc::new(Self((0..count).map(image).collect()))
+    }
+}
+
+impl Dataset for Stripes {
+    fn path(&self) -> &Path {
+        "stripes".as_ref()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn name(&self, index: usize) -> &str {
+        &self.0[index].0
+    }
+
+    fn read_into(&self, index: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {
+        bytes.clone_from(&self.0[index].1);
+        Ok(())
+    }
+}
+
+/// What an observer was told.
+#[derive(Default)]
+struct Seen {
+    losses: Vec<f64>,
+    warnings: Vec<String>,
+    saved: Vec<u64>,
+}
+
+/// Remembers what it is told, and does something of its own after a step.
+struct Watcher<F> {
+    seen: Seen,
+    after: F,
+}
+
+impl<F: FnMut(u64)> Observer for Watcher<F> {
+    fn start(&mut self, _: &Start) {}
+
+    fn step(&mut self, progress: &Progress) {
+        self.seen.losses.push(progress.report.loss);
+        (self.after)(progress.step);
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.seen.warnings.push(message.to_owned());
+    }
+
+    fn saved(&mut self, step: u64, _: &Path) {
+        self.seen.saved.push(step);
+    }
+
+    fn wants_to_stop(&mut self) -> bool {
+        false
+    }
+}
+
+/// Trains on 24 images in `folder`; gives the outcome and what the observer saw.
+fn run(config: &Config, folder: &RunDir, after: impl FnMut(u64)) -> (Result<Outcome, Error>, Seen) {
+    run_on(Stripes::of(24), config, folder, after)
+}
+
+fn run_on(
+    dataset: Arc<dyn Dataset>,
+    config: &Config,
+    folder: &RunDir,
+    after: impl FnMut(u64),
+) -> (Result<Outcome, Error>, Seen) {
+    let mut watcher = Watcher { seen: Seen::default(), after };
+    let outcome = pretrain(config, dataset, folder, &Device::default(), &mut watcher);
+    (outcome, watcher.seen)
+}
+
+fn new_run(scratch: &Path) -> RunDir {
+    RunDir::create(&scratch.join("run")).expect("a new folder")
+}
+
+fn all_weights_are_finite(checkpoint: &Path) -> bool {
+    let checkpoint = msn_store::Checkpoint::read(checkpoint).expect("whole");
+    checkpoint
+        .parts
+        .values()
+        .flat_map(|part| part.values())
+        .flat_map(|array| &array.data)
+        .all(|x| x.is_finite())
+}
+
+#[test]
+fn a_run_that_collapses_warns_and_goes_on() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    // Nothing keeps the assignments apart: no me-max, no balancing, no batch norm.
+    let collapsing =
+        ["objective.memax_weight=0", "objective.sinkhorn=false", "head.batch_norm=false", "optim.epochs=60"];
+    let (outcome, seen) = run(&config(&collapsing), &new_run(scratch.path()), |_| ());
+    assert_eq!(outcome.expect("collapse ends no run").ending, Ending::Finished);
+    let first = seen.warnings.first().expect("a warning");
+    assert!(first.contains("this looks like a collapse: "), "{first}");
+    // 360 logged steps, of which the first hundred are left in peace.
+    assert!(seen.warnings.len() <= 4, "{:#?}", seen.warnings);
+}
+
+#[test]
+fn a_healthy_run_raises_no_warning() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (outcome, seen) = run(&config(&["optim.epochs=60"]), &new_run(scratch.path()), |_| ());
+    outcome.expect("finishes");
+    assert_eq!(seen.warnings, [""; 0]);
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_with_step_losses_and_last_good_checkpoint() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    // Weights of 1e30 have products that f32 does not hold.
+    let warmup = ["optim.lr=1e30", "optim.start_lr=1e-3", "optim.warmup_epochs=1.0", "optim.epochs=3"];
+    let (outcome, seen) = run(&config(&warmup), &folder, |_| ());
+    let error = outcome.expect_err("diverges");
+    let Error::Diverged { step, last, checkpoint, .. } = &error else { panic!("{error}") };
+    assert_eq!((*step, &last[..]), (1 + seen.losses.len() as u64, &seen.losses[..]));
+    assert_eq!(*checkpoint, None);
+    let message = error.to_string();
+    for part in
+        [&format!("step {step}: "), &format!("{:.4}", seen.losses[0]), "optim.lr", "no checkpoint was saved"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_checkpoint_with_broken_weights_never_replaces_a_good_one() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    let good = ["optim.epochs=2", "train.keep_last=1"];
+    let (outcome, _) = run(&config(&good), &folder, |_| ());
+    let last_good = outcome.expect("trains").checkpoint.expect("saved");
+    // From here on the first update breaks all weights, while its loss is still a number.
+    let bad = ["optim.epochs=4", "train.keep_last=1", "train.checkpoint_minutes=1e-9", "optim.lr=1e39"];
+    let (outcome, seen) = run(&config(&bad), &folder, |_| ());
+    let error = outcome.expect_err("diverges");
+    let Error::Diverged { step: 13, last, checkpoint: Some(named), .. } = &error else { panic!("{error}") };
+    assert_eq!(last.last(), seen.losses.last());
+    assert_eq!((named, seen.saved.len()), (&last_good, 0));
+    assert!(error.to_string().contains("is not finite"), "{error}");
+    assert!(error.to_string().contains(&last_good.display().to_string()), "{error}");
+    assert_eq!(folder.checkpoints().steps().expect("can be listed"), [12]);
+    assert!(all_weights_are_finite(&last_good));
+}
+
+#[test]
+fn a_divergence_at_the_first_step_has_no_losses_before() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (outcome, seen) = run(&config(&["data.std=[1e-40, 1e-40, 1e-40]"]), &new_run(scratch.path()), |_| ());
+    let message = outcome.expect_err("diverges").to_string();
+    assert!(message.starts_with("step 1: the loss is NaN; it is the first step; no checkpoint"), "{message}");
+    assert!(seen.losses.is_empty());
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_saved_in_mid_run_is_a_warning() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    let checkpoints = folder.path().join("checkpoints");
+    // A file in the place of the folder, from the second epoch to the third.
+    let obstruct = |step| {
+        if step == 7 {
+            fs::rename(&checkpoints, folder.path().join("aside")).expect("moved");
+            fs::write(&checkpoints, "").expect("written");
+        } else if step == 13 {
+            fs::remove_file(&checkpoints).expect("removed");
+            fs::rename(folder.path().join("aside"), &checkpoints).expect("moved back");
+        }
+    };
+    let (outcome, seen) = run(&config(&["optim.epochs=4"]), &folder, obstruct);
+    let outcome = outcome.expect("the run goes on");
+    assert_eq!((outcome.ending, outcome.step), (Ending::Finished, 24));
+    let [warning] = &seen.warnings[..] else { panic!("{:#?}", seen.warnings) };
+    assert!(warning.contains("no checkpoint of step 12: ") && warning.contains("checkpoints"), "{warning}");
+    assert_eq!(seen.saved, [6, 18, 24]);
+    assert_eq!(folder.checkpoints().load_newest().expect("whole").checkpoint.step, 24);
+}
+
+#[test]
+fn one_checkpoint_of_every_so_many_epochs_stays_for_good() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    let keep = ["optim.epochs=7", "train.keep_last=1", "train.keep_every_epochs=3"];
+    let (outcome, seen) = run(&config(&keep), &folder, |_| ());
+    outcome.expect("finishes");
+    assert_eq!(seen.saved, [6, 12, 18, 24, 30, 36, 42]);
+    // Epochs 3 and 6 of 6 steps each, and the last one.
+    assert_eq!(folder.checkpoints().steps().expect("can be listed"), [18, 36, 42]);
+}
+
+#[test]
+fn a_run_resumed_on_other_images_is_refused_by_the_names_of_run_and_data() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    run(&config(&["optim.epochs=1"]), &folder, |_| ()).0.expect("trains");
+    let config = config(&["optim.epochs=2", "data.path=photos"]);
+    let resume = |dataset: Arc<dyn Dataset>| run_on(dataset, &config, &folder, |_| ()).0;
+    let renamed = Stripes((0..24).map(|index| (format!("{}.png", index + 1), Vec::new())).collect());
+    for (dataset, difference) in [
+        (Stripes::of(25), "expected 24 images, found 25 in photos"),
+        (Arc::new(renamed), "the 24 in photos have other names"),
+    ] {
+        let message = resume(dataset).expect_err("other images").to_string();
+        let run = folder.path().display().to_string();
+        assert!(message.contains(&run) && message.contains(difference), "{message}");
+    }
+    resume(Stripes::of(24)).expect("the same images");
+}
+
+#[test]
+fn focal_views_alone_are_enough_to_train_on() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let alone = ["views.random_views=0", "views.focal_views=2", "encoder.drop_path=0.2"];
+    let (outcome, seen) = run(&config(&alone), &new_run(scratch.path()), |_| ());
+    assert_eq!(outcome.expect("finishes").step, 12);
+    assert!(seen.losses.iter().all(|loss| loss.is_finite()));
+}
+
+/// Views of four images that are the same each time.
+fn views(device: &Device) -> Views {
+    let pixels = |count: usize, seed: usize| -> Vec<f32> {
+        (0..count).map(|i| ((i * 7919 + seed * 31) % 1013) as f32 / 506.5 - 1.0).collect()
+    };
+    let view = |size: usize, seed: usize, device: &Device| {
+        View::new(&pixels(4 * 3 * size * size, seed), 4, size, 4, None, device)
+    };
+    Views {
+        target: view(16, 1, &device.clone().inner()),
+        random: vec![view(16, 2, device)],
+        focal: vec![view(8, 3, device)],
+    }
+}
+
+const SCHEDULE: Schedule = Schedule { lr: 1e-2, weight_decay: 0.1, momentum: 0.9, sharpen: 0.25 };
+
+#[test]
+fn frozen_prototypes_do_not_move_and_others_do() {
+    for (setting, frozen) in
+        [("objective.freeze_prototypes=true", true), ("objective.freeze_prototypes=false", false)]
+    {
+        let mut trainer = Trainer::new(&config(&[setting]), &Device::default()).expect("valid");
+        let before = (state_dict(trainer.prototypes()), state_dict(trainer.encoder()));
+        for _ in 0..3 {
+            let views = views(&trainer.device());
+            let (report, _) = trainer.step(views, SCHEDULE, &[], false);
+            assert_eq!(report.prototype_grad_norm == 0.0, frozen, "{report:?}");
+        }
+        assert_eq!(state_dict(trainer.prototypes()) == before.0, frozen, "{setting}");
+        assert!(state_dict(trainer.encoder()) != before.1, "the encoder learns in any case");
+    }
+}
+
+#[test]
+fn a_gradient_of_the_prototypes_that_is_no_number_updates_nothing() {
+    let config = config(&[]);
+    let mut trainer = Trainer::new(&config, &Device::default()).expect("valid");
+    // So short that the gradient of their direction is beyond f32, while the loss is a number.
+    let mut prototypes = state_dict(trainer.prototypes());
+    prototypes.get_mut("weight").expect("there").data.iter_mut().for_each(|x| *x *= 1e-38);
+    let encoder = state_dict(trainer.encoder());
+    trainer = trainer.with_weights(encoder.clone(), prototypes.clone()).expect("they fit");
+    let views = views(&trainer.device());
+    let (report, _) = trainer.step(views, SCHEDULE, &[], false);
+    assert!(report.loss.is_finite() && !report.prototype_grad_norm.is_finite(), "{report:?}");
+    assert!(!report.is_finite());
+    let weights = |state: &msn_model::StateDict| {
+        let trained = state.iter().filter(|(name, _)| !name.contains("running_"));
+        trained.map(|(name, array)| (name.clone(), array.clone())).collect::<Vec<_>>()
+    };
+    assert!(weights(&state_dict(trainer.encoder())) == weights(&encoder));
+    assert!(state_dict(trainer.prototypes()) == prototypes);
+}
+
+#[test]
+fn training_starts_from_the_encoder_of_the_runs_seed() {
+    let config = config(&["seed=3"]);
+    let device = Device::default();
+    let trainer = Trainer::new(&config, &device).expect("valid");
+    let drawn = config.encoder.init(None, encoder_seed(3), &device).expect("valid");
+    let mut start = state_dict(trainer.target());
+    start.retain(|name, _| !name.starts_with("fc."));
+    assert!(start == state_dict(&drawn));
+}
