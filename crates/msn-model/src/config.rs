@@ -20,6 +20,10 @@ pub struct EncoderConfig {
     pub heads: usize,
     /// Hidden units of a block's MLP, as a multiple of `dim`; at least 1.
     pub mlp_ratio: usize,
+    /// Deviation of the truncated normal that the weights of the blocks start from, above 0. ViT and DeiT use 0.02,
+    /// which suits the widths they come in; small widths, whose sums have fewer terms, learn sooner with more:
+    /// about 1 / sqrt(dim).
+    pub init_std: f64,
     /// Stochastic depth (Huang et al., 2016): probability that the last block's branches are dropped for an
     /// image, rising linearly from 0 at the first block, [0, 1).
     pub drop_path: f64,
@@ -35,6 +39,7 @@ impl Default for EncoderConfig {
             depth: 12,
             heads: 6,
             mlp_ratio: 4,
+            init_std: 0.02,
             drop_path: 0.0,
         }
     }
@@ -70,6 +75,13 @@ impl EncoderConfig {
                 field: "encoder.drop_path",
                 expected: "a number in [0, 1)".to_owned(),
                 found: self.drop_path.to_string(),
+            });
+        }
+        if !(self.init_std > 0.0 && self.init_std.is_finite()) {
+            return Err(Error::Config {
+                field: "encoder.init_std",
+                expected: "a number above 0".to_owned(),
+                found: self.init_std.to_string(),
             });
         }
         Ok(())

@@ -2,6 +2,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 
 use crate::init::Init;
+use crate::layers::INIT_STD;
 use crate::{HeadConfig, Linear};
 
 /// Added to the variance before its root is taken, as PyTorch does.
@@ -75,11 +76,11 @@ impl ProjectionHead {
         let (hidden, output) = (config.hidden_dim, config.output_dim);
         let batch_norm = |init: &Init<'_>| config.batch_norm.then(|| BatchNorm::new(hidden, init));
         Self {
-            fc1: Linear::new(dim, hidden, init),
+            fc1: Linear::new(dim, hidden, INIT_STD, init),
             bn1: batch_norm(init),
-            fc2: Linear::new(hidden, hidden, init),
+            fc2: Linear::new(hidden, hidden, INIT_STD, init),
             bn2: batch_norm(init),
-            fc3: Linear::new(hidden, output, init),
+            fc3: Linear::new(hidden, output, INIT_STD, init),
         }
     }
 

@@ -7,8 +7,8 @@ use burn::tensor::module::layer_norm;
 use crate::init::Init;
 use crate::{EncoderConfig, LAYER_NORM_EPS};
 
-/// Deviation of the truncated normal that linear weights, [CLS] and positions start from.
-const INIT_STD: f64 = 0.02;
+/// Deviation of the truncated normal that the patch embedding, [CLS], positions and the projection head start from.
+pub(crate) const INIT_STD: f64 = 0.02;
 
 /// `y = x W^T + b`.
 #[derive(Module, Debug)]
@@ -20,8 +20,9 @@ pub struct Linear {
 }
 
 impl Linear {
-    pub(crate) fn new(inputs: usize, outputs: usize, init: &mut Init<'_>) -> Self {
-        let weight = init.truncated_normal([outputs, inputs], INIT_STD);
+    /// Weights from a truncated normal of deviation `std`, biases 0.
+    pub(crate) fn new(inputs: usize, outputs: usize, std: f64, init: &mut Init<'_>) -> Self {
+        let weight = init.truncated_normal([outputs, inputs], std);
         Self { weight, bias: init.constant([outputs], 0.0) }
     }
 
@@ -94,11 +95,14 @@ pub struct Block {
 impl Block {
     pub(crate) fn new(config: &EncoderConfig, init: &mut Init<'_>) -> Self {
         let (dim, hidden) = (config.dim, config.dim * config.mlp_ratio);
+        let mut linear = |inputs, outputs| Linear::new(inputs, outputs, config.init_std, init);
+        let attn = Attention { qkv: linear(dim, 3 * dim), proj: linear(dim, dim) };
+        let mlp = Mlp { fc1: linear(dim, hidden), fc2: linear(hidden, dim) };
         Self {
             norm1: LayerNorm::new(dim, init),
-            attn: Attention { qkv: Linear::new(dim, 3 * dim, init), proj: Linear::new(dim, dim, init) },
+            attn,
             norm2: LayerNorm::new(dim, init),
-            mlp: Mlp { fc1: Linear::new(dim, hidden, init), fc2: Linear::new(hidden, dim, init) },
+            mlp,
             heads: config.heads,
         }
     }

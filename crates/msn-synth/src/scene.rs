@@ -9,10 +9,10 @@ use crate::geometry::{Frame, Vec2};
 /// Red, green and blue, [0, 1].
 pub(crate) type Rgb = [f32; 3];
 
-/// Largest rotation of the object in the image, and of the pattern on the object, either way, in radians (12 degrees).
+/// Largest rotation of the object in the image, and of the pattern on the object, either way, in radians (30 degrees).
 /// A free rotation would make the direction of the pattern, the same in every crop of an image, a stronger cue for
 /// telling images apart than the pattern itself.
-const TURN: f32 = TAU / 30.0;
+const TURN: f32 = TAU / 12.0;
 
 /// One draw of all nuisances. Lengths are fractions of the image's side, with the origin in the middle of the image.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Scene {
         // the mean brightness says nothing; which of them is the darker is a coin toss.
         let dark = tinted(rng.random_range(0.05..0.22), rng);
         let bright = tinted(rng.random_range(0.78..0.95), rng);
-        let (ink, paper) = (dark, bright);
+        let (ink, paper) = if rng.random_bool(0.5) { (dark, bright) } else { (bright, dark) };
         let ground = Ground {
             colour: tinted(rng.random_range(0.4..0.6), rng),
             slope: vector_up_to(0.2, rng),
@@ -91,7 +91,7 @@ impl Scene {
 
 /// An object of 65% to 95% of the image's width that leaves the image by at most 8% of it.
 fn sample_object(rng: &mut impl Rng) -> Frame {
-    let radius = rng.random_range(0.38..0.48);
+    let radius = rng.random_range(0.325..0.475);
     let reach = 0.5 - radius + 0.08;
     Frame {
         origin: Vec2::new(rng.random_range(-reach..reach), rng.random_range(-reach..reach)),
@@ -133,9 +133,9 @@ fn vector_up_to(length: f32, rng: &mut impl Rng) -> Vec2 {
     Vec2::unit(rng.random_range(0.0..TAU)).times(rng.random_range(0.0..length))
 }
 
-/// A grey with a slight tint. Stronger colours, which stay the same in every crop of an image, would be an easy way
-/// to tell images apart and so distract self-supervised training from the classes.
+/// A grey with a tint of any hue. Object and background stay apart in brightness, so that the shape shows in whatever
+/// colours.
 fn tinted(grey: f32, rng: &mut impl Rng) -> Rgb {
-    const TINT: f32 = 0.06;
+    const TINT: f32 = 0.15;
     std::array::from_fn(|_| grey + rng.random_range(-TINT..TINT))
 }
