@@ -1,16 +1,14 @@
 //! Objectives of self-supervised learning over two encoders' outputs, and what they need around them: targets,
-//! the momentum encoder, schedules, and the signs of collapse.
+//! schedules, and the signs of collapse.
 
 mod collapse;
 mod cosine;
-mod momentum;
 pub mod msn;
 mod schedule;
 mod targets;
 
 pub use collapse::{Collapse, CollapseWatch, Sign, effective_rank};
 pub use cosine::cosine_similarity;
-pub use momentum::update_momentum_encoder;
 pub use msn::{MsnConfig, MsnLoss, msn_loss};
 pub use schedule::{Schedule, ScheduleConfig, Steps};
 pub use targets::{sharpened_log_targets, sinkhorn};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use msn_data::{Cursor, Dataset};
-use msn_model::{Array, StateDict, load_state, state_dict};
+use msn_model::{Array, StateDict, state_dict};
 use msn_store::{Checkpoint, Loaded, TARGET_PART};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -82,9 +82,9 @@ pub(crate) fn not_finite(checkpoint: &Checkpoint) -> Option<String> {
 /// The checkpoint of a trainer after `step` steps.
 pub(crate) fn capture(trainer: &Trainer, step: u64, state: &State) -> Checkpoint {
     let parts = BTreeMap::from([
-        (ENCODER.to_owned(), to_store(state_dict(&trainer.encoder))),
-        (TARGET_PART.to_owned(), to_store(state_dict(&trainer.target))),
-        (PROTOTYPES.to_owned(), to_store(state_dict(&trainer.prototypes))),
+        (ENCODER.to_owned(), to_store(state_dict(trainer.encoder()))),
+        (TARGET_PART.to_owned(), to_store(state_dict(trainer.target()))),
+        (PROTOTYPES.to_owned(), to_store(state_dict(trainer.prototypes()))),
         (ENCODER_OPTIMIZER.to_owned(), to_store(trainer.encoder_optimizer.state())),
         (PROTOTYPE_OPTIMIZER.to_owned(), to_store(trainer.prototype_optimizer.state())),
     ]);
@@ -106,11 +106,10 @@ pub(crate) fn restore(loaded: Loaded, config: &Config, device: &Device) -> Resul
     };
     let fits = |error: msn_model::Error| problem(format!("a checkpoint of another architecture: {error}"));
 
-    let fresh = Trainer::new(config, device)?;
-    let encoder = load_state(fresh.encoder, part(ENCODER)?).map_err(fits)?;
-    let target = load_state(fresh.target, part(TARGET_PART)?).map_err(fits)?;
-    let prototypes = load_state(fresh.prototypes, part(PROTOTYPES)?).map_err(fits)?;
-    let inner = target.device();
+    let fresh = Trainer::new(config, device)?.into_models();
+    let (target, encoder, prototypes) = (part(TARGET_PART)?, part(ENCODER)?, part(PROTOTYPES)?);
+    let models = fresh.with_weights(target, encoder, prototypes).map_err(fits)?;
+    let inner = models.target.device();
     let optimizer = |name: &str, steps: u64, moments: StateDict, model: StateDict| {
         check_moments(&moments, &model).map_err(|found| problem(format!("{name}.safetensors: {found}")))?;
         AdamW::restore(config.train.adamw(), steps, &moments, &inner).map_err(|parameter| {
@@ -118,11 +117,10 @@ pub(crate) fn restore(loaded: Loaded, config: &Config, device: &Device) -> Resul
         })
     };
     let (name, steps) = (ENCODER_OPTIMIZER, state.encoder_optimizer_steps);
-    let encoder_optimizer = optimizer(name, steps, part(name)?, state_dict(&encoder))?;
+    let encoder_optimizer = optimizer(name, steps, part(name)?, state_dict(&models.encoder))?;
     let (name, steps) = (PROTOTYPE_OPTIMIZER, state.prototype_optimizer_steps);
-    let prototype_optimizer = optimizer(name, steps, part(name)?, state_dict(&prototypes))?;
-    let trainer =
-        Trainer::from_parts(config, target, encoder, prototypes, encoder_optimizer, prototype_optimizer);
+    let prototype_optimizer = optimizer(name, steps, part(name)?, state_dict(&models.prototypes))?;
+    let trainer = Trainer::from_parts(config, models, encoder_optimizer, prototype_optimizer);
     Ok((trainer, state))
 }
 

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use msn_model::{
     Encoder, Path, Prototypes, StateDict, StochasticDepth, View, encoder_seed, load_state, prototypes_seed,
 };
-use msn_ssl::{Collapse, MsnConfig, Schedule, msn_loss, update_momentum_encoder};
+use msn_ssl::{Collapse, MsnConfig, Schedule, msn_loss};
 use serde::Serialize;
 
 use crate::adamw::{AdamW, Update, gradient_norm};
@@ -46,12 +46,20 @@ impl StepReport {
     }
 }
 
+/// What is trained.
+#[derive(Debug)]
+pub(crate) struct Models {
+    pub(crate) encoder: Encoder,
+    /// The momentum encoder.
+    pub(crate) target: Encoder,
+    pub(crate) prototypes: Prototypes,
+}
+
 /// Both encoders, the prototypes and their optimizers.
 #[derive(Debug)]
 pub struct Trainer {
-    pub(crate) encoder: Encoder,
-    pub(crate) target: Encoder,
-    pub(crate) prototypes: Prototypes,
+    /// Away only inside [`Trainer::update`], which must hold the one handle of every parameter to update it in place.
+    models: Option<Models>,
     pub(crate) encoder_optimizer: AdamW,
     pub(crate) prototype_optimizer: AdamW,
     objective: MsnConfig,
@@ -71,8 +79,8 @@ impl Trainer {
         let prototypes = Prototypes::new(count, dim, prototypes_seed(config.seed), &device);
         let optimizer = AdamW::new(config.train.adamw());
         let prototype_optimizer = AdamW::new(config.train.adamw());
-        let trainer =
-            Self::from_parts(config, encoder.valid(), encoder, prototypes, optimizer, prototype_optimizer);
+        let models = Models { target: encoder.valid(), encoder, prototypes };
+        let trainer = Self::from_parts(config, models, optimizer, prototype_optimizer);
         Ok(trainer.with_path(Path::Kernels(config.train.precision.precision())))
     }
 
@@ -81,16 +89,16 @@ impl Trainer {
     /// # Errors
     /// If a tensor is missing, superfluous, or of another shape.
     pub fn with_weights(mut self, encoder: StateDict, prototypes: StateDict) -> Result<Self, Error> {
-        self.target = load_state(self.target, encoder.clone())?;
-        self.encoder = load_state(self.encoder, encoder)?;
-        self.prototypes = load_state(self.prototypes, prototypes)?;
+        let models = self.models.take().expect(IN_PLACE);
+        self.models = Some(models.with_weights(encoder.clone(), encoder, prototypes)?);
         Ok(self)
     }
 
     /// The trainer with both encoders' blocks computed in this way.
     pub fn with_path(mut self, path: Path) -> Self {
-        self.encoder.path = path;
-        self.target.path = path;
+        let Models { encoder, target, .. } = self.models.as_mut().expect(IN_PLACE);
+        encoder.path = path;
+        target.path = path;
         self
     }
 
@@ -104,17 +112,15 @@ impl Trainer {
 
     pub(crate) fn from_parts(
         config: &Config,
-        target: Encoder,
-        encoder: Encoder,
-        prototypes: Prototypes,
+        mut models: Models,
         encoder_optimizer: AdamW,
         prototype_optimizer: AdamW,
     ) -> Self {
-        let prototypes = if config.objective.freeze_prototypes { prototypes.no_grad() } else { prototypes };
+        if config.objective.freeze_prototypes {
+            models.prototypes = models.prototypes.no_grad();
+        }
         Self {
-            encoder,
-            target,
-            prototypes,
+            models: Some(models),
             encoder_optimizer,
             prototype_optimizer,
             objective: config.objective.clone(),
@@ -125,22 +131,31 @@ impl Trainer {
 
     /// Where the encoder is trained.
     pub fn device(&self) -> Device {
-        self.encoder.device()
+        self.models().encoder.device()
     }
 
     /// The encoder that is trained by gradients.
     pub fn encoder(&self) -> &Encoder {
-        &self.encoder
+        &self.models().encoder
     }
 
     /// The momentum encoder, whose features are the ones to use.
     pub fn target(&self) -> &Encoder {
-        &self.target
+        &self.models().target
     }
 
     /// The prototypes.
     pub fn prototypes(&self) -> &Prototypes {
-        &self.prototypes
+        &self.models().prototypes
+    }
+
+    fn models(&self) -> &Models {
+        self.models.as_ref().expect(IN_PLACE)
+    }
+
+    /// The models alone.
+    pub(crate) fn into_models(self) -> Models {
+        self.models.expect(IN_PLACE)
     }
 
     /// Trains on one batch: targets, anchors, loss, backward, clipping, AdamW, momentum encoder.
@@ -158,23 +173,23 @@ impl Trainer {
         depth_seeds: &[[u8; 32]],
         watch: bool,
     ) -> (StepReport, Option<Collapse>) {
+        let Models { encoder, target, prototypes } = self.models.as_mut().expect(IN_PLACE);
         let batch = views.target.batch();
-        let features = self.target.forward(&[views.target], None);
-        let targets = self.target.project(features.clone(), &[batch]);
+        let features = target.forward(&[views.target], None);
+        let targets = target.project(features.clone(), &[batch]);
 
         let groups = [views.random.len() * batch, views.focal.len() * batch];
         let groups: Vec<usize> = groups.into_iter().filter(|rows| *rows > 0).collect();
         let anchor_views = [views.random, views.focal].concat();
-        let depth = StochasticDepth::draw(self.drop_path, self.encoder.blocks.len(), depth_seeds);
+        let depth = StochasticDepth::draw(self.drop_path, encoder.blocks.len(), depth_seeds);
         let sequences: usize = groups.iter().sum();
         let seeds = depth_seeds.len();
         assert!(depth.is_none() || seeds == sequences, "Trainer: {seeds} seeds for {sequences} anchors");
-        let cls = self.encoder.forward(&anchor_views, depth.as_ref());
-        let anchors = self.encoder.project(cls, &groups);
+        let cls = encoder.forward(&anchor_views, depth.as_ref());
+        let anchors = encoder.project(cls, &groups);
 
         let targets = Tensor::from_inner(targets);
-        let loss =
-            msn_loss(anchors, targets, self.prototypes.weight.val(), &self.objective, schedule.sharpen);
+        let loss = msn_loss(anchors, targets, prototypes.weight.val(), &self.objective, schedule.sharpen);
         let collapse = watch.then(|| {
             let assignments = host(loss.assignments.inner());
             Collapse::measure(batch, &assignments, &host(loss.targets), &host(features))
@@ -191,8 +206,8 @@ impl Trainer {
         };
         if total.is_finite() {
             let mut gradients = loss.total.backward();
-            report.grad_norm = gradient_norm(&self.encoder, &gradients);
-            report.prototype_grad_norm = gradient_norm(&self.prototypes, &gradients);
+            report.grad_norm = gradient_norm(encoder, &gradients);
+            report.prototype_grad_norm = gradient_norm(prototypes, &gradients);
             if report.is_finite() {
                 self.update(&mut gradients, schedule, report.grad_norm);
             }
@@ -205,10 +220,34 @@ impl Trainer {
         // As PyTorch clips: 1e-6 keeps the quotient finite.
         let scale = if self.clip_grad > 0.0 { (self.clip_grad / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
         let update = Update { lr, weight_decay, gradient_scale: scale };
-        self.encoder = self.encoder_optimizer.step(self.encoder.clone(), gradients, update);
+        let Models { encoder, target, prototypes } = self.models.take().expect(IN_PLACE);
+        let (encoder, target) =
+            self.encoder_optimizer.step_and_average(encoder, target, momentum, gradients, update);
         let update = Update { lr, weight_decay: 0.0, gradient_scale: 1.0 };
-        self.prototypes = self.prototype_optimizer.step(self.prototypes.clone(), gradients, update);
-        self.target = update_momentum_encoder(self.target.clone(), &self.encoder, momentum);
+        let prototypes = self.prototype_optimizer.step(prototypes, gradients, update);
+        self.models = Some(Models { encoder, target, prototypes });
+    }
+}
+
+/// Why [`Trainer::models`] is there.
+const IN_PLACE: &str = "the models are away only while they are updated";
+
+impl Models {
+    /// The models with these weights.
+    ///
+    /// # Errors
+    /// If a tensor is missing, superfluous, or of another shape.
+    pub(crate) fn with_weights(
+        self,
+        target: StateDict,
+        encoder: StateDict,
+        prototypes: StateDict,
+    ) -> Result<Self, msn_model::Error> {
+        Ok(Self {
+            target: load_state(self.target, target)?,
+            encoder: load_state(self.encoder, encoder)?,
+            prototypes: load_state(self.prototypes, prototypes)?,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! AdamW with one weight decay for matrices and none for biases and norms.
 
+mod average;
 mod cpu;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use msn_model::{Array, StateDict};
 use serde::{Deserialize, Serialize};
+
+use average::Averages;
 
 /// What of AdamW does not change from step to step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,9 +56,34 @@ impl AdamW {
     }
 
     /// The module after one step. Parameters without a gradient stay as they are; gradients are consumed.
+    ///
+    /// Storage of the module that has no other handle, such as a clone of the module, is updated in place.
     pub fn step<M: Module>(&mut self, module: M, gradients: &mut Gradients, update: Update) -> M {
         self.steps += 1;
-        module.map(&mut Apply { optimizer: self, gradients, update, path: Vec::new() })
+        module.map(&mut Apply { optimizer: self, gradients, update, averages: None, path: Vec::new() })
+    }
+
+    /// [`AdamW::step`] of the module, and with each parameter the step of `average`, a momentum encoder:
+    /// `average = momentum * average + (1 - momentum) * parameter`. Untrained values (running statistics of batch
+    /// norm) are left alone: each module has its own.
+    ///
+    /// # Panics
+    /// If the two modules do not have the same parameters in the same order.
+    pub fn step_and_average<M: Module>(
+        &mut self,
+        module: M,
+        average: M,
+        momentum: f64,
+        gradients: &mut Gradients,
+        update: Update,
+    ) -> (M, M) {
+        self.steps += 1;
+        let (shell, averages) = Averages::take(average, momentum);
+        let averages = Some(averages);
+        let mut apply = Apply { optimizer: self, gradients, update, averages, path: Vec::new() };
+        let module = module.map(&mut apply);
+        let average = apply.averages.expect("given above").put_back(shell);
+        (module, average)
     }
 
     /// Moments by name: `first.NAME` and `second.NAME`.
@@ -99,7 +127,7 @@ impl AdamW {
         Ok(Self { config, steps, moments })
     }
 
-    /// The parameter after this step. Both are flattened and outside the graph.
+    /// The parameter and its average after this step. All are flattened and outside the graph.
     fn apply(
         &mut self,
         name: String,
@@ -107,7 +135,8 @@ impl AdamW {
         gradient: Tensor<1>,
         decay: bool,
         update: Update,
-    ) -> Tensor<1> {
+        average: Option<Average>,
+    ) -> (Tensor<1>, Option<Tensor<1>>) {
         let Moments { first, second } = self.moments.remove(&name).unwrap_or_else(|| {
             let zeros = || Tensor::zeros(gradient.shape(), &gradient.device());
             Moments { first: zeros(), second: zeros() }
@@ -123,14 +152,34 @@ impl AdamW {
             grad_scale: update.gradient_scale,
         };
         let update = if cpu::serves(&gradient) { cpu::update } else { plain_update };
-        let [value, first, second] = update(&step, gradient, [value, first, second]);
+        let ([value, first, second], average) = update(&step, gradient, [value, first, second], average);
         self.moments.insert(name, Moments { first, second });
-        value
+        (value, average)
+    }
+}
+
+/// The moving average of a parameter before a step.
+#[derive(Clone, Debug)]
+struct Average {
+    /// Share that stays.
+    momentum: f64,
+    value: Tensor<1>,
+}
+
+impl Average {
+    /// The average after a step that gave `parameter`. In this form equal values stay equal, whatever the rounding.
+    fn moved_towards(self, parameter: Tensor<1>) -> Tensor<1> {
+        self.value.clone() + (parameter - self.value) * (1.0 - self.momentum)
     }
 }
 
 /// The update in tensor operations: any device, and the twin of the fast path.
-fn plain_update(step: &msn_kernels::AdamW, gradient: Tensor<1>, tensors: [Tensor<1>; 3]) -> [Tensor<1>; 3] {
+fn plain_update(
+    step: &msn_kernels::AdamW,
+    gradient: Tensor<1>,
+    tensors: [Tensor<1>; 3],
+    average: Option<Average>,
+) -> ([Tensor<1>; 3], Option<Tensor<1>>) {
     let [value, first, second] = tensors;
     let gradient = gradient * step.grad_scale;
     let square = gradient.clone() * gradient.clone();
@@ -139,13 +188,16 @@ fn plain_update(step: &msn_kernels::AdamW, gradient: Tensor<1>, tensors: [Tensor
     let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
     let denominator = second.clone().sqrt() / correction(step.beta2).sqrt() + step.eps;
     let change = first.clone() / denominator * (step.lr / correction(step.beta1));
-    [value * (1.0 - step.lr * step.weight_decay) - change, first, second]
+    let value = value * (1.0 - step.lr * step.weight_decay) - change;
+    let average = average.map(|average| average.moved_towards(value.clone()));
+    ([value, first, second], average)
 }
 
 struct Apply<'a> {
     optimizer: &'a mut AdamW,
     gradients: &'a mut Gradients,
     update: Update,
+    averages: Option<Averages>,
     path: Vec<String>,
 }
 
@@ -159,13 +211,29 @@ impl ModuleMapper for Apply<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = param.val().grad_remove(self.gradients) else { return param };
+        let gradient = param.val().grad_remove(self.gradients);
+        let trained = param.is_require_grad();
+        let average = self.averages.as_mut().map(Averages::next);
+        let Some(gradient) = gradient else {
+            if let (Some(averages), Some(average)) = (&mut self.averages, average) {
+                averages.done(if trained {
+                    average.moved_towards(average::flat(param.val()))
+                } else {
+                    average.value
+                });
+            }
+            return param;
+        };
         param.map(|value| {
             let shape = value.dims();
             let count = shape.iter().product::<usize>();
             let value = value.inner().reshape([count]);
             let gradient = gradient.reshape([count]);
-            let new = self.optimizer.apply(self.path.join("."), value, gradient, D > 1, self.update);
+            let name = self.path.join(".");
+            let (new, average) = self.optimizer.apply(name, value, gradient, D > 1, self.update, average);
+            if let (Some(averages), Some(average)) = (&mut self.averages, average) {
+                averages.done(average);
+            }
             Tensor::from_inner(new.reshape(shape)).require_grad()
         })
     }
@@ -175,22 +243,30 @@ impl ModuleMapper for Apply<'_> {
 pub(crate) fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
     struct Norm<'a> {
         gradients: &'a Gradients,
+        /// Of the parameters that the CPU's kernels serve.
+        sum: f64,
+        /// Of the others, on their device.
         squares: Vec<Tensor<1>>,
     }
     impl ModuleVisitor for Norm<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = param.val().grad(self.gradients) {
+            let Some(gradient) = param.val().grad(self.gradients) else { return };
+            let gradient = average::flat(gradient);
+            if cpu::serves(&gradient) {
+                self.sum += cpu::sum_of_squares(gradient);
+            } else {
                 self.squares.push(gradient.powi_scalar(2).sum());
             }
         }
     }
-    let mut norm = Norm { gradients, squares: Vec::new() };
+    let mut norm = Norm { gradients, sum: 0.0, squares: Vec::new() };
     module.visit(&mut norm);
     if norm.squares.is_empty() {
-        return 0.0;
+        return norm.sum.sqrt();
     }
     let squares = Tensor::cat(norm.squares, 0).into_data().convert::<f64>();
-    squares.try_to_vec::<f64>().expect("converted to f64").iter().sum::<f64>().sqrt()
+    let others: f64 = squares.try_to_vec::<f64>().expect("converted to f64").iter().sum();
+    (norm.sum + others).sqrt()
 }
 
 fn host(tensor: &Tensor<1>) -> Array {
@@ -241,14 +317,38 @@ mod tests {
             grad_scale: 0.5,
         };
         let tensors = || [tensor(1), tensor(2), tensor(3)];
+        let average = || Some(Average { momentum: 0.9, value: tensor(5) });
+        let all = |(tensors, average): ([Tensor<1>; 3], Option<Tensor<1>>)| {
+            tensors.into_iter().chain(average).collect::<Vec<_>>()
+        };
         assert!(cpu::serves(&tensor(4)));
-        let fast = cpu::update(&step, tensor(4), tensors());
-        for (fast, plain) in fast.into_iter().zip(plain_update(&step, tensor(4), tensors())) {
+        let fast = all(cpu::update(&step, tensor(4), tensors(), average()));
+        let plain = all(plain_update(&step, tensor(4), tensors(), average()));
+        assert_eq!((fast.len(), plain.len()), (4, 4));
+        for (fast, plain) in fast.into_iter().zip(plain) {
             let [fast, plain] = [fast, plain].map(|t| t.into_data().try_to_vec::<f32>().expect("f32"));
             for (fast, plain) in fast.iter().zip(&plain) {
                 // A few roundings of numbers below 2, in another order.
                 assert!((fast - plain).abs() < 1e-6, "{fast}, expected {plain}");
             }
+        }
+    }
+
+    #[test]
+    fn the_average_keeps_its_share_and_takes_the_rest_from_the_new_parameter() {
+        let device = Device::default().autodiff();
+        let online = Prototypes::new(2, 3, 1, &device);
+        let average = Prototypes::new(2, 3, 2, &device.clone().inner());
+        let before = state_dict(&average)["weight"].data.clone();
+        let mut gradients = online.weight.val().powi_scalar(2).sum().backward();
+        let mut optimizer = AdamW::new(CONFIG);
+        let (online, average) =
+            optimizer.step_and_average(online, average, 0.75, &mut gradients, UPDATE);
+        let (online, average) = (state_dict(&online), state_dict(&average));
+        assert_eq!(average["weight"].shape, [2, 3]);
+        let values = online["weight"].data.iter().zip(&average["weight"].data).zip(&before);
+        for ((online, average), before) in values {
+            assert!((average - (0.75 * before + 0.25 * online)).abs() < 1e-7);
         }
     }
 
