@@ -4,6 +4,7 @@ mod adamw;
 mod checkpoint;
 pub mod config;
 mod error;
+mod graph;
 mod pretrain;
 mod step;
 

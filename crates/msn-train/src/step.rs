@@ -9,6 +9,7 @@ use msn_ssl::{Collapse, MsnConfig, Schedule, msn_loss};
 use serde::Serialize;
 
 use crate::adamw::{AdamW, Update, gradient_norm};
+use crate::graph::enter;
 use crate::{Config, Error};
 
 /// The views of one step, cut into patches.
@@ -74,6 +75,7 @@ impl Trainer {
     /// If the encoder's description is out of range.
     pub fn new(config: &Config, device: &Device) -> Result<Self, Error> {
         let device = device.clone().autodiff();
+        let device = if config.train.grad_checkpointing { device.gradient_checkpointing() } else { device };
         let encoder = config.encoder.init(Some(&config.head), encoder_seed(config.seed), &device)?;
         let (count, dim) = (config.objective.prototypes, config.head.output_dim);
         let prototypes = Prototypes::new(count, dim, prototypes_seed(config.seed), &device);
@@ -188,7 +190,7 @@ impl Trainer {
         let cls = encoder.forward(&anchor_views, depth.as_ref());
         let anchors = encoder.project(cls, &groups);
 
-        let targets = Tensor::from_inner(targets);
+        let targets = enter(targets, anchors.gradient_checkpointing_strategy());
         let loss = msn_loss(anchors, targets, prototypes.weight.val(), &self.objective, schedule.sharpen);
         let collapse = watch.then(|| {
             let assignments = host(loss.assignments.inner());

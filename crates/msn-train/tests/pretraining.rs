@@ -3,13 +3,12 @@
 #![allow(clippy::disallowed_methods, reason = "tests write files to see what the program makes of them")]
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use image::{ImageFormat, Rgb, RgbImage};
 use msn_data::Dataset;
-use msn_model::{View, encoder_seed, state_dict};
+use msn_model::{Path, Precision, View, encoder_seed, state_dict};
 use msn_ssl::Schedule;
 use msn_store::RunDir;
 use msn_train::config::Source;
@@ -64,7 +63,7 @@ impl Stripes {
 }
 
 impl Dataset for Stripes {
-    fn path(&self) -> &Path {
+    fn path(&self) -> &std::path::Path {
         "stripes".as_ref()
     }
 
@@ -108,7 +107,7 @@ impl<F: FnMut(u64)> Observer for Watcher<F> {
         self.seen.warnings.push(message.to_owned());
     }
 
-    fn saved(&mut self, step: u64, _: &Path) {
+    fn saved(&mut self, step: u64, _: &std::path::Path) {
         self.seen.saved.push(step);
     }
 
@@ -133,11 +132,11 @@ fn run_on(
     (outcome, watcher.seen)
 }
 
-fn new_run(scratch: &Path) -> RunDir {
+fn new_run(scratch: &std::path::Path) -> RunDir {
     RunDir::create(&scratch.join("run")).expect("a new folder")
 }
 
-fn all_weights_are_finite(checkpoint: &Path) -> bool {
+fn all_weights_are_finite(checkpoint: &std::path::Path) -> bool {
     let checkpoint = msn_store::Checkpoint::read(checkpoint).expect("whole");
     checkpoint
         .parts
@@ -312,6 +311,23 @@ fn frozen_prototypes_do_not_move_and_others_do() {
         }
         assert_eq!(state_dict(trainer.prototypes()) == before.0, frozen, "{setting}");
         assert!(state_dict(trainer.encoder()) != before.1, "the encoder learns in any case");
+    }
+}
+
+#[test]
+fn recomputed_activations_give_the_same_bits_as_kept_ones() {
+    for path in [Path::Kernels(Precision::F32), Path::Kernels(Precision::Bf16), Path::Plain] {
+        let end = |setting: &str| {
+            let trainer = Trainer::new(&config(&[setting]), &Device::default()).expect("valid");
+            let mut trainer = trainer.with_path(path);
+            for _ in 0..3 {
+                let views = views(&trainer.device());
+                trainer.step(views, SCHEDULE, &[], false);
+            }
+            [state_dict(trainer.encoder()), state_dict(trainer.target()), state_dict(trainer.prototypes())]
+        };
+        let recomputed = end("train.grad_checkpointing=true");
+        assert!(recomputed == end("train.grad_checkpointing=false"), "{path:?}");
     }
 }
 

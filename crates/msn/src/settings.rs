@@ -16,10 +16,11 @@ pub(crate) use msn_train::config::Source;
 const SAMPLE: usize = 256;
 
 /// Fields that a resumed run may change: they do not change what it computes.
-const MAY_CHANGE: [&str; 9] = [
+const MAY_CHANGE: [&str; 10] = [
     "data.path",
     "data.workers",
     "data.queue",
+    "train.grad_checkpointing",
     "train.log_every",
     "train.checkpoint_epochs",
     "train.checkpoint_minutes",

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use average::Averages;
 
+use crate::graph::enter;
+
 /// What of AdamW does not change from step to step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdamWConfig {
@@ -227,6 +229,7 @@ impl ModuleMapper for Apply<'_> {
         param.map(|value| {
             let shape = value.dims();
             let count = shape.iter().product::<usize>();
+            let strategy = value.gradient_checkpointing_strategy();
             let value = value.inner().reshape([count]);
             let gradient = gradient.reshape([count]);
             let name = self.path.join(".");
@@ -234,7 +237,7 @@ impl ModuleMapper for Apply<'_> {
             if let (Some(averages), Some(average)) = (&mut self.averages, average) {
                 averages.done(average);
             }
-            Tensor::from_inner(new.reshape(shape)).require_grad()
+            enter(new.reshape(shape), strategy).require_grad()
         })
     }
 }
@@ -342,8 +345,7 @@ mod tests {
         let before = state_dict(&average)["weight"].data.clone();
         let mut gradients = online.weight.val().powi_scalar(2).sum().backward();
         let mut optimizer = AdamW::new(CONFIG);
-        let (online, average) =
-            optimizer.step_and_average(online, average, 0.75, &mut gradients, UPDATE);
+        let (online, average) = optimizer.step_and_average(online, average, 0.75, &mut gradients, UPDATE);
         let (online, average) = (state_dict(&online), state_dict(&average));
         assert_eq!(average["weight"].shape, [2, 3]);
         let values = online["weight"].data.iter().zip(&average["weight"].data).zip(&before);

@@ -49,7 +49,7 @@ const SCALES: [Scale; 4] = [
         patch: 4,
         encoder: (192, 6, 3),
         blur: 0.0,
-        focal_scale: [0.1, 0.4],
+        focal_scale: [0.15, 0.5],
     },
     Scale {
         up_to: 96,
@@ -59,7 +59,7 @@ const SCALES: [Scale; 4] = [
         patch: 8,
         encoder: (192, 6, 3),
         blur: 0.6,
-        focal_scale: [0.1, 0.4],
+        focal_scale: [0.15, 0.5],
     },
     Scale {
         up_to: 160,
@@ -137,12 +137,18 @@ fn follow(config: &mut Config, images: usize, given: &dyn Fn(&str) -> bool) {
     let (hidden, output) = if small { (512, 128) } else { (2048, 256) };
     pick(&mut config.head.hidden_dim, hidden, given("head.hidden_dim"));
     pick(&mut config.head.output_dim, output, given("head.output_dim"));
-    pick(&mut config.mask.patch_drop, if small { 0.3 } else { 0.15 }, given("mask.patch_drop"));
+    pick(&mut config.mask.patch_drop, if small { 0.2 } else { 0.15 }, given("mask.patch_drop"));
+    pick(&mut config.encoder.init_std, if small { 0.1 } else { 0.02 }, given("encoder.init_std"));
+    let sharpen = if small { 0.15 } else { 0.25 };
+    pick(&mut config.objective.sharpen, sharpen, given("objective.sharpen"));
+    pick(&mut config.objective.sharpen_end, sharpen, given("objective.sharpen_end"));
 
-    // A batch must leave several steps an epoch, or the schedules have nothing to run over.
-    let batch_size = (images / 8).clamp(2, 128).next_multiple_of(2).min(images.max(2));
+    // A batch must leave several steps an epoch, or the schedules have nothing to run over; small encoders are cheap
+    // enough for many small steps.
+    let largest = if small { 64 } else { 128 };
+    let batch_size = (images / 8).clamp(2, largest).next_multiple_of(2).min(images.max(2));
     pick(&mut config.train.batch_size, batch_size, given("train.batch_size"));
-    let prototypes = (images / 20).next_power_of_two().clamp(32, 1024);
+    let prototypes = (images / 80).next_power_of_two().clamp(32, 1024);
     pick(&mut config.objective.prototypes, prototypes, given("objective.prototypes"));
     let epochs = (WORK_PER_RUN / work(config, images)).clamp(10.0, 300.0) as u64;
     pick(&mut config.optim.epochs, epochs, given("optim.epochs"));
@@ -152,7 +158,11 @@ fn follow(config: &mut Config, images: usize, given: &dyn Fn(&str) -> bool) {
     let start_lr = config.optim.lr / 5.0;
     pick(&mut config.optim.start_lr, start_lr, given("optim.start_lr"));
     // 0.996 averages over 250 steps; a short run needs a target that moves on faster.
-    let momentum = if steps(config, images) < 20_000 { 0.99 } else { 0.996 };
+    let momentum = match steps(config, images) {
+        20_000.. => 0.996,
+        _ if small => 0.95,
+        _ => 0.99,
+    };
     pick(&mut config.optim.momentum, momentum, given("optim.momentum"));
 }
 
@@ -219,14 +229,30 @@ fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> V
         (
             &["mask.patch_drop"],
             if small {
-                "a third less work on small views, which keep enough patches"
+                "a fifth less work, and a small view still shows its object"
             } else {
                 "what the paper found best for ViT-S"
             }
             .to_owned(),
         ),
-        (&["objective.prototypes"], "about one for every 20 images, 32 to 1024".to_owned()),
-        (&["train.batch_size"], "about an eighth of the images, 2 to 128".to_owned()),
+        (
+            &["encoder.init_std"],
+            if small {
+                "a narrow random encoder sees more with larger weights, and learning starts from what it sees"
+            } else {
+                "as in the paper"
+            }
+            .to_owned(),
+        ),
+        (
+            &["objective.sharpen", "objective.sharpen_end"],
+            if small { "surer targets make a short run learn sooner" } else { "as in the paper" }.to_owned(),
+        ),
+        (&["objective.prototypes"], "about one for every 80 images, 32 to 1024".to_owned()),
+        (
+            &["train.batch_size"],
+            format!("about an eighth of the images, 2 to {}", if small { 64 } else { 128 }),
+        ),
         (
             &["optim.epochs"],
             format!(

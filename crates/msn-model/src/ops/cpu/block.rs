@@ -70,14 +70,23 @@ struct Tail {
     middle: Vec<f32>,
     /// `middle`, normed: [R, D].
     normed: Buffer,
-    /// Argument of GELU: [R, H].
-    pre: Buffer,
+    /// Argument of GELU: [R, H]; only for a backward pass.
+    pre: Option<Buffer>,
     /// Result of GELU: [R, H].
     act: Buffer,
 }
 
-/// x: [N, D] -> [N, D]
-pub(super) fn forward(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> (Vec<f32>, Saved) {
+/// What a forward pass is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// The output alone: what only a backward pass needs is not kept.
+    Output,
+    /// The output and a backward pass.
+    Backward,
+}
+
+/// The forward pass but for its last product. x: [N, D]
+pub(super) fn prepare(x: &[f32], weights: &Weights<'_>, shape: &Shape, purpose: For) -> Saved {
     let (dim, tokens) = (shape.dim, shape.segments.tokens());
     let mut normed = shape.zeros(tokens * dim);
     layer_norm(x, weights.norm1.0, weights.norm1.1, EPS, normed.output());
@@ -87,8 +96,13 @@ pub(super) fn forward(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> (Vec<f
     let mut attended = shape.zeros(tokens * dim);
     let lengths: Vec<usize> = shape.segments.lengths().collect();
     shape.attention(&lengths).forward(shape.precision, qkv.source(), attended.output());
-    let (y, tail) = tail_forward(x, attended, weights, shape);
-    (y, Saved { normed, qkv, tail })
+    let tail = tail_prepare(x, attended, weights, shape, purpose);
+    Saved { normed, qkv, tail }
+}
+
+/// The last product of the forward pass: [N, D].
+pub(super) fn output(saved: &Saved, weights: &Weights<'_>, shape: &Shape) -> Vec<f32> {
+    tail_output(&saved.tail, weights, shape)
 }
 
 /// dy: [N, D] -> gradient of x [N, D], and those of the weights.
@@ -118,8 +132,8 @@ pub(super) fn backward(
     (dx, gradients)
 }
 
-/// x: [N, D] -> [S, D]
-pub(super) fn forward_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> (Vec<f32>, SavedCls) {
+/// The forward pass for [CLS] alone but for its last product. x: [N, D]
+pub(super) fn prepare_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape, purpose: For) -> SavedCls {
     let (dim, tokens, sequences) = (shape.dim, shape.segments.tokens(), shape.segments.sequences());
     let mut normed = shape.zeros(tokens * dim);
     layer_norm(x, weights.norm1.0, weights.norm1.1, EPS, normed.output());
@@ -137,8 +151,13 @@ pub(super) fn forward_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> (V
     let lengths: Vec<usize> = shape.segments.lengths().collect();
     shape.attention(&lengths).cls_forward(queries.source(), keys_values.source(), attended.output());
     let residual = gather(x, shape.segments.cls_rows(), dim);
-    let (y, tail) = tail_forward(&residual, attended, weights, shape);
-    (y, SavedCls { normed, queries, keys_values, tail })
+    let tail = tail_prepare(&residual, attended, weights, shape, purpose);
+    SavedCls { normed, queries, keys_values, tail }
+}
+
+/// The last product of the forward pass for [CLS] alone: [S, D].
+pub(super) fn output_cls(saved: &SavedCls, weights: &Weights<'_>, shape: &Shape) -> Vec<f32> {
+    tail_output(&saved.tail, weights, shape)
 }
 
 /// dy: [S, D] -> gradient of x [N, D], and those of the weights.
@@ -183,13 +202,14 @@ pub(super) fn backward_cls(
     (dx, gradients)
 }
 
-/// From the attention's result to the block's: residual and attended [R, D] -> [R, D].
-fn tail_forward(
+/// From the attention's result to that of GELU: residual and attended [R, D].
+fn tail_prepare(
     residual: &[f32],
     attended: Buffer,
     weights: &Weights<'_>,
     shape: &Shape,
-) -> (Vec<f32>, Tail) {
+    purpose: For,
+) -> Tail {
     let (dim, hidden, precision) = (shape.dim, shape.hidden, shape.precision);
     let rows = residual.len() / dim;
     let mut middle = vec![0.0; rows * dim];
@@ -203,10 +223,23 @@ fn tail_forward(
     );
     let mut normed = shape.zeros(rows * dim);
     layer_norm(&middle, weights.norm2.0, weights.norm2.1, EPS, normed.output());
-    let (mut pre, mut act) = (shape.zeros(rows * hidden), shape.zeros(rows * hidden));
+    let mut pre = (purpose == For::Backward).then(|| shape.zeros(rows * hidden));
+    let mut act = shape.zeros(rows * hidden);
     let dims = Dims { m: rows, n: hidden, k: dim };
-    let gelu = Epilogue::Gelu { bias: Some(weights.fc1_bias), pre: Some(pre.output()), act: act.output() };
+    let gelu = Epilogue::Gelu {
+        bias: Some(weights.fc1_bias),
+        pre: pre.as_mut().map(Buffer::output),
+        act: act.output(),
+    };
     nt(precision, dims, normed.source(), weights.fc1, gelu);
+    Tail { attended, middle, normed, pre, act }
+}
+
+/// From GELU's result to the block's: [R, D].
+fn tail_output(tail: &Tail, weights: &Weights<'_>, shape: &Shape) -> Vec<f32> {
+    let (dim, hidden, precision) = (shape.dim, shape.hidden, shape.precision);
+    let Tail { middle, act, .. } = tail;
+    let rows = middle.len() / dim;
     let mut y = vec![0.0; rows * dim];
     let dims = Dims { m: rows, n: dim, k: hidden };
     nt(
@@ -214,9 +247,9 @@ fn tail_forward(
         dims,
         act.source(),
         weights.fc2,
-        branch(weights.fc2_bias, shape.factors(1), &middle, &mut y),
+        branch(weights.fc2_bias, shape.factors(1), middle, &mut y),
     );
-    (y, Tail { attended, middle, normed, pre, act })
+    y
 }
 
 /// `out = residual + factors (product + bias)`.
@@ -243,7 +276,8 @@ fn tail_backward(
 
     let mut d_pre = shape.zeros(rows * hidden);
     let dims = Dims { m: rows, n: hidden, k: dim };
-    let (pre, row_scale) = (saved.pre.source(), shape.factors(1));
+    let pre = saved.pre.as_ref().expect("kept for the backward pass").source();
+    let row_scale = shape.factors(1);
     nn(precision, dims, dy, weights.fc2, Epilogue::GeluGrad { pre, row_scale, out: d_pre.output() });
     let dims = Dims { m: dim, n: hidden, k: rows };
     tn(precision, dims, dy, saved.act.source(), TnOptions { row_scale, column_sums: Some(fc2_bias) }, fc2);

@@ -7,21 +7,21 @@ mod weights;
 use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::checkpoint::strategy::{
+    BalancedCheckpointing, CheckpointStrategy, NoCheckpointing,
+};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::{Bytes, DType, Tensor};
+use burn::tensor::{Bytes, DType, GradientCheckpointingStrategy, Tensor};
 use msn_kernels::{MAX_HEAD_DIM, Precision};
 
 use super::BranchFactors;
 use crate::{Block, Segments};
-use block::{Saved, SavedCls, Shape};
+use block::{For, Saved, SavedCls, Shape};
 use weights::{COUNT, Weights};
-
-/// A tensor of the CPU backend inside the autodiff graph.
-type Graph = Autodiff<Flex, NoCheckpointing>;
 
 /// Which tokens a block computes an output for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +49,12 @@ pub(super) fn block(
     }
     let factors = factors.map(|factors| factors.each_ref().map(|branch| per_row(branch, segments, rows)));
     let shape = Shape { dim, hidden, heads, segments: segments.clone(), factors, precision };
-    if x.device().is_autodiff() {
-        in_graph(x, block, shape, rows)
-    } else {
-        outside_graph(x, block, &shape, rows)
+    match x.device().gradient_checkpointing_strategy() {
+        None => outside_graph(x, block, &shape, rows),
+        Some(GradientCheckpointingStrategy::Disabled) => in_graph::<NoCheckpointing>(x, block, shape, rows),
+        Some(GradientCheckpointingStrategy::Balanced) => {
+            in_graph::<BalancedCheckpointing>(x, block, shape, rows)
+        }
     }
 }
 
@@ -67,6 +69,34 @@ fn per_row(factors: &[f32], segments: &Segments, rows: Rows) -> Vec<f32> {
     }
 }
 
+/// A strategy of a graph: what a block keeps for its backward pass, and how tensors of such a graph are opened.
+trait Strategy: CheckpointStrategy {
+    /// Whether the backward pass computes the activations anew, rather than finding them kept.
+    const RECOMPUTES: bool;
+
+    fn open<const D: usize>(tensor: Tensor<D>) -> Option<FloatTensor<Autodiff<Flex>>>;
+    fn close(primitive: FloatTensor<Autodiff<Flex>>) -> Tensor<2>;
+}
+
+macro_rules! strategy {
+    ($strategy:ty, recomputes: $recomputes:literal) => {
+        impl Strategy for $strategy {
+            const RECOMPUTES: bool = $recomputes;
+
+            fn open<const D: usize>(tensor: Tensor<D>) -> Option<FloatTensor<Autodiff<Flex>>> {
+                tensor.try_into_primitive::<Autodiff<Flex, Self>>().ok()
+            }
+
+            fn close(primitive: FloatTensor<Autodiff<Flex>>) -> Tensor<2> {
+                Tensor::from_primitive::<Autodiff<Flex, Self>>(primitive)
+            }
+        }
+    };
+}
+
+strategy!(NoCheckpointing, recomputes: false);
+strategy!(BalancedCheckpointing, recomputes: true);
+
 fn outside_graph(x: &Tensor<2>, block: &Block, shape: &Shape, rows: Rows) -> Option<Tensor<2>> {
     let x = contiguous(x.clone().try_into_primitive::<Flex>().ok()?);
     let (vectors, matrices) = weights::parameters(block);
@@ -74,32 +104,32 @@ fn outside_graph(x: &Tensor<2>, block: &Block, shape: &Shape, rows: Rows) -> Opt
     let matrices = matrices.map(|matrix| matrix.try_into_primitive::<Flex>());
     let parameters = vectors.into_iter().chain(matrices).map(|p| p.ok().map(contiguous));
     let parameters: Vec<FlexTensor> = parameters.collect::<Option<_>>()?;
-    let (y, _) = run(&x, &parameters, shape, rows);
+    let (y, _) = run(&x, &parameters, shape, rows, For::Output);
     Some(Tensor::from_primitive::<Flex>(y))
 }
 
-fn in_graph(x: &Tensor<2>, block: &Block, shape: Shape, rows: Rows) -> Option<Tensor<2>> {
+fn in_graph<C: Strategy>(x: &Tensor<2>, block: &Block, shape: Shape, rows: Rows) -> Option<Tensor<2>> {
     let (vectors, matrices) = weights::parameters(block);
-    let vectors = vectors.map(|vector| vector.try_into_primitive::<Graph>());
-    let matrices = matrices.map(|matrix| matrix.try_into_primitive::<Graph>());
+    let (vectors, matrices) = (vectors.map(C::open), matrices.map(C::open));
     let mut nodes = Vec::with_capacity(1 + COUNT);
     let mut inputs = Vec::with_capacity(1 + COUNT);
-    let x = x.clone().try_into_primitive::<Graph>();
-    for input in std::iter::once(x).chain(vectors).chain(matrices) {
-        let (primitive, node) = input.ok()?.into_parts();
+    for input in std::iter::once(C::open(x.clone())).chain(vectors).chain(matrices) {
+        let (primitive, node) = input?.into_parts();
         inputs.push(contiguous(primitive));
         nodes.push(node);
     }
     let x = inputs.remove(0);
     let Ok(nodes) = nodes.try_into() else { unreachable!("one node for the input and one a parameter") };
-    let y = match (BlockBackward {}).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
-        OpsKind::UnTracked(prep) => prep.finish(run(&x, &inputs, &shape, rows).0),
+    let y = match (BlockBackward {}).prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::UnTracked(prep) => prep.finish(run(&x, &inputs, &shape, rows, For::Output).0),
         OpsKind::Tracked(prep) => {
-            let (y, saved) = run(&x, &inputs, &shape, rows);
-            prep.finish(State { x, parameters: inputs, shape, saved }, y)
+            let purpose = if C::RECOMPUTES { For::Output } else { For::Backward };
+            let (y, saved) = run(&x, &inputs, &shape, rows, purpose);
+            let saved = (!C::RECOMPUTES).then_some(saved);
+            prep.finish(State { x, parameters: inputs, shape, rows, saved }, y)
         }
     };
-    Some(Tensor::from_primitive::<Graph>(y))
+    Some(C::close(y))
 }
 
 /// What a forward pass leaves for the backward pass.
@@ -114,23 +144,33 @@ struct State {
     x: FlexTensor,
     parameters: Vec<FlexTensor>,
     shape: Shape,
-    saved: Kept,
+    rows: Rows,
+    /// `None` where the backward pass is to compute it anew.
+    saved: Option<Kept>,
 }
 
-fn run(x: &FlexTensor, parameters: &[FlexTensor], shape: &Shape, rows: Rows) -> (FlexTensor, Kept) {
+fn run(
+    x: &FlexTensor,
+    parameters: &[FlexTensor],
+    shape: &Shape,
+    rows: Rows,
+    purpose: For,
+) -> (FlexTensor, Kept) {
     let weights = slices(parameters);
-    let (y, saved) = match rows {
-        Rows::All => {
-            let (y, saved) = block::forward(slice(x), &weights, shape);
-            (y, Kept::All(Arc::new(saved)))
-        }
-        Rows::Cls => {
-            let (y, saved) = block::forward_cls(slice(x), &weights, shape);
-            (y, Kept::Cls(Arc::new(saved)))
-        }
+    let saved = prepare(x, &weights, shape, rows, purpose);
+    let y = match &saved {
+        Kept::All(saved) => block::output(saved, &weights, shape),
+        Kept::Cls(saved) => block::output_cls(saved, &weights, shape),
     };
     let count = y.len() / shape.dim;
     (tensor(y, &[count, shape.dim]), saved)
+}
+
+fn prepare(x: &FlexTensor, weights: &Weights<'_>, shape: &Shape, rows: Rows, purpose: For) -> Kept {
+    match rows {
+        Rows::All => Kept::All(Arc::new(block::prepare(slice(x), weights, shape, purpose))),
+        Rows::Cls => Kept::Cls(Arc::new(block::prepare_cls(slice(x), weights, shape, purpose))),
+    }
 }
 
 /// Backward pass of a block: its input and its parameters are the parents.
@@ -141,9 +181,10 @@ impl Backward<Flex, { 1 + COUNT }> for BlockBackward {
     type State = State;
 
     fn backward(self, ops: Ops<State, { 1 + COUNT }>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let State { x, parameters, shape, saved } = ops.state;
+        let State { x, parameters, shape, rows, saved } = ops.state;
         let dy = contiguous(gradients.consume::<Flex>(&ops.node));
         let weights = slices(&parameters);
+        let saved = saved.unwrap_or_else(|| prepare(&x, &weights, &shape, rows, For::Backward));
         let (dx, by_weight) = match saved {
             Kept::All(saved) => block::backward(slice(&x), &weights, &shape, &saved, slice(&dy)),
             Kept::Cls(saved) => block::backward_cls(slice(&x), &weights, &shape, &saved, slice(&dy)),
