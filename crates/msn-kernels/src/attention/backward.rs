@@ -9,13 +9,15 @@
 //!
 //! A block of queries at a time, so that P and dS never exist for a whole long sequence.
 
+use std::ops::Range;
+
 use super::forward::store_row;
 use super::operand::{Operand, pack_transposed_a, padded};
 use super::{Head, HeadKernel};
 use crate::element::{Element, SharedOutput};
 use crate::gemm::kernel::{Layout, Product};
 use crate::scratch::Scratch;
-use crate::simd::Simd;
+use crate::simd::{Simd, fold_vectors, for_vectors};
 use crate::softmax::vectors as softmax;
 
 /// Register tiles of queries in a block.
@@ -102,15 +104,15 @@ impl<E: Element, G: Element> HeadKernel for Backward<'_, E, G> {
 #[inline(always)]
 fn score_gradient<S: Simd>(s: S, scores: &mut [f32], d: &mut [f32], scale: f32) {
     let factor = softmax::exponentials(s, scores, scale);
-    let mut sum = s.splat(0.0);
-    for (e, d) in scores.chunks(S::LANES).zip(d.chunks(S::LANES)) {
-        sum = s.mul_add(s.load(e), s.load(d), sum);
-    }
+    let product =
+        |sum, range: Range<usize>| s.mul_add(s.load(&scores[range.clone()]), s.load(&d[range]), sum);
+    let sum = fold_vectors(s, scores.len(), 0.0, product, |a, b| s.add(a, b));
     let mean = s.splat(s.sum(sum) * factor);
     let (factor, scale) = (s.splat(factor), s.splat(scale));
-    for (e, d) in scores.chunks_mut(S::LANES).zip(d.chunks_mut(S::LANES)) {
+    for_vectors(s, scores.len(), |range| {
+        let (e, d) = (&mut scores[range.clone()], &mut d[range]);
         let p = s.mul(s.load(e), factor);
         s.store(s.mul(s.mul(p, scale), s.sub(s.load(d), mean)), d);
         s.store(p, e);
-    }
+    });
 }

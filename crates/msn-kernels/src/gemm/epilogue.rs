@@ -182,13 +182,27 @@ impl<'a> Finished<'a> {
     /// Calls `f(row, column, offset, c)` for the pieces of at most `LANES` elements of each row, with the
     /// offset of the piece in the outputs.
     #[inline(always)]
-    fn pieces<S: Simd>(&self, _s: S, mut f: impl FnMut(usize, usize, usize, &[f32])) {
-        let ([row, column], [rows, columns]) = (self.at, self.size);
+    fn pieces<S: Simd>(&self, s: S, f: impl FnMut(usize, usize, usize, &[f32])) {
+        // With a width that the compiler knows no mask is computed. Nearly all tiles have it.
+        match self.size[1] {
+            32 => self.pieces_of_width(s, 32, f),
+            columns => self.pieces_of_width(s, columns, f),
+        }
+    }
+
+    #[inline(always)]
+    fn pieces_of_width<S: Simd>(
+        &self,
+        _s: S,
+        columns: usize,
+        mut f: impl FnMut(usize, usize, usize, &[f32]),
+    ) {
+        let ([row, column], [rows, _]) = (self.at, self.size);
         for i in 0..rows {
             let c = &self.tile[i * self.stride..][..columns];
-            for (v, c) in c.chunks(S::LANES).enumerate() {
-                let column = column + v * S::LANES;
-                f(row + i, column, (row + i) * self.n + column, c);
+            for at in (0..columns).step_by(S::LANES) {
+                let c = &c[at..columns.min(at + S::LANES)];
+                f(row + i, column + at, (row + i) * self.n + column + at, c);
             }
         }
     }

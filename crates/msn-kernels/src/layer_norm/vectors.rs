@@ -2,23 +2,22 @@
 
 use crate::element::Element;
 use crate::gemm::Base;
-use crate::simd::{Simd, Task};
+use crate::simd::{Simd, Task, fold_vectors, for_vectors};
 
 /// The mean of a row and `1 / sqrt(var + eps)`. Two passes: the variance is that of the differences from
 /// the mean, which loses no digits when the mean is large.
 #[inline(always)]
 fn statistics<S: Simd>(s: S, x: &[f32], eps: f32) -> (S::V, S::V) {
     let d = x.len() as f32;
-    let mut sum = s.splat(0.0);
-    for x in x.chunks(S::LANES) {
-        sum = s.add(sum, s.load(x));
-    }
+    let add = |a, b| s.add(a, b);
+    let sum = fold_vectors(s, x.len(), 0.0, |sum, range| s.add(sum, s.load(&x[range])), add);
     let mean = s.splat(s.sum(sum) / d);
-    let mut squares = s.splat(0.0);
-    for x in x.chunks(S::LANES) {
+    let square = |squares, range| {
+        let x = &x[range];
         let difference = s.keep_first(s.sub(s.load(x), mean), x.len(), 0.0);
-        squares = s.mul_add(difference, difference, squares);
-    }
+        s.mul_add(difference, difference, squares)
+    };
+    let squares = fold_vectors(s, x.len(), 0.0, square, add);
     (mean, s.splat(1.0 / (s.sum(squares) / d + eps).sqrt()))
 }
 
@@ -38,11 +37,11 @@ impl<Y: Element> Task for Forward<'_, Y> {
         let d = self.gamma.len();
         for (x, y) in self.x.chunks_exact(d).zip(self.y.chunks_exact_mut(d)) {
             let (mean, inverse) = statistics(s, x, self.eps);
-            let affine = self.gamma.chunks(S::LANES).zip(self.beta.chunks(S::LANES));
-            for ((x, y), (gamma, beta)) in x.chunks(S::LANES).zip(y.chunks_mut(S::LANES)).zip(affine) {
-                let normalised = s.mul(s.sub(s.load(x), mean), inverse);
-                Y::store(s, s.mul_add(normalised, s.load(gamma), s.load(beta)), y);
-            }
+            for_vectors(s, d, |range| {
+                let normalised = s.mul(s.sub(s.load(&x[range.clone()]), mean), inverse);
+                let (gamma, beta) = (s.load(&self.gamma[range.clone()]), s.load(&self.beta[range.clone()]));
+                Y::store(s, s.mul_add(normalised, gamma, beta), &mut y[range]);
+            });
         }
     }
 }
@@ -69,35 +68,32 @@ impl<G: Element> Task for Backward<'_, G> {
         for (row, ((x, dy), dx)) in rows.enumerate() {
             let (mean, inverse) = statistics(s, x, self.eps);
             let (mut sum, mut along) = (s.splat(0.0), s.splat(0.0));
-            for at in (0..d).step_by(S::LANES) {
-                let end = d.min(at + S::LANES);
-                let normalised = s.mul(s.sub(s.load(&x[at..end]), mean), inverse);
-                let dy = G::load(s, &dy[at..end]);
-                let scaled = s.mul(dy, s.load(&self.gamma[at..end]));
+            for_vectors(s, d, |range| {
+                let normalised = s.mul(s.sub(s.load(&x[range.clone()]), mean), inverse);
+                let dy = G::load(s, &dy[range.clone()]);
+                let scaled = s.mul(dy, s.load(&self.gamma[range.clone()]));
                 sum = s.add(sum, scaled);
                 // Lanes after the end hold a zero of `scaled`.
                 along = s.mul_add(scaled, normalised, along);
-                let dgamma = &mut self.dgamma[at..end];
+                let dgamma = &mut self.dgamma[range.clone()];
                 s.store(s.mul_add(dy, normalised, s.load(dgamma)), dgamma);
-                let dbeta = &mut self.dbeta[at..end];
+                let dbeta = &mut self.dbeta[range];
                 s.store(s.add(dy, s.load(dbeta)), dbeta);
-            }
+            });
             let mean_gradient = s.splat(s.sum(sum) / d as f32);
             let along = s.splat(s.sum(along) / d as f32);
-            for at in (0..d).step_by(S::LANES) {
-                let end = d.min(at + S::LANES);
-                let normalised = s.mul(s.sub(s.load(&x[at..end]), mean), inverse);
-                let scaled = s.mul(G::load(s, &dy[at..end]), s.load(&self.gamma[at..end]));
+            for_vectors(s, d, |range| {
+                let normalised = s.mul(s.sub(s.load(&x[range.clone()]), mean), inverse);
+                let scaled = s.mul(G::load(s, &dy[range.clone()]), s.load(&self.gamma[range.clone()]));
                 let centred = s.sub(s.sub(scaled, mean_gradient), s.mul(normalised, along));
                 let gradient = s.mul(inverse, centred);
-                let dx = &mut dx[at..end];
                 let gradient = match self.base {
                     Base::Zero => gradient,
-                    Base::Output => s.add(s.load(dx), gradient),
-                    Base::Slice(base) => s.add(s.load(&base[row * d..][at..end]), gradient),
+                    Base::Output => s.add(s.load(&dx[range.clone()]), gradient),
+                    Base::Slice(base) => s.add(s.load(&base[row * d..][range.clone()]), gradient),
                 };
-                s.store(gradient, dx);
-            }
+                s.store(gradient, &mut dx[range]);
+            });
         }
     }
 }

@@ -13,6 +13,8 @@ mod avx512;
 pub(crate) mod math;
 mod portable;
 
+use std::ops::Range;
+
 use crate::{Bf16, Isa};
 
 /// Work that is generic over the instruction set.
@@ -111,6 +113,46 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_ptr(self, v: Self::V, p: *mut f32);
     /// Asks for the cache line of `p`, which may point anywhere.
     fn prefetch<T>(self, _p: *const T) {}
+}
+
+/// Calls `f` with the ranges of the whole vectors in `len` elements, and then with what is left. The compiler knows the
+/// length of a whole vector, so that a load or store of it needs no mask.
+#[inline(always)]
+pub(crate) fn for_vectors<S: Simd>(_s: S, len: usize, mut f: impl FnMut(Range<usize>)) {
+    let whole = len - len % S::LANES;
+    for at in (0..whole).step_by(S::LANES) {
+        f(at..at + S::LANES);
+    }
+    if whole < len {
+        f(whole..len);
+    }
+}
+
+/// Folds the vectors in `len` elements, with four running results that `join` brings together: one alone would wait
+/// for each addition to end before the next can start.
+#[inline(always)]
+pub(crate) fn fold_vectors<S: Simd>(
+    s: S,
+    len: usize,
+    start: f32,
+    mut f: impl FnMut(S::V, Range<usize>) -> S::V,
+    join: impl Fn(S::V, S::V) -> S::V,
+) -> S::V {
+    const RUNNING: usize = 4;
+    let mut running = [s.splat(start); RUNNING];
+    let stride = RUNNING * S::LANES;
+    let together = len - len % stride;
+    for at in (0..together).step_by(stride) {
+        for (i, result) in running.iter_mut().enumerate() {
+            let from = at + i * S::LANES;
+            *result = f(*result, from..from + S::LANES);
+        }
+    }
+    for (i, at) in (together..len).step_by(S::LANES).enumerate() {
+        running[i] = f(running[i], at..len.min(at + S::LANES));
+    }
+    let [a, b, c, d] = running;
+    join(join(a, b), join(c, d))
 }
 
 /// Hands the instruction set to `task`, which enters it with [`Simd::call`].
