@@ -12,7 +12,7 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512 F, BW, DQ and VL; products of bf16 are emulated with `f32` instructions.
+    /// x86-64 with AVX-512 F, BW, DQ and VL, AVX2 and FMA; products of bf16 are emulated with `f32` instructions.
     Avx512,
     /// [`Isa::Avx512`] with the bf16 dot-product instructions.
     Avx512Bf16,
@@ -63,6 +63,8 @@ impl Isa {
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
         };
         match self {
             Self::Plain | Self::Portable => true,

@@ -83,7 +83,9 @@ fn multiply<S: Simd, P: Product>(s: S, problem: ColumnsProduct<'_>) {
             b: b.words(),
             epilogue: epilogue.into(),
         };
-        block.multiply::<S, P>(s);
+        if n > 0 {
+            block.multiply::<S, P>(s);
+        }
     }
     if let Some(column_sums) = problem.column_sums {
         column_sums.fill(0.0);

@@ -185,7 +185,7 @@ impl<'a> Finished<'a> {
     fn pieces<S: Simd>(&self, s: S, f: impl FnMut(usize, usize, usize, &[f32])) {
         // With a width that the compiler knows no mask is computed. Nearly all tiles have it.
         match self.size[1] {
-            32 => self.pieces_of_width(s, 32, f),
+            columns if columns == S::NR => self.pieces_of_width(s, S::NR, f),
             columns => self.pieces_of_width(s, columns, f),
         }
     }
@@ -320,7 +320,8 @@ impl Shared<'_> {
     }
 }
 
-/// Asks for the two cache lines that 32 columns of `f32` span.
+/// Asks for the two cache lines that the 32 columns of a tile of AVX-512 span; narrower tiles ask for the next one's
+/// as well.
 #[inline(always)]
 fn lines<S: Simd>(s: S, p: *const f32) {
     s.prefetch(p);

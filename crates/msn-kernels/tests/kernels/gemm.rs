@@ -5,7 +5,7 @@ use crate::support::{BF16_ROUNDING, F32_ROUNDING, assert_close, fast_paths, on, 
 
 /// One row, column and term; primes; around the tiles (12 x 32, 6 x 16, 6 x 8); over the blocks of the
 /// inner dimension (256 words, 768 in the gradients of weights); many rows.
-const SIZES: [[usize; 3]; 17] = [
+const SIZES: [[usize; 3]; 19] = [
     [1, 1, 1],
     [1, 7, 2],
     [2, 1, 3],
@@ -23,6 +23,8 @@ const SIZES: [[usize; 3]; 17] = [
     [241, 40, 7],
     [12, 331, 9],
     [3, 4, 0],
+    [3, 0, 5],
+    [0, 3, 5],
 ];
 
 fn sizes() -> impl Iterator<Item = Dims> {
