@@ -9,15 +9,13 @@
 //!
 //! A block of queries at a time, so that P and dS never exist for a whole long sequence.
 
-use std::ops::Range;
-
 use super::forward::store_row;
 use super::operand::{Operand, pack_transposed_a, padded};
 use super::{Head, HeadKernel};
 use crate::element::{Element, SharedOutput};
 use crate::gemm::kernel::{Layout, Product};
 use crate::scratch::Scratch;
-use crate::simd::{Simd, fold_vectors, for_vectors};
+use crate::simd::{Simd, for_vectors, sum_vectors};
 use crate::softmax::vectors as softmax;
 
 /// Register tiles of queries in a block.
@@ -104,15 +102,23 @@ impl<E: Element, G: Element> HeadKernel for Backward<'_, E, G> {
 #[inline(always)]
 fn score_gradient<S: Simd>(s: S, scores: &mut [f32], d: &mut [f32], scale: f32) {
     let factor = softmax::exponentials(s, scores, scale);
-    let product =
-        |sum, range: Range<usize>| s.mul_add(s.load(&scores[range.clone()]), s.load(&d[range]), sum);
-    let sum = fold_vectors(s, scores.len(), 0.0, product, |a, b| s.add(a, b));
-    let mean = s.splat(s.sum(sum) * factor);
+    let sums = sum_vectors(
+        s,
+        scores.len(),
+        #[inline(always)]
+        |sum, range| s.mul_add(s.load(&scores[range.clone()]), s.load(&d[range]), sum),
+    );
+    let mean = s.splat(s.sum(sums) * factor);
     let (factor, scale) = (s.splat(factor), s.splat(scale));
-    for_vectors(s, scores.len(), |range| {
-        let (e, d) = (&mut scores[range.clone()], &mut d[range]);
-        let p = s.mul(s.load(e), factor);
-        s.store(s.mul(s.mul(p, scale), s.sub(s.load(d), mean)), d);
-        s.store(p, e);
-    });
+    for_vectors(
+        s,
+        scores.len(),
+        #[inline(always)]
+        |range| {
+            let (e, d) = (&mut scores[range.clone()], &mut d[range]);
+            let p = s.mul(s.load(e), factor);
+            s.store(s.mul(s.mul(p, scale), s.sub(s.load(d), mean)), d);
+            s.store(p, e);
+        },
+    );
 }

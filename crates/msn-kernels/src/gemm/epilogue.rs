@@ -247,39 +247,55 @@ impl Task for Finished<'_> {
     fn run<S: Simd>(self, s: S) {
         // In each arm below the parts lie inside the rectangle that `new` was promised.
         match self.epilogue {
-            Shared::Store { bias, row_scale, out } => self.pieces(s, |row, column, offset, c| {
-                let x = affine(s, c, *bias, *row_scale, row, column);
-                // SAFETY: inside the rectangle.
-                unsafe { store(s, out, offset, c.len(), x) };
-            }),
-            Shared::Add { bias, row_scale, base, out } => self.pieces(s, |row, column, offset, c| {
-                let x = affine(s, c, *bias, *row_scale, row, column);
-                // SAFETY: inside the rectangle.
-                let out = unsafe { out.part(offset, c.len()) };
-                let x = match base {
-                    Base::Zero => x,
-                    Base::Output => s.add(s.load(out), x),
-                    Base::Slice(base) => s.add(s.load(&base[offset..][..c.len()]), x),
-                };
-                s.store(x, out);
-            }),
-            Shared::Gelu { bias, pre, act } => self.pieces(s, |row, column, offset, c| {
-                let x = affine(s, c, *bias, None, row, column);
-                if let Some(pre) = pre {
+            Shared::Store { bias, row_scale, out } => self.pieces(
+                s,
+                #[inline(always)]
+                |row, column, offset, c| {
+                    let x = affine(s, c, *bias, *row_scale, row, column);
                     // SAFETY: inside the rectangle.
-                    unsafe { store(s, pre, offset, c.len(), x) };
-                }
-                // SAFETY: inside the rectangle.
-                unsafe { store(s, act, offset, c.len(), math::gelu(s, x)) };
-            }),
-            Shared::GeluGrad { pre, row_scale, out } => self.pieces(s, |row, column, offset, c| {
-                let x = affine(s, c, None, *row_scale, row, column);
-                let pre = with_elements!(Source, pre, pre => {
-                    Element::load(s, &pre[offset..][..c.len()])
-                });
-                // SAFETY: inside the rectangle.
-                unsafe { store(s, out, offset, c.len(), s.mul(x, math::gelu_grad(s, pre))) };
-            }),
+                    unsafe { store(s, out, offset, c.len(), x) };
+                },
+            ),
+            Shared::Add { bias, row_scale, base, out } => self.pieces(
+                s,
+                #[inline(always)]
+                |row, column, offset, c| {
+                    let x = affine(s, c, *bias, *row_scale, row, column);
+                    // SAFETY: inside the rectangle.
+                    let out = unsafe { out.part(offset, c.len()) };
+                    let x = match base {
+                        Base::Zero => x,
+                        Base::Output => s.add(s.load(out), x),
+                        Base::Slice(base) => s.add(s.load(&base[offset..][..c.len()]), x),
+                    };
+                    s.store(x, out);
+                },
+            ),
+            Shared::Gelu { bias, pre, act } => self.pieces(
+                s,
+                #[inline(always)]
+                |row, column, offset, c| {
+                    let x = affine(s, c, *bias, None, row, column);
+                    if let Some(pre) = pre {
+                        // SAFETY: inside the rectangle.
+                        unsafe { store(s, pre, offset, c.len(), x) };
+                    }
+                    // SAFETY: inside the rectangle.
+                    unsafe { store(s, act, offset, c.len(), math::gelu(s, x)) };
+                },
+            ),
+            Shared::GeluGrad { pre, row_scale, out } => self.pieces(
+                s,
+                #[inline(always)]
+                |row, column, offset, c| {
+                    let x = affine(s, c, None, *row_scale, row, column);
+                    let pre = with_elements!(Source, pre, pre => {
+                        Element::load(s, &pre[offset..][..c.len()])
+                    });
+                    // SAFETY: inside the rectangle.
+                    unsafe { store(s, out, offset, c.len(), s.mul(x, math::gelu_grad(s, pre))) };
+                },
+            ),
         }
     }
 }

@@ -117,6 +117,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
 /// Calls `f` with the ranges of the whole vectors in `len` elements, and then with what is left. The compiler knows the
 /// length of a whole vector, so that a load or store of it needs no mask.
+///
+/// A closure given to this or to the functions below is written with `#[inline(always)]`: it is called at two places,
+/// and where the compiler does not inline it, each vector instruction in it becomes the call of a function.
 #[inline(always)]
 pub(crate) fn for_vectors<S: Simd>(_s: S, len: usize, mut f: impl FnMut(Range<usize>)) {
     let whole = len - len % S::LANES;
@@ -153,6 +156,19 @@ pub(crate) fn fold_vectors<S: Simd>(
     }
     let [a, b, c, d] = running;
     join(join(a, b), join(c, d))
+}
+
+/// [`fold_vectors`] by addition, from zero.
+#[inline(always)]
+pub(crate) fn sum_vectors<S: Simd>(s: S, len: usize, f: impl FnMut(S::V, Range<usize>) -> S::V) -> S::V {
+    fold_vectors(
+        s,
+        len,
+        0.0,
+        f,
+        #[inline(always)]
+        |a, b| s.add(a, b),
+    )
 }
 
 /// Hands the instruction set to `task`, which enters it with [`Simd::call`].
