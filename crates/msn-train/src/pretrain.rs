@@ -137,7 +137,7 @@ pub fn pretrain(
         run,
         trainer,
         steps: Steps::new(&config.optim, sharpen, steps_per_epoch),
-        total: config.optim.epochs * steps_per_epoch,
+        total: config.optim.epochs.saturating_mul(steps_per_epoch),
         steps_per_epoch,
         step,
         state,
@@ -306,14 +306,15 @@ impl Session<'_> {
 
     fn checkpoint_is_due(&self) -> bool {
         let minutes = self.saved_at.elapsed().as_secs_f64() / 60.0;
-        let epoch = self.step.is_multiple_of(self.steps_per_epoch * self.config.train.checkpoint_epochs);
-        epoch || minutes >= self.config.train.checkpoint_minutes
+        let steps = self.config.train.checkpoint_epochs.saturating_mul(self.steps_per_epoch);
+        self.step.is_multiple_of(steps) || minutes >= self.config.train.checkpoint_minutes
     }
 
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        let keep_every = self.config.train.keep_every_epochs.saturating_mul(self.steps_per_epoch);
         let keep = KeepPolicy {
             last: NonZeroUsize::new(self.config.train.keep_last).unwrap_or(NonZeroUsize::MIN),
-            every_steps: NonZeroU64::new(self.config.train.keep_every_epochs * self.steps_per_epoch),
+            every_steps: NonZeroU64::new(keep_every),
         };
         self.metrics.sync()?;
         self.state.encoder_optimizer_steps = self.trainer.encoder_optimizer.steps();

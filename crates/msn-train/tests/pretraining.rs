@@ -313,6 +313,22 @@ fn one_checkpoint_of_every_so_many_epochs_stays_for_good() {
 }
 
 #[test]
+fn numbers_of_epochs_that_no_run_reaches_are_no_overflow() {
+    /// What TOML holds; times six steps it is beyond 64 bits.
+    const MOST: i64 = i64::MAX;
+    let scratch = tempfile::tempdir().expect("a folder");
+    let huge = ["checkpoint_epochs", "keep_every_epochs"].map(|field| format!("train.{field}={MOST}"));
+    let (outcome, seen) = run(&config(&[&huge[0], &huge[1]]), &new_run(scratch.path()), |_| ());
+    assert_eq!(outcome.expect("finishes").step, 12);
+    assert_eq!(seen.saved, [12]);
+    // An endless run, ended by a loss that is no number.
+    let scratch = tempfile::tempdir().expect("a folder");
+    let endless = config(&[&format!("optim.epochs={MOST}"), "data.std=[1e-40, 1e-40, 1e-40]"]);
+    let error = run(&endless, &new_run(scratch.path()), |_| ()).0.expect_err("diverges");
+    assert!(matches!(error, Error::Diverged { step: 1, .. }), "{error}");
+}
+
+#[test]
 fn a_run_resumed_on_other_images_is_refused_by_the_names_of_run_and_data() {
     let scratch = tempfile::tempdir().expect("a folder");
     let folder = new_run(scratch.path());
