@@ -126,7 +126,7 @@ pub fn pretrain(
             if let Some(difference) = state.images.difference(&images, &config.data.path) {
                 return Err(Error::OtherImages { run: run.path().to_path_buf(), difference });
             }
-            (trainer, step, state)
+            (trainer, step, State { config: config.clone(), ..state })
         }
     };
     let loader = Loader::start(dataset, config.loader(), state.cursor.clone())?;
@@ -154,7 +154,6 @@ pub fn pretrain(
 
 fn first_state(config: &Config, images: Images) -> State {
     State {
-        seed: config.seed,
         images,
         cursor: Cursor::default(),
         encoder_optimizer_steps: 0,

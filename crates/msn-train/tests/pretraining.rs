@@ -313,6 +313,20 @@ fn one_checkpoint_of_every_so_many_epochs_stays_for_good() {
 }
 
 #[test]
+fn a_checkpoint_holds_the_configuration_of_the_session_that_saved_it() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    for settings in [["optim.epochs=1", "data.max_megapixels=7"], ["optim.epochs=2", "data.max_megapixels=9"]]
+    {
+        let config = config(&settings);
+        run(&config, &folder, |_| ()).0.expect("trains");
+        let state = folder.checkpoints().load_newest().expect("whole").checkpoint.state;
+        assert_eq!(state["config"]["data"]["max_megapixels"], config.data.max_megapixels);
+        assert_eq!(state["config"]["optim"]["epochs"], config.optim.epochs);
+    }
+}
+
+#[test]
 fn numbers_of_epochs_that_no_run_reaches_are_no_overflow() {
     /// What TOML holds; times six steps it is beyond 64 bits.
     const MOST: i64 = i64::MAX;
