@@ -422,7 +422,7 @@ fn recomputed_activations_give_the_same_bits_as_kept_ones() {
 }
 
 #[test]
-fn a_gradient_of_the_prototypes_that_is_no_number_updates_nothing() {
+fn a_gradient_of_the_prototypes_that_is_no_number_updates_no_parameter() {
     let config = config(&[]);
     let mut trainer = Trainer::new(&config, &Device::default()).expect("valid");
     // So short that the gradient of their direction is beyond f32, while the loss is a number.
