@@ -24,8 +24,7 @@ impl Default for Masking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MaskMode {
-    /// One permutation of the patches for all images of the batch. With several large views each has its own, a
-    /// choice of ours: the paper does not say whether they share it.
+    /// One permutation of the patches for all images of the batch. With several large views, each has its own.
     PerBatch,
     /// Each image its own.
     PerImage,

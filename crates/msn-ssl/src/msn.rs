@@ -147,3 +147,58 @@ fn log_mean_exp(x: Tensor<2>) -> Tensor<2> {
     let largest = x.clone().detach().max_dim(0);
     (x - largest.clone()).exp().sum_dim(0).log() + largest - (rows as f64).ln()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    /// Three weights that tell the terms apart; temperature 1, no balancing.
+    fn config() -> MsnConfig {
+        MsnConfig {
+            temperature: 1.0,
+            sinkhorn: false,
+            memax_weight: 3.0,
+            entropy_weight: 2.0,
+            ..MsnConfig::default()
+        }
+    }
+
+    /// Loss, cross-entropy, me-max and entropy, where targets and prototypes are the unit vectors of the plane.
+    fn terms(anchors: [[f32; 2]; 2]) -> [f32; 4] {
+        let device = Device::default();
+        let unit = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 1.0]], &device);
+        let anchors = Tensor::<2>::from_data(anchors, &device);
+        let MsnLoss { total, cross_entropy, memax, entropy, .. } =
+            msn_loss(anchors, unit.clone(), unit, &config(), 0.5);
+        [total, cross_entropy, memax, entropy]
+            .map(|term| term.into_data().try_to_vec::<f32>().expect("f32")[0])
+    }
+
+    /// To the six digits that the values below have, of numbers around 1.
+    fn assert_close(found: [f32; 4], expected: [f32; 4]) {
+        let close = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 2e-6);
+        assert!(close, "{found:?}, expected {expected:?}");
+    }
+
+    #[test]
+    fn terms_of_anchors_on_their_prototypes_are_those_computed_by_hand() {
+        // Assignments: softmax(1, 0) = (s, 1 - s) with s = 1 / (1 + 1/e) = 0.731059, and the other way round.
+        // Targets: softmax(1, 0) at temperature 0.5, which is softmax(2, 0) = (t, 1 - t) with t = 0.880797.
+        // Cross-entropy: -t ln s - (1 - t) ln(1 - s) = ln(1 + 1/e) + 1 - t = 0.313262 + 0.119203.
+        // Me-max: the mean assignment is uniform. Entropy: ln(1 + 1/e) + 1 - s = 0.313262 + 0.268941.
+        let (cross_entropy, memax, entropy) = (0.432465, 0.0, 0.582203);
+        let found = terms([[1.0, 0.0], [0.0, 1.0]]);
+        assert_close(found, [cross_entropy + 2.0 * entropy, cross_entropy, memax, entropy]);
+    }
+
+    #[test]
+    fn terms_of_anchors_on_one_prototype_are_those_computed_by_hand() {
+        // Both assignments are (s, 1 - s) of the test above. The second image's cross-entropy is
+        // -(1 - t) ln s - t ln(1 - s) = ln(1 + 1/e) + t = 0.313262 + 0.880797; their mean ln(1 + 1/e) + 1/2.
+        // Me-max: ln 2 minus the entropy of (s, 1 - s), 0.693147 - 0.582203.
+        let (cross_entropy, memax, entropy) = (0.813262, 0.110944, 0.582203);
+        let found = terms([[1.0, 0.0], [1.0, 0.0]]);
+        assert_close(found, [cross_entropy + 3.0 * memax + 2.0 * entropy, cross_entropy, memax, entropy]);
+    }
+}

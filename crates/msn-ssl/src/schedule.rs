@@ -142,3 +142,52 @@ fn cosine(from: f64, to: f64, progress: f64) -> f64 {
 fn linear(from: f64, to: f64, progress: f64) -> f64 {
     from + (to - from) * progress.min(1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_have_the_values_computed_by_hand() {
+        let config = ScheduleConfig {
+            start_lr: 0.2,
+            lr: 1.0,
+            final_lr: 0.0,
+            weight_decay: 0.0,
+            final_weight_decay: 1.0,
+            momentum: 0.9,
+            final_momentum: 1.0,
+            ..ScheduleConfig::default()
+        };
+        let steps = Steps::over(&config, (0.25, 0.75), 2, 4);
+        // Learning rate at the step's end: half of the warm-up, all of it, half of the cosine, all of it, and on.
+        // Weight decay at the step's end: (1 - cos(pi p)) / 2 with p = 1/4, 1/2, 3/4, 1, 1.
+        // Momentum and sharpening at the step's start: straight lines at 0, 1/4, 1/2, 3/4, 1.
+        for (done, [lr, weight_decay, momentum, sharpen]) in (0..).zip([
+            [0.6, 0.146_446_609_407, 0.9, 0.25],
+            [1.0, 0.5, 0.925, 0.375],
+            [0.5, 0.853_553_390_593, 0.95, 0.5],
+            [0.0, 1.0, 0.975, 0.625],
+            [0.0, 1.0, 1.0, 0.75],
+        ]) {
+            let now = steps.after(done);
+            let found = [now.lr, now.weight_decay, now.momentum, now.sharpen];
+            let expected = [lr, weight_decay, momentum, sharpen];
+            // Twelve digits are written out above.
+            let close = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-11);
+            assert!(close, "after {done} steps: {found:?}, expected {expected:?}");
+        }
+    }
+
+    #[test]
+    fn schedules_are_laid_out_in_steps_over_the_extended_epochs() {
+        let config =
+            ScheduleConfig { epochs: 8, warmup_epochs: 1.5, extension: 1.25, ..ScheduleConfig::default() };
+        let steps = Steps::new(&config, (0.25, 0.25), 6);
+        // 1.5 epochs and 8 * 1.25 = 10 epochs of 6 steps.
+        let expected = Steps::over(&config, (0.25, 0.25), 9, 60);
+        for done in [0, 7, 8, 9, 47, 59, 60] {
+            assert_eq!(steps.after(done), expected.after(done), "after {done} steps");
+        }
+    }
+}

@@ -20,8 +20,6 @@ const PROTOTYPE_OPTIMIZER: &str = "optimizer-prototypes";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct State {
-    /// The run's seed, from which every random draw derives together with the cursor.
-    pub(crate) seed: u64,
     /// The images that the run was started with.
     pub(crate) images: Images,
     /// Where the data continues.
@@ -34,7 +32,7 @@ pub(crate) struct State {
     pub(crate) last_losses: Vec<f64>,
     /// Seconds of training so far, over all sessions.
     pub(crate) seconds: f64,
-    /// The complete configuration, so that a checkpoint can be read by itself.
+    /// The complete configuration of the session that saved it, so that a checkpoint can be read by itself.
     pub(crate) config: Config,
 }
 

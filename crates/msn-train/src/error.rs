@@ -1,3 +1,4 @@
+use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -5,6 +6,14 @@ use thiserror::Error;
 /// Why a run cannot start or cannot go on.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// A file of settings that cannot be read.
+    #[error("{}: expected a readable TOML file, found {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// The configuration is not TOML.
     #[error("{origin}: {source}")]
     Toml {

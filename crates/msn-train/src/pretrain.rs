@@ -100,7 +100,8 @@ pub struct Outcome {
 ///
 /// # Errors
 /// If the configuration, the data or the checkpoints do not fit, or the loss stops being a number. What was saved
-/// before stays whole. A checkpoint that cannot be saved is a warning until the last one, which is an error.
+/// before stays whole. A checkpoint that cannot be saved is a warning until the last one, which is an error; a line
+/// of a log that cannot be written, on a full disk for example, is a warning in any case.
 pub fn pretrain(
     config: &Config,
     dataset: Arc<dyn Dataset>,
@@ -125,7 +126,7 @@ pub fn pretrain(
             if let Some(difference) = state.images.difference(&images, &config.data.path) {
                 return Err(Error::OtherImages { run: run.path().to_path_buf(), difference });
             }
-            (trainer, step, state)
+            (trainer, step, State { config: config.clone(), ..state })
         }
     };
     let loader = Loader::start(dataset, config.loader(), state.cursor.clone())?;
@@ -136,7 +137,7 @@ pub fn pretrain(
         run,
         trainer,
         steps: Steps::new(&config.optim, sharpen, steps_per_epoch),
-        total: config.optim.epochs * steps_per_epoch,
+        total: config.optim.epochs.saturating_mul(steps_per_epoch),
         steps_per_epoch,
         step,
         state,
@@ -153,7 +154,6 @@ pub fn pretrain(
 
 fn first_state(config: &Config, images: Images) -> State {
     State {
-        seed: config.seed,
         images,
         cursor: Cursor::default(),
         encoder_optimizer_steps: 0,
@@ -201,7 +201,7 @@ impl Session<'_> {
             ) = &batch
             {
                 // These end the run, so that no batch reports them.
-                self.list_skipped(new, observer)?;
+                self.list_skipped(new, observer);
             }
             self.train_on(batch?, observer)?;
             if observer.wants_to_stop() && self.step < self.total {
@@ -228,7 +228,7 @@ impl Session<'_> {
     }
 
     fn train_on(&mut self, batch: Batch, observer: &mut dyn Observer) -> Result<(), Error> {
-        self.list_skipped(&batch.skipped, observer)?;
+        self.list_skipped(&batch.skipped, observer);
         let (epoch, wait, images) = (batch.epoch, batch.wait, batch.images.len());
         let schedule = self.steps.after(self.step);
         let log = (self.step + 1).is_multiple_of(self.config.train.log_every) || self.step + 1 == self.total;
@@ -253,7 +253,9 @@ impl Session<'_> {
             seconds: self.state.seconds,
         };
         if log {
-            self.metrics.append(&progress)?;
+            if let Err(error) = self.metrics.append(&progress) {
+                observer.warn(&format!("no line of step {}: {error}", self.step));
+            }
             if let Some(warning) = collapse.and_then(|measured| self.watch.see(self.step, &measured)) {
                 observer.warn(&format!("step {}: {warning}", self.step));
             }
@@ -263,18 +265,15 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn list_skipped(
-        &mut self,
-        images: &[msn_data::Skipped],
-        observer: &mut dyn Observer,
-    ) -> Result<(), Error> {
+    fn list_skipped(&mut self, images: &[msn_data::Skipped], observer: &mut dyn Observer) {
         for image in images {
-            self.skips
-                .record(&msn_store::Skipped { path: image.path.clone(), reason: image.reason.clone() })?;
             observer.warn(&format!("skipped {image}"));
             self.skipped += 1;
+            let line = msn_store::Skipped { path: image.path.clone(), reason: image.reason.clone() };
+            if let Err(error) = self.skips.record(&line) {
+                observer.warn(&format!("no line of {}, met in step {}: {error}", image.path, self.step + 1));
+            }
         }
-        Ok(())
     }
 
     fn check(&mut self, report: StepReport) -> Result<(), Error> {
@@ -306,14 +305,15 @@ impl Session<'_> {
 
     fn checkpoint_is_due(&self) -> bool {
         let minutes = self.saved_at.elapsed().as_secs_f64() / 60.0;
-        let epoch = self.step.is_multiple_of(self.steps_per_epoch * self.config.train.checkpoint_epochs);
-        epoch || minutes >= self.config.train.checkpoint_minutes
+        let steps = self.config.train.checkpoint_epochs.saturating_mul(self.steps_per_epoch);
+        self.step.is_multiple_of(steps) || minutes >= self.config.train.checkpoint_minutes
     }
 
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        let keep_every = self.config.train.keep_every_epochs.saturating_mul(self.steps_per_epoch);
         let keep = KeepPolicy {
             last: NonZeroUsize::new(self.config.train.keep_last).unwrap_or(NonZeroUsize::MIN),
-            every_steps: NonZeroU64::new(self.config.train.keep_every_epochs * self.steps_per_epoch),
+            every_steps: NonZeroU64::new(keep_every),
         };
         self.metrics.sync()?;
         self.state.encoder_optimizer_steps = self.trainer.encoder_optimizer.steps();

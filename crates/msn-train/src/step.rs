@@ -41,7 +41,7 @@ pub struct StepReport {
 }
 
 impl StepReport {
-    /// Whether the loss and all gradients are numbers, without which nothing is updated.
+    /// Whether the loss and all gradients are numbers, without which no parameter and no moment is updated.
     pub fn is_finite(&self) -> bool {
         [self.loss, self.grad_norm, self.prototype_grad_norm].iter().all(|x| x.is_finite())
     }
@@ -164,7 +164,8 @@ impl Trainer {
     ///
     /// `depth_seeds` decide which residual branches stochastic depth drops: one for every image of every anchor
     /// view, view by view, the large ones first; none where nothing is ever dropped. With `watch`, the batch is
-    /// measured for signs of collapse. If the loss or a norm of its gradient is not finite, nothing is updated.
+    /// measured for signs of collapse. If the loss or a norm of its gradient is not finite, no parameter and no moment
+    /// is updated; batch norm's running statistics have moved by then.
     ///
     /// # Panics
     /// If branches are to be dropped and there are not as many seeds as anchors.

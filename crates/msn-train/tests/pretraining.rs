@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests write files to see what the program makes of them")]
 
 use std::fs;
+#[cfg(target_os = "linux")]
+use std::process::Command;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -51,6 +53,10 @@ struct Stripes(Vec<(String, Vec<u8>)>);
 
 impl Stripes {
     fn of(count: usize) -> Arc<dyn Dataset> {
+        Arc::new(Self::drawn(count))
+    }
+
+    fn drawn(count: usize) -> Self {
         let image = |index: usize| {
             let level = |x: u32| (x as usize * (index + 1) * 29 % 256) as u8;
             let image = RgbImage::from_fn(16, 16, |x, y| Rgb([level(x), level(y), (index * 37 % 256) as u8]));
@@ -58,7 +64,7 @@ impl Stripes {
             image.write_to(&mut png, ImageFormat::Png).expect("written to memory");
             (format!("{index}.png"), png.into_inner())
         };
-        Arc::new(Self((0..count).map(image).collect()))
+        Self((0..count).map(image).collect())
     }
 }
 
@@ -240,6 +246,60 @@ fn a_checkpoint_that_cannot_be_saved_in_mid_run_is_a_warning() {
     assert_eq!(folder.checkpoints().load_newest().expect("whole").checkpoint.step, 24);
 }
 
+/// Set in the child process of the test below: the folder that holds its run.
+#[cfg(target_os = "linux")]
+const CHILD: &str = "MSN_TRAIN_TEST_CHILD";
+
+/// A limit on the size of files stands in for a full disk: both logs are beyond it, the checkpoints are not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_line_of_a_log_that_cannot_be_written_is_a_warning() {
+    if let Some(scratch) = std::env::var_os(CHILD) {
+        return lines_that_cannot_be_written_are_warnings(scratch.as_ref());
+    }
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    folder.write_config("").expect("written");
+    let text = "x".repeat(2 << 20);
+    fs::write(folder.metrics_path(), format!("\"{text}\"\n")).expect("written");
+    let earlier = format!("{{\"path\":\"earlier.png\",\"reason\":\"{text}\"}}\n");
+    fs::write(folder.path().join("skipped.jsonl"), earlier).expect("written");
+    drop(folder);
+    // 2,048 blocks of 512 or 1024 bytes. With the signal ignored, a write over the limit fails instead of killing.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", r#"trap "" XFSZ && ulimit -f 2048 && exec "$0" "$@""#]);
+    limited.arg(std::env::current_exe().expect("a path"));
+    limited.args(["--exact", "a_line_of_a_log_that_cannot_be_written_is_a_warning", "--nocapture"]);
+    let output = limited.env(CHILD, scratch.path()).output().expect("runs");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.contains("1 passed"), "{stdout}");
+}
+
+#[cfg(target_os = "linux")]
+fn lines_that_cannot_be_written_are_warnings(scratch: &std::path::Path) {
+    let folder = RunDir::resume(&scratch.join("run")).expect("the parent made it");
+    let mut images = Stripes::drawn(24);
+    images.0[5] = ("torn.png".to_owned(), Vec::new());
+    let settings = ["optim.epochs=1", "train.batch_size=8", "data.max_skipped=0.1"];
+    let (outcome, seen) = run_on(Arc::new(images), &config(&settings), &folder, |_| ());
+    let outcome = outcome.expect("the run goes on");
+    assert_eq!((outcome.ending, outcome.step), (Ending::Finished, 3));
+    let (of_step, of_image) = ("no line of step", "no line of torn.png, met in step ");
+    let metrics: Vec<_> = seen.warnings.iter().filter(|warning| warning.starts_with(of_step)).collect();
+    assert_eq!(metrics.len(), 3, "{:#?}", seen.warnings);
+    for (step, warning) in (1..).zip(metrics) {
+        assert!(warning.starts_with(&format!("{of_step} {step}: ")), "{warning}");
+        assert!(warning.contains("metrics.jsonl: cannot append a line: "), "{warning}");
+    }
+    let skips: Vec<_> = seen.warnings.iter().filter(|warning| warning.starts_with(of_image)).collect();
+    let [warning] = skips[..] else { panic!("{:#?}", seen.warnings) };
+    assert!(warning.contains("skipped.jsonl: cannot append a line: "), "{warning}");
+    // The image itself is told of, too.
+    assert_eq!(seen.warnings.len(), 3 + 1 + 1, "{:#?}", seen.warnings);
+    assert_eq!(folder.checkpoints().load_newest().expect("whole").checkpoint.step, 3);
+}
+
 #[test]
 fn one_checkpoint_of_every_so_many_epochs_stays_for_good() {
     let scratch = tempfile::tempdir().expect("a folder");
@@ -250,6 +310,36 @@ fn one_checkpoint_of_every_so_many_epochs_stays_for_good() {
     assert_eq!(seen.saved, [6, 12, 18, 24, 30, 36, 42]);
     // Epochs 3 and 6 of 6 steps each, and the last one.
     assert_eq!(folder.checkpoints().steps().expect("can be listed"), [18, 36, 42]);
+}
+
+#[test]
+fn a_checkpoint_holds_the_configuration_of_the_session_that_saved_it() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    for settings in [["optim.epochs=1", "data.max_megapixels=7"], ["optim.epochs=2", "data.max_megapixels=9"]]
+    {
+        let config = config(&settings);
+        run(&config, &folder, |_| ()).0.expect("trains");
+        let state = folder.checkpoints().load_newest().expect("whole").checkpoint.state;
+        assert_eq!(state["config"]["data"]["max_megapixels"], config.data.max_megapixels);
+        assert_eq!(state["config"]["optim"]["epochs"], config.optim.epochs);
+    }
+}
+
+#[test]
+fn numbers_of_epochs_that_no_run_reaches_are_no_overflow() {
+    /// What TOML holds; times six steps it is beyond 64 bits.
+    const MOST: i64 = i64::MAX;
+    let scratch = tempfile::tempdir().expect("a folder");
+    let huge = ["checkpoint_epochs", "keep_every_epochs"].map(|field| format!("train.{field}={MOST}"));
+    let (outcome, seen) = run(&config(&[&huge[0], &huge[1]]), &new_run(scratch.path()), |_| ());
+    assert_eq!(outcome.expect("finishes").step, 12);
+    assert_eq!(seen.saved, [12]);
+    // An endless run, ended by a loss that is no number.
+    let scratch = tempfile::tempdir().expect("a folder");
+    let endless = config(&[&format!("optim.epochs={MOST}"), "data.std=[1e-40, 1e-40, 1e-40]"]);
+    let error = run(&endless, &new_run(scratch.path()), |_| ()).0.expect_err("diverges");
+    assert!(matches!(error, Error::Diverged { step: 1, .. }), "{error}");
 }
 
 #[test]
@@ -332,7 +422,7 @@ fn recomputed_activations_give_the_same_bits_as_kept_ones() {
 }
 
 #[test]
-fn a_gradient_of_the_prototypes_that_is_no_number_updates_nothing() {
+fn a_gradient_of_the_prototypes_that_is_no_number_updates_no_parameter() {
     let config = config(&[]);
     let mut trainer = Trainer::new(&config, &Device::default()).expect("valid");
     // So short that the gradient of their direction is beyond f32, while the loss is a number.

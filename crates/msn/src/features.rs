@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use msn_data::{Dataset, Skipped};
+use msn_data::{Dataset, Limits, Skipped};
 use msn_eval::{ExtractError, Extractor, FeatureRows, Labelled};
 use msn_store::StoreError;
 
@@ -34,7 +34,7 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         error => error.into(),
     };
     let extractor = match (choice.checkpoint.as_str(), choice.checkpoint.strip_prefix(UNTRAINED)) {
-        (RAW_PIXELS, _) => Extractor::raw_pixels(median_side(dataset)? as usize),
+        (RAW_PIXELS, _) => Extractor::raw_pixels(median_side(dataset, &Limits::default())? as usize),
         (_, Some(run)) => Extractor::untrained(Path::new(run), features, &device).map_err(explain)?,
         (run, None) => Extractor::pretrained(Path::new(run), features, &device).map_err(explain)?,
     };

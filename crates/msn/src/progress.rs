@@ -116,12 +116,21 @@ fn bar(length: u64, template: &str) -> ProgressBar {
 
 /// Such as `3 minutes`.
 pub(crate) fn human(seconds: f64) -> String {
-    HumanDuration(Duration::from_secs_f64(seconds.max(0.0))).to_string()
+    /// 30,000 years: an endless run may have more seconds left than a duration holds.
+    const MOST: f64 = 1e12;
+    HumanDuration(Duration::from_secs_f64(seconds.clamp(0.0, MOST))).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_number_of_seconds_is_said() {
+        assert_eq!(human(120.0), "2 minutes");
+        assert_eq!(human(-1.0), "0 seconds");
+        assert!(human(f64::MAX).ends_with(" years"), "{}", human(f64::MAX));
+    }
 
     #[test]
     fn one_of_a_kind_has_no_plural() {

@@ -52,7 +52,11 @@ impl<'a> Given<'a> {
         match &self.file {
             Some(file) => Ok((self.over(&Config::default(), Some(file))?, Vec::new())),
             None => {
-                let facts = DataFacts { images: dataset.len(), shorter_side: median_side(dataset)? };
+                // The limits are needed before the rest can be picked.
+                let data = Config::merge(&Config::default(), &self.overrides).map_err(wrong_arguments)?.data;
+                data.validate().map_err(wrong_arguments)?;
+                let shorter_side = median_side(dataset, &data.limits())?;
+                let facts = DataFacts { images: dataset.len(), shorter_side };
                 let (config, choices) = suggest(facts, &self.overrides).map_err(wrong_arguments)?;
                 let mut lines = vec!["settings picked, since there is no --config:".to_owned()];
                 lines
@@ -92,12 +96,12 @@ impl<'a> Given<'a> {
 }
 
 /// Median of the shorter sides of some images spread over the dataset, pixels.
-pub(crate) fn median_side(dataset: &dyn Dataset) -> anyhow::Result<u32> {
+pub(crate) fn median_side(dataset: &dyn Dataset, limits: &Limits) -> anyhow::Result<u32> {
     let looked_at = dataset.len().min(SAMPLE);
     let mut sides = Vec::with_capacity(looked_at);
     let mut broken = None;
     for index in (0..looked_at).map(|i| i * dataset.len() / looked_at) {
-        match shorter_side(dataset, index) {
+        match shorter_side(dataset, index, limits) {
             Ok(side) => sides.push(side),
             Err(error) => {
                 broken.get_or_insert_with(|| format!("{}: {error}", dataset.name(index)));
@@ -114,7 +118,7 @@ pub(crate) fn median_side(dataset: &dyn Dataset) -> anyhow::Result<u32> {
     Ok(sides[sides.len() / 2])
 }
 
-fn shorter_side(dataset: &dyn Dataset, index: usize) -> anyhow::Result<u32> {
-    let image = msn_data::decode(&dataset.read(index)?, &Limits::default())?;
+fn shorter_side(dataset: &dyn Dataset, index: usize, limits: &Limits) -> anyhow::Result<u32> {
+    let image = msn_data::decode(&dataset.read(index)?, limits)?;
     Ok(image.width().min(image.height()))
 }

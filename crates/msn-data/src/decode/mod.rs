@@ -27,6 +27,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Limits in the units of a configuration: MiB and millions of pixels.
+    pub fn of(max_file_mib: usize, max_megapixels: u64) -> Self {
+        Self {
+            max_bytes: max_file_mib.saturating_mul(1 << 20),
+            max_pixels: max_megapixels.saturating_mul(1_000_000),
+        }
+    }
+
     fn check_pixels(&self, width: u32, height: u32) -> Result<(), DecodeError> {
         if u64::from(width) * u64::from(height) > self.max_pixels {
             return Err(DecodeError::TooManyPixels { limit: self.max_pixels, width, height });

@@ -143,6 +143,12 @@ fn what_is_no_image_is_named_by_its_first_bytes() {
 }
 
 #[test]
+fn limits_in_the_units_of_a_configuration_do_not_overflow() {
+    assert_eq!(Limits::of(2, 3), Limits { max_bytes: 2_097_152, max_pixels: 3_000_000 });
+    assert_eq!(Limits::of(usize::MAX, u64::MAX), Limits { max_bytes: usize::MAX, max_pixels: u64::MAX });
+}
+
+#[test]
 fn limits_are_checked_before_pixels_are_made() {
     let limits = Limits { max_bytes: 100_000, max_pixels: 99 };
     let too_many = Err(DecodeError::TooManyPixels { limit: 99, width: 10, height: 10 });

@@ -74,10 +74,7 @@ pub(super) fn open(path: &Path, weights: Weights, device: &Device) -> Result<Ope
         encoder,
         image_size: config.encoder.image_size,
         normalization: Normalization { mean: config.data.mean, std: config.data.std },
-        limits: Limits {
-            max_bytes: config.data.max_file_mib << 20,
-            max_pixels: config.data.max_megapixels * 1_000_000,
-        },
+        limits: Limits::of(config.data.max_file_mib, config.data.max_megapixels),
         rejected,
     })
 }

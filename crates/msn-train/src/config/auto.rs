@@ -75,7 +75,7 @@ const SCALES: [Scale; 4] = [
         up_to: u32::MAX,
         view: 224,
         focal: 96,
-        focal_views: 10,
+        focal_views: PAPER_FOCAL_VIEWS,
         patch: 16,
         encoder: (384, 12, 6),
         blur: 2.0,
@@ -90,6 +90,12 @@ const WORK_PER_RUN: f64 = 2e16;
 const WORK_PER_SECOND: f64 = 1e11;
 /// Encoders narrower than this are small ones.
 const SMALL: usize = 384;
+/// Largest batch that is picked for a small encoder and for a larger one.
+const LARGEST_BATCH: [usize; 2] = [64, 128];
+/// Steps from which on a run has time for a target that averages over 250 of them.
+const LONG_RUN: u64 = 20_000;
+/// Focal views in the paper.
+const PAPER_FOCAL_VIEWS: usize = 10;
 
 /// Settings for such images with `overrides` laid over them, and what was picked and why.
 ///
@@ -145,8 +151,7 @@ fn follow(config: &mut Config, images: usize, given: &dyn Fn(&str) -> bool) {
 
     // A batch must leave several steps an epoch, or the schedules have nothing to run over; small encoders are cheap
     // enough for many small steps.
-    let largest = if small { 64 } else { 128 };
-    let batch_size = (images / 8).clamp(2, largest).next_multiple_of(2).min(images.max(2));
+    let batch_size = (images / 8).clamp(2, largest_batch(small)).next_multiple_of(2).min(images.max(2));
     pick(&mut config.train.batch_size, batch_size, given("train.batch_size"));
     let prototypes = (images / 80).next_power_of_two().clamp(32, 1024);
     pick(&mut config.objective.prototypes, prototypes, given("objective.prototypes"));
@@ -158,12 +163,16 @@ fn follow(config: &mut Config, images: usize, given: &dyn Fn(&str) -> bool) {
     let start_lr = config.optim.lr / 5.0;
     pick(&mut config.optim.start_lr, start_lr, given("optim.start_lr"));
     // 0.996 averages over 250 steps; a short run needs a target that moves on faster.
-    let momentum = match steps(config, images) {
-        20_000.. => 0.996,
-        _ if small => 0.95,
-        _ => 0.99,
+    let momentum = match (steps(config, images) >= LONG_RUN, small) {
+        (true, _) => 0.996,
+        (false, true) => 0.95,
+        (false, false) => 0.99,
     };
     pick(&mut config.optim.momentum, momentum, given("optim.momentum"));
+}
+
+fn largest_batch(small: bool) -> usize {
+    LARGEST_BATCH[usize::from(!small)]
 }
 
 fn steps(config: &Config, images: usize) -> u64 {
@@ -211,7 +220,11 @@ fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> V
         (&["head.hidden_dim", "head.output_dim"], "in proportion to the encoder".to_owned()),
         (
             &["views.focal_views"],
-            if view < 224 { "fewer than the paper's 10, to save work" } else { "as in the paper" }.to_owned(),
+            if config.views.focal_views < PAPER_FOCAL_VIEWS {
+                format!("fewer than the paper's {PAPER_FOCAL_VIEWS}, to save work")
+            } else {
+                "as in the paper".to_owned()
+            },
         ),
         (
             &["views.focal_scale"],
@@ -221,15 +234,16 @@ fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> V
         (
             blur,
             if config.views.blur == 0.0 {
-                format!("it would wipe out what a patch of {} px shows", config.encoder.patch_size)
+                "it would wipe out the texture of images this small"
             } else {
-                format!("in proportion to views of {view} px")
-            },
+                "the blur follows the images' size"
+            }
+            .to_owned(),
         ),
         (
             &["mask.patch_drop"],
             if small {
-                "a fifth less work, and a small view still shows its object"
+                "a fifth of the patches of a large view, which still shows its object"
             } else {
                 "what the paper found best for ViT-S"
             }
@@ -249,10 +263,7 @@ fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> V
             if small { "surer targets make a short run learn sooner" } else { "as in the paper" }.to_owned(),
         ),
         (&["objective.prototypes"], "about one for every 80 images, 32 to 1024".to_owned()),
-        (
-            &["train.batch_size"],
-            format!("about an eighth of the images, 2 to {}", if small { 64 } else { 128 }),
-        ),
+        (&["train.batch_size"], format!("about an eighth of the images, 2 to {}", largest_batch(small))),
         (
             &["optim.epochs"],
             format!(
@@ -275,7 +286,7 @@ fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> V
             &["optim.momentum"],
             format!(
                 "the target must move on {} over {steps} steps",
-                if steps < 20_000 { "fast" } else { "slowly" }
+                if steps < LONG_RUN { "fast" } else { "slowly" }
             ),
         ),
     ];
@@ -350,6 +361,15 @@ mod tests {
         }
         assert!(!text.contains("patch_drop"), "given, not picked:\n{text}");
         assert!(text.contains("optim.epochs = 5 as given (30000 images seen in all"), "{text}");
+    }
+
+    #[test]
+    fn reasons_hold_for_views_of_another_size_than_the_images() {
+        // Four focal views and a blur of up to 0.6 px are what images of 64 px get, however large their views.
+        let text = text(&suggested(6_000, 64, &["views.random_size=224"]).1);
+        let focal_views = "views.focal_views = 4 (fewer than the paper's 10, to save work)";
+        let blur = "views.blur_radius = [0.1, 0.6] (the blur follows the images' size)";
+        assert!(text.contains(focal_views) && text.contains(blur), "{text}");
     }
 
     #[test]

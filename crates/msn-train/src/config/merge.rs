@@ -38,11 +38,8 @@ impl Source {
     /// # Errors
     /// If the file cannot be read, and as [`Source::toml`].
     pub fn file(path: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(path).map_err(|error| Error::Config {
-            field: "--config",
-            expected: format!("a readable TOML file at {}", path.display()),
-            found: error.to_string(),
-        })?;
+        let text =
+            fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         Self::toml(&path.display().to_string(), &text)
     }
 
@@ -292,6 +289,16 @@ mod tests {
         assert!(merged(&["=3"]).expect_err("no key").to_string().contains("KEY=VALUE"));
         let message = Source::toml("my.toml", "[optim]\nlr = \n").expect_err("not TOML").to_string();
         assert!(message.starts_with("my.toml") && message.contains("line 2"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named_with_the_reason() {
+        let error = Source::file("no/such.toml".as_ref()).expect_err("not there");
+        assert!(
+            matches!(&error, Error::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+        );
+        let message = error.to_string();
+        assert!(message.starts_with("no/such.toml: expected a readable TOML file, found "), "{message}");
     }
 
     #[test]

@@ -84,12 +84,14 @@ impl DataConfig {
 
     /// Guards against huge images.
     pub fn limits(&self) -> Limits {
-        let max_bytes = self.max_file_mib.saturating_mul(1 << 20);
-        Limits { max_bytes, max_pixels: self.max_megapixels.saturating_mul(1_000_000) }
+        Limits::of(self.max_file_mib, self.max_megapixels)
     }
 
-    /// The fields that no other part of the program checks.
-    fn validate(&self) -> Result<(), Error> {
+    /// Checks the fields that no other part of the program checks.
+    ///
+    /// # Errors
+    /// The first field that is out of its range, with what was expected and what was found.
+    pub fn validate(&self) -> Result<(), Error> {
         let within = |field, most: u64, found: u64| {
             if (1..=most).contains(&found) {
                 return Ok(());

@@ -103,6 +103,20 @@ fn images_that_are_all_broken_are_an_explained_failure() {
 }
 
 #[test]
+fn settings_are_picked_from_images_within_the_limits_that_are_set() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("large")).unwrap();
+    // 1.01 million pixels.
+    RgbImage::new(1010, 1000).save(scratch.path("large/1.png")).unwrap();
+    let pretrain = |limit: &str| {
+        scratch.msn(&["pretrain", "--data", "large", "--out", "run", "data.max_skipped=1", limit])
+    };
+    pretrain("data.max_megapixels=1").fails_with(&["none among 1", "1.png", "1000000 pixels"]);
+    pretrain("data.max_megapixels=0").refused_with(&["data.max_megapixels", "found 0"]);
+    assert!(!scratch.path("run").exists());
+}
+
+#[test]
 fn a_batch_larger_than_the_data_fails_before_a_run_folder_is_made() {
     let scratch = Scratch::new();
     scratch.pretrain("run", &["train.batch_size=25"]).fails_with(&[
