@@ -85,6 +85,7 @@ mod tests {
             depth: 2,
             heads: 2,
             mlp_ratio: 3,
+            init_std: 0.02,
             drop_path: 0.0,
         };
         let head = HeadConfig { hidden_dim: 7, output_dim: 6, batch_norm: true };
