@@ -87,13 +87,13 @@ mod x86 {
         }
         let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         // SAFETY: AVX2 and FMA were detected.
-        avx2.then(|| Peak { flop: SUMS * 8 * 2, run: |passes| unsafe { fma_256(passes) } })
+        avx2.then_some(Peak { flop: SUMS * 8 * 2, run: |passes| unsafe { fma_256(passes) } })
     }
 
     pub(super) fn bf16_peak() -> Option<Peak> {
         let there = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
         // SAFETY: AVX-512 F and AVX512_BF16 were detected.
-        there.then(|| Peak { flop: SUMS_512 * 32 * 2, run: |passes| unsafe { dot_512(passes) } })
+        there.then_some(Peak { flop: SUMS_512 * 32 * 2, run: |passes| unsafe { dot_512(passes) } })
     }
 
     #[target_feature(enable = "avx2,fma")]
