@@ -26,7 +26,7 @@ pub use encoder::{Encoder, Features};
 pub use error::Error;
 pub use head::{BatchNorm, ProjectionHead};
 pub use layers::{Attention, Block, LayerNorm, Linear, Mlp, PatchEmbed, Projection};
-pub use msn_kernels::{IsaError, Precision, bf16_is_fast, selected_isa};
+pub use msn_kernels::{IsaError, Precision, bf16_is_fast, keep_freed_memory, selected_isa};
 pub use ops::Path;
 pub use positions::{bicubic_matrix, focal_positions};
 pub use prototypes::Prototypes;

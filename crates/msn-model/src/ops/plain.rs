@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::BranchFactors;
+use super::{BranchFactors, Path};
 use crate::{Block, Segments};
 
 pub(super) fn block(
@@ -19,7 +19,7 @@ pub(super) fn block(
             factors[branch].iter().zip(segments.lengths()).flat_map(repeat).collect()
         })
     };
-    let x = add_branch(x, block.attn.proj.forward(attended), per_token(0));
+    let x = add_branch(x, block.attn.proj.forward(attended, Path::Plain), per_token(0));
     let branch = mlp(x.clone(), block);
     add_branch(x, branch, per_token(1))
 }
@@ -36,9 +36,13 @@ pub(super) fn cls_block(
     let queries = project(normed.clone().select(0, rows.clone()), block, 0..1);
     let attended = cls_attention(queries, project(normed, block, 1..3), segments, block.heads);
     let per_sequence = |branch: usize| factors.map(|factors| factors[branch].clone());
-    let x = add_branch(x.select(0, rows), block.attn.proj.forward(attended), per_sequence(0));
+    let x = add_branch(x.select(0, rows), block.attn.proj.forward(attended, Path::Plain), per_sequence(0));
     let branch = mlp(x.clone(), block);
     add_branch(x, branch, per_sequence(1))
+}
+
+pub(super) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    x.matmul(weight.transpose()) + bias.unsqueeze()
 }
 
 /// The given thirds (queries, keys, values) of the stacked projection. x: [N, D] -> [N, thirds * D]
@@ -52,7 +56,7 @@ fn project(x: Tensor<2>, block: &Block, thirds: std::ops::Range<usize>) -> Tenso
     let third = |index: usize| bias.clone().slice(index * dim..(index + 1) * dim);
     let bias = thirds.clone().map(|index| if index == 1 { third(1).detach() } else { third(index) });
     let weight = block.attn.qkv.weight.val().slice([thirds.start * dim..thirds.end * dim, 0..dim]);
-    x.matmul(weight.transpose()) + Tensor::cat(bias.collect(), 0).unsqueeze()
+    linear(x, weight, Tensor::cat(bias.collect(), 0))
 }
 
 /// Multi-head self-attention within each sequence. qkv: [N, 3 * D] -> [N, D]
@@ -113,7 +117,8 @@ fn merge_heads(x: Tensor<4>) -> Tensor<2> {
 }
 
 fn mlp(x: Tensor<2>, block: &Block) -> Tensor<2> {
-    block.mlp.fc2.forward(activation::gelu(block.mlp.fc1.forward(block.norm2.forward(x))))
+    let hidden = block.mlp.fc1.forward(block.norm2.forward(x), Path::Plain);
+    block.mlp.fc2.forward(activation::gelu(hidden), Path::Plain)
 }
 
 /// `x + factor * branch`, the factor one a row.

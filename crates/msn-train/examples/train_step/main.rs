@@ -101,6 +101,7 @@ impl Work {
 }
 
 fn main() {
+    msn_kernels::keep_freed_memory();
     let arguments = Arguments::parse();
     let (case, threads) = (arguments.config, arguments.threads);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("nothing has run yet");
