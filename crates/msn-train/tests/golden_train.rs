@@ -3,9 +3,8 @@
 
 mod common;
 
-use burn::tensor::Device;
 use common::{Change, changes, train};
-use msn_model::{Path, Precision};
+use msn_model::{Path, Precision, device_named};
 
 /// How far the weights of a part may end from the reference.
 struct Bounds {
@@ -36,7 +35,7 @@ const BF16: Bounds = Bounds { report: 4e-2, norm: 0.15, element: 0.1, misses: 0.
 
 #[test]
 fn golden_training_steps_agree() {
-    let device = Device::default().autodiff();
+    let device = device_named(&msn_golden::device_name()).expect("compiled in").autodiff();
     for case in msn_golden::cases("train") {
         for (path, bounds) in
             [(Path::Plain, F32), (Path::Kernels(Precision::F32), F32), (Path::Kernels(Precision::Bf16), BF16)]
