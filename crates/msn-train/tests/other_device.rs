@@ -21,6 +21,8 @@ const REPORTS: f64 = 1e-5;
 const WEIGHTS: f64 = 1e-6;
 
 const BATCH: usize = 3;
+/// Anchor views of an image.
+const ANCHORS: usize = 3;
 const SIZE: usize = 24;
 const FOCAL_SIZE: usize = 12;
 const PATCH: usize = 4;
@@ -62,7 +64,11 @@ fn train(device: &Device) -> (Vec<StepReport>, [StateDict; 3]) {
     let mut trainer = trainer.with_path(Path::Kernels(Precision::F32));
     assert_eq!(trainer.device(), *device);
     let device = device.clone().autodiff();
-    let mut step = |step: usize| trainer.step(views(step, &device), SCHEDULE, [step as u8; 32], false).0;
+    let mut step = |step: usize| {
+        let depth_seeds: [[u8; 32]; ANCHORS * BATCH] =
+            std::array::from_fn(|anchor| [(step * 16 + anchor) as u8; 32]);
+        trainer.step(views(step, &device), SCHEDULE, &depth_seeds, false).0
+    };
     let reports = (0..3).map(&mut step).collect();
     let weights =
         [state_dict(trainer.encoder()), state_dict(trainer.target()), state_dict(trainer.prototypes())];
