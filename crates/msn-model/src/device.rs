@@ -1,6 +1,6 @@
 //! Where tensors are computed: the devices that this build has, by name.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, DeviceType};
 
 use crate::Error;
 
@@ -8,22 +8,23 @@ use crate::Error;
 struct Known {
     name: &'static str,
     open: fn() -> Device,
+    kind: DeviceType,
 }
 
 const COMPILED_IN: &[Known] = &[
-    Known { name: "cpu", open: Device::flex },
+    Known { name: "cpu", open: Device::flex, kind: DeviceType::Flex },
     #[cfg(feature = "cuda")]
-    Known { name: "cuda", open: || Device::cuda(0) },
+    Known { name: "cuda", open: || Device::cuda(0), kind: DeviceType::Cuda },
     #[cfg(feature = "metal")]
-    Known { name: "metal", open: || Device::metal(Default::default()) },
+    Known { name: "metal", open: || Device::metal(Default::default()), kind: DeviceType::Metal },
     #[cfg(feature = "ndarray")]
-    Known { name: "ndarray", open: ndarray },
+    Known { name: "ndarray", open: ndarray, kind: DeviceType::NdArray },
     #[cfg(feature = "rocm")]
-    Known { name: "rocm", open: || Device::rocm(0) },
+    Known { name: "rocm", open: || Device::rocm(0), kind: DeviceType::Rocm },
     #[cfg(feature = "vulkan")]
-    Known { name: "vulkan", open: || Device::vulkan(Default::default()) },
+    Known { name: "vulkan", open: || Device::vulkan(Default::default()), kind: DeviceType::Vulkan },
     #[cfg(feature = "wgpu")]
-    Known { name: "wgpu", open: || Device::wgpu(Default::default()) },
+    Known { name: "wgpu", open: || Device::wgpu(Default::default()), kind: DeviceType::Wgpu },
 ];
 
 #[cfg(feature = "ndarray")]
@@ -32,14 +33,18 @@ fn ndarray() -> Device {
     Device::ndarray()
 }
 
-/// The device of this name. It is not touched yet: that this machine lacks it shows at its first use.
+/// The device of this name: the first of its kind that this machine has.
 ///
 /// # Errors
-/// If no device of that name is compiled in; the error lists those that are.
+/// If no device of that name is compiled in; the error lists those that are. If one is, but this machine has none:
+/// Burn would panic at the first use.
 pub fn device_named(name: &str) -> Result<Device, Error> {
-    let known = COMPILED_IN.iter().find(|known| known.name == name);
-    known.map(|known| (known.open)()).ok_or_else(|| {
+    let Some(known) = COMPILED_IN.iter().find(|known| known.name == name) else {
         let names: Vec<_> = COMPILED_IN.iter().map(|known| known.name).collect();
-        Error::UnknownDevice { expected: names.join(", "), found: name.to_owned() }
-    })
+        return Err(Error::UnknownDevice { expected: names.join(", "), found: name.to_owned() });
+    };
+    if Device::enumerate(known.kind.clone()).is_empty() {
+        return Err(Error::AbsentDevice { name: name.to_owned() });
+    }
+    Ok((known.open)())
 }

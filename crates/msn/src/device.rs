@@ -11,7 +11,8 @@ const FEATURES: [&str; 5] = ["cuda", "metal", "rocm", "vulkan", "wgpu"];
 /// The device of this name.
 pub(crate) fn open(name: &str) -> anyhow::Result<Device> {
     msn_model::device_named(name).map_err(|error| {
-        let hint = if FEATURES.contains(&name) {
+        let missing = matches!(error, msn_model::Error::UnknownDevice { .. }) && FEATURES.contains(&name);
+        let hint = if missing {
             format!("; build with `cargo build --release --features {name}` to add it")
         } else {
             String::new()

@@ -90,6 +90,7 @@ fn another_device_trains_to_the_same_losses_and_weights() {
             ("grad_norm", found.grad_norm, expected.grad_norm),
         ] {
             let error = (found - expected).abs() / expected.abs();
+            println!("step {step}: {name}: relative error {error:.1e}");
             assert!(error < REPORTS, "step {step}: {name}: {found}, on the CPU {expected}");
         }
     }
@@ -99,6 +100,7 @@ fn another_device_trains_to_the_same_losses_and_weights() {
         assert_eq!(found.len(), expected.len(), "{part}");
         for (name, expected) in expected {
             let error = relative_error(&found[&name].data, &expected.data);
+            println!("{part}: {name}: relative error {error:.1e}");
             assert!(error < WEIGHTS, "{part}: {name}: relative error {error:.1e}");
         }
     }
