@@ -408,7 +408,7 @@ fn frozen_prototypes_do_not_move_and_others_do() {
 fn recomputed_activations_give_the_same_bits_as_kept_ones() {
     for path in [Path::Kernels(Precision::F32), Path::Kernels(Precision::Bf16), Path::Plain] {
         let end = |setting: &str| {
-            let trainer = Trainer::new(&config(&[setting]), &Device::default()).expect("valid");
+            let trainer = Trainer::new(&config(&[setting]), &Device::flex()).expect("valid");
             let mut trainer = trainer.with_path(path);
             for _ in 0..3 {
                 let views = views(&trainer.device());

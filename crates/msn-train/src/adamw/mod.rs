@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_average_keeps_its_share_and_takes_the_rest_from_the_new_parameter() {
-        let device = Device::default().autodiff();
+        let device = Device::flex().autodiff();
         let online = Prototypes::new(2, 3, 1, &device);
         let average = Prototypes::new(2, 3, 2, &device.clone().inner());
         let before = state_dict(&average)["weight"].data.clone();
