@@ -115,7 +115,7 @@ pub struct TrainConfig {
     /// How products are multiplied on a CPU; sums, norms, softmax, loss and weights are `f32` in any case.
     pub precision: PrecisionSetting,
     /// Whether the backward pass computes the activations of every block anew instead of keeping them: less memory
-    /// for about a quarter more time. The results are the same bits.
+    /// for the time of one more forward pass. The results are the same bits.
     pub grad_checkpointing: bool,
     /// AdamW: shares that the first and the second moment keep, [0, 1).
     pub betas: [f64; 2],

@@ -1,0 +1,119 @@
+//! The arithmetic that the method needs, counted from its matrix products.
+//!
+//! A product of [m, k] and [k, n] is 2 m n k operations. Only tokens that a view has count, and of the last block
+//! only what its [CLS] needs. Norms, softmax, GELU, loss and optimizer are left out, and so is whatever a program
+//! computes twice.
+
+use msn_model::{EncoderConfig, HeadConfig};
+
+/// Sequences that pass through the encoder: (their number, tokens in each with [CLS]).
+pub(crate) type Groups = [(usize, usize)];
+
+/// What a training step multiplies with.
+pub(crate) struct Model<'a> {
+    pub(crate) encoder: &'a EncoderConfig,
+    pub(crate) head: &'a HeadConfig,
+    pub(crate) prototypes: usize,
+}
+
+impl Model<'_> {
+    /// A whole step: targets forward; anchors forward, and backward twice that, once for the inputs of a product
+    /// and once for its weights. Patches need no gradient, so embedding them costs one product less.
+    pub(crate) fn step(&self, targets: &Groups, anchors: &Groups) -> u64 {
+        let count = |groups: &Groups| groups.iter().map(|(count, _)| count).sum::<usize>();
+        let rest = |groups: &Groups| blocks(self.encoder, groups) + self.assignments(count(groups));
+        let forward = embedding(self.encoder, targets) + rest(targets);
+        forward + 2 * embedding(self.encoder, anchors) + 3 * rest(anchors)
+    }
+
+    /// Projection head and cosines with the prototypes of that many [CLS].
+    fn assignments(&self, rows: usize) -> u64 {
+        let HeadConfig { hidden_dim: hidden, output_dim: output, .. } = *self.head;
+        product(rows, hidden, self.encoder.dim)
+            + product(rows, hidden, hidden)
+            + product(rows, output, hidden)
+            + product(rows, self.prototypes, output)
+    }
+}
+
+/// A forward pass of the encoder for its features.
+pub(crate) fn features(encoder: &EncoderConfig, groups: &Groups) -> u64 {
+    embedding(encoder, groups) + blocks(encoder, groups)
+}
+
+fn embedding(encoder: &EncoderConfig, groups: &Groups) -> u64 {
+    let patches = groups.iter().map(|(count, tokens)| count * (tokens - 1)).sum();
+    product(patches, encoder.dim, 3 * encoder.patch_size.pow(2))
+}
+
+fn blocks(encoder: &EncoderConfig, groups: &Groups) -> u64 {
+    let others = encoder.depth as u64 - 1;
+    let sequence = |tokens| others * block(encoder, tokens, tokens) + block(encoder, tokens, 1);
+    groups.iter().map(|&(count, tokens)| count as u64 * sequence(tokens)).sum()
+}
+
+/// A block on a sequence of which only the first `queries` tokens are read afterwards.
+fn block(encoder: &EncoderConfig, tokens: usize, queries: usize) -> u64 {
+    let (dim, hidden) = (encoder.dim, encoder.mlp_ratio * encoder.dim);
+    let keys_and_values = product(tokens, 2 * dim, dim);
+    let queries_and_projection = product(queries, 2 * dim, dim);
+    // Over all heads together: each has its share of the dimensions.
+    let attention = 2 * product(queries, tokens, dim);
+    let mlp = 2 * product(queries, hidden, dim);
+    keys_and_values + queries_and_projection + attention + mlp
+}
+
+fn product(m: usize, n: usize, k: usize) -> u64 {
+    2 * (m * n * k) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(products: &[[u64; 3]]) -> u64 {
+        products.iter().map(|[m, n, k]| 2 * m * n * k).sum()
+    }
+
+    #[test]
+    fn a_step_is_the_sum_of_its_products() {
+        let encoder = EncoderConfig {
+            variant: String::new(),
+            image_size: 2,
+            patch_size: 1,
+            dim: 4,
+            depth: 2,
+            heads: 2,
+            mlp_ratio: 3,
+            init_std: 0.02,
+            drop_path: 0.0,
+        };
+        let head = HeadConfig { hidden_dim: 7, output_dim: 6, batch_norm: true };
+        let model = Model { encoder: &encoder, head: &head, prototypes: 10 };
+        // One sequence of two patches and [CLS], its products written out.
+        let embedding = [[2, 4, 3]];
+        let attention = [[3, 3, 2], [3, 3, 2], [3, 2, 3], [3, 2, 3]];
+        let linear = [[3, 12, 4], [3, 4, 4], [3, 12, 4], [3, 4, 12]];
+        let keys_values_query = [[3, 8, 4], [1, 4, 4]];
+        let cls = [[1, 3, 2], [1, 3, 2], [1, 2, 3], [1, 2, 3], [1, 4, 4], [1, 12, 4], [1, 4, 12]];
+        let head = [[1, 7, 4], [1, 7, 7], [1, 6, 7], [1, 10, 6]];
+        let rest = sum(&attention) + sum(&linear) + sum(&keys_values_query) + sum(&cls) + sum(&head);
+        assert_eq!(features(&encoder, &[(1, 3)]), sum(&embedding) + rest - sum(&head));
+        // Five anchors of the same length: linear in their number.
+        let anchors = 5 * (2 * sum(&embedding) + 3 * rest);
+        assert_eq!(model.step(&[(1, 3)], &[(2, 3), (3, 3)]), sum(&embedding) + rest + anchors);
+    }
+
+    #[test]
+    fn features_cost_what_is_published_less_the_unread_part_of_the_last_block() {
+        // Billions of multiply-adds of the whole network at 224 px: DeiT (Touvron et al., 2021) and timm's tables.
+        for (variant, published) in [("vit-s16", 4.6), ("vit-b16", 17.6)] {
+            let encoder = EncoderConfig { variant: variant.to_owned(), ..Default::default() };
+            let encoder = encoder.resolve().expect("in the table");
+            let share = features(&encoder, &[(1, 197)]) as f64 / (2.0 * published * 1e9);
+            // Keys and values are a sixth of a block's linear layers, so the last of twelve blocks saves five sixths
+            // of a twelfth, 7%. The published figures have two to three digits.
+            assert!((0.92..0.96).contains(&share), "{variant}: {share}");
+        }
+    }
+}
