@@ -83,8 +83,8 @@ pub(crate) fn capture(trainer: &Trainer, step: u64, state: &State) -> Checkpoint
         (ENCODER.to_owned(), to_store(state_dict(trainer.encoder()))),
         (TARGET_PART.to_owned(), to_store(state_dict(trainer.target()))),
         (PROTOTYPES.to_owned(), to_store(state_dict(trainer.prototypes()))),
-        (ENCODER_OPTIMIZER.to_owned(), to_store(trainer.encoder_optimizer.state())),
-        (PROTOTYPE_OPTIMIZER.to_owned(), to_store(trainer.prototype_optimizer.state())),
+        (ENCODER_OPTIMIZER.to_owned(), to_store(trainer.encoder_optimizer().state())),
+        (PROTOTYPE_OPTIMIZER.to_owned(), to_store(trainer.prototype_optimizer().state())),
     ]);
     Checkpoint { step, parts, state: json!(state) }
 }

@@ -316,8 +316,8 @@ impl Session<'_> {
             every_steps: NonZeroU64::new(keep_every),
         };
         self.metrics.sync()?;
-        self.state.encoder_optimizer_steps = self.trainer.encoder_optimizer.steps();
-        self.state.prototype_optimizer_steps = self.trainer.prototype_optimizer.steps();
+        self.state.encoder_optimizer_steps = self.trainer.encoder_optimizer().steps();
+        self.state.prototype_optimizer_steps = self.trainer.prototype_optimizer().steps();
         let checkpoint = capture(&self.trainer, self.step, &self.state);
         // The loss of this step was a number, but its update may have gone too far.
         if let Some(tensor) = not_finite(&checkpoint) {

@@ -61,8 +61,8 @@ pub(crate) struct Models {
 pub struct Trainer {
     /// Away only inside [`Trainer::update`], which must hold the one handle of every parameter to update it in place.
     models: Option<Models>,
-    pub(crate) encoder_optimizer: AdamW,
-    pub(crate) prototype_optimizer: AdamW,
+    encoder_optimizer: AdamW,
+    prototype_optimizer: AdamW,
     objective: MsnConfig,
     clip_grad: f64,
     drop_path: f64,
@@ -149,6 +149,16 @@ impl Trainer {
     /// The prototypes.
     pub fn prototypes(&self) -> &Prototypes {
         &self.models().prototypes
+    }
+
+    /// The optimizer of the encoder, with its moments.
+    pub fn encoder_optimizer(&self) -> &AdamW {
+        &self.encoder_optimizer
+    }
+
+    /// The optimizer of the prototypes, with its moments.
+    pub fn prototype_optimizer(&self) -> &AdamW {
+        &self.prototype_optimizer
     }
 
     fn models(&self) -> &Models {

@@ -18,7 +18,7 @@ fn golden_training_steps_agree_in_f64() {
     device.configure(FloatDType::F64).expect("the first use of the device in this process");
     let device = device.autodiff();
     for case in msn_golden::cases("train") {
-        let trainer = train(&case, &device, Path::Plain, 1e-6);
+        let trainer = train(&case, &device, Path::Plain, 1e-6, |_, _| {});
         for (part, tensors) in changes(&case, &trainer) {
             for (name, change) in tensors {
                 let largest = change.largest();

@@ -1,6 +1,8 @@
 //! Reference trainings and how far ours end from them.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod rounding;
+
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
@@ -11,7 +13,14 @@ use msn_train::{Config, Trainer, Views};
 use serde_json::Value;
 
 /// A trainer after the steps of the case; every number that a step reports is within `tolerance`, relative.
-pub(crate) fn train(case: &Case, device: &Device, path: Path, tolerance: f64) -> Trainer {
+/// `after_step` sees the trainer after each step.
+pub(crate) fn train(
+    case: &Case,
+    device: &Device,
+    path: Path,
+    tolerance: f64,
+    mut after_step: impl FnMut(&Trainer, &Schedule),
+) -> Trainer {
     let encoder = state(case.with_prefix("start.encoder."));
     let prototypes = state(BTreeMap::from([("weight".to_owned(), case.tensor("start.prototypes").clone())]));
     let config = config(case);
@@ -38,6 +47,7 @@ pub(crate) fn train(case: &Case, device: &Device, path: Path, tolerance: f64) ->
             let error = (found - expected).abs() / expected.abs();
             assert!(error < tolerance, "{case} {path:?}: step {index}: {name}: {found}, expected {expected}");
         }
+        after_step(&trainer, &schedule);
     }
     trainer
 }
@@ -85,7 +95,8 @@ pub(crate) fn changes(case: &Case, trainer: &Trainer) -> Vec<(&'static str, BTre
     ]
 }
 
-fn config(case: &Case) -> Config {
+/// The settings that a case gives.
+pub(crate) fn config(case: &Case) -> Config {
     let mut config = Config::default();
     let encoder = &mut config.encoder;
     encoder.variant = String::new();
