@@ -1,6 +1,7 @@
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
+use crate::gelu::gelu;
 use crate::init::Init;
 use crate::layers::INIT_STD;
 use crate::{HeadConfig, Linear};
@@ -102,7 +103,7 @@ impl ProjectionHead {
 fn hidden(linear: &Linear, norm: Option<&mut BatchNorm>, x: Tensor<2>, groups: &[usize]) -> Tensor<2> {
     let [rows, _] = x.dims();
     assert_eq!(groups.iter().sum::<usize>(), rows, "ProjectionHead: groups {groups:?} of {rows} rows");
-    let Some(norm) = norm else { return activation::gelu(linear.forward(x)) };
+    let Some(norm) = norm else { return gelu(linear.forward(x)) };
     // Batch norm subtracts the linear layer's bias again, so the bias has no gradient; detached, it gets none
     // instead of rounding noise, which Adam would blow up to full steps.
     let x = x.matmul(linear.weight.val().transpose()) + linear.bias.val().detach().unsqueeze();
@@ -113,5 +114,5 @@ fn hidden(linear: &Linear, norm: Option<&mut BatchNorm>, x: Tensor<2>, groups: &
         start += count;
         norm.forward(group)
     });
-    activation::gelu(Tensor::cat(normed.collect(), 0))
+    gelu(Tensor::cat(normed.collect(), 0))
 }

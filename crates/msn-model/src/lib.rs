@@ -9,6 +9,7 @@ mod config;
 mod device;
 mod encoder;
 mod error;
+mod gelu;
 mod head;
 mod init;
 mod layers;

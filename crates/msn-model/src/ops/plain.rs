@@ -3,6 +3,7 @@
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
 use super::BranchFactors;
+use crate::gelu::gelu;
 use crate::{Block, Segments};
 
 pub(super) fn block(
@@ -113,7 +114,7 @@ fn merge_heads(x: Tensor<4>) -> Tensor<2> {
 }
 
 fn mlp(x: Tensor<2>, block: &Block) -> Tensor<2> {
-    block.mlp.fc2.forward(activation::gelu(block.mlp.fc1.forward(block.norm2.forward(x))))
+    block.mlp.fc2.forward(gelu(block.mlp.fc1.forward(block.norm2.forward(x))))
 }
 
 /// `x + factor * branch`, the factor one a row.
