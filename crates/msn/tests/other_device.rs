@@ -22,9 +22,9 @@ const KEPT: u32 = 5;
 
 /// Relative error of what a step reports: sums over all elements, of which `f32` keeps six to seven digits.
 const REPORTS: f64 = 1e-5;
-/// Error of a gradient's elements: 1e-5 of the largest, as the encoder's reference values allow, which clipping leaves
+/// Error of a gradient's elements: 2e-5 of the largest, as the encoder's reference values allow, which clipping leaves
 /// at 3 or less. With [`ADAM_EPS`] AdamW moves a weight by no more of the learning rate than that.
-const GRADIENT: f64 = 3e-5;
+const GRADIENT: f64 = 6e-5;
 /// Rounding of a weight at each step, relative to the weight.
 const WEIGHT: f64 = 6e-8;
 /// With the usual 1e-8, AdamW divides a gradient by its own size, so that one of a millionth of the others makes a full
