@@ -15,6 +15,5 @@ if [ -z "${BENCH_PYTHON:-}" ] &&
     "$python" -m pip install --quiet "torch==$torch" numpy
 fi
 
-cargo build --release --locked -p msn-train --example train_step
-cargo build --release --locked -p msn-kernels --example limit
+cargo build --release --locked --workspace --example train_step --example limit
 exec "$python" bench/run.py "$@"

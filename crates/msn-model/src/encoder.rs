@@ -36,7 +36,7 @@ pub struct Encoder {
     pub norm: LayerNorm,
     /// The projection head, which pre-training adds and evaluation drops.
     pub fc: Option<ProjectionHead>,
-    /// How blocks are computed.
+    /// How blocks and linear layers are computed.
     #[module(skip)]
     pub path: Path,
 }
@@ -119,7 +119,7 @@ impl Encoder {
             Some(_) => self.norm.forward_with_frozen_bias(cls),
             None => self.norm.forward(cls),
         };
-        head.forward(normed, groups)
+        head.forward(normed, groups, self.path)
     }
 
     /// The result of [`Encoder::forward`] computed by whole blocks throughout: the plain twin of the
@@ -143,7 +143,7 @@ impl Encoder {
         let cls = self.cls_token.val().squeeze_dim::<2>(0) + positions.clone().slice([0..1, 0..dim]);
         let patch_positions = positions.slice([1..places, 0..dim]);
         let patches = Tensor::cat(views.iter().map(|view| view.patches.clone()).collect(), 0);
-        let embedded = self.patch_embed.forward(patches);
+        let embedded = self.patch_embed.forward(patches, self.path);
 
         let mut start = 0;
         let mut tokens = Vec::with_capacity(views.len());

@@ -1,10 +1,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use crate::gelu::gelu;
 use crate::init::Init;
 use crate::layers::INIT_STD;
-use crate::{HeadConfig, Linear};
+use crate::{HeadConfig, Linear, Path, ops};
 
 /// Added to the variance before its root is taken, as PyTorch does.
 const BATCH_NORM_EPS: f64 = 1e-5;
@@ -92,21 +91,27 @@ impl ProjectionHead {
     ///
     /// # Panics
     /// If the groups do not add up to S.
-    pub fn forward(&mut self, x: Tensor<2>, groups: &[usize]) -> Tensor<2> {
-        let x = hidden(&self.fc1, self.bn1.as_mut(), x, groups);
-        let x = hidden(&self.fc2, self.bn2.as_mut(), x, groups);
-        self.fc3.forward(x)
+    pub fn forward(&mut self, x: Tensor<2>, groups: &[usize], path: Path) -> Tensor<2> {
+        let x = hidden(&self.fc1, self.bn1.as_mut(), x, groups, path);
+        let x = hidden(&self.fc2, self.bn2.as_mut(), x, groups, path);
+        self.fc3.forward(x, path)
     }
 }
 
 /// Linear, batch norm by groups, GELU. x: [S, in] -> [S, hidden]
-fn hidden(linear: &Linear, norm: Option<&mut BatchNorm>, x: Tensor<2>, groups: &[usize]) -> Tensor<2> {
+fn hidden(
+    linear: &Linear,
+    norm: Option<&mut BatchNorm>,
+    x: Tensor<2>,
+    groups: &[usize],
+    path: Path,
+) -> Tensor<2> {
     let [rows, _] = x.dims();
     assert_eq!(groups.iter().sum::<usize>(), rows, "ProjectionHead: groups {groups:?} of {rows} rows");
-    let Some(norm) = norm else { return gelu(linear.forward(x)) };
+    let Some(norm) = norm else { return ops::gelu(linear.forward(x, path), path) };
     // Batch norm subtracts the linear layer's bias again, so the bias has no gradient; detached, it gets none
     // instead of rounding noise, which Adam would blow up to full steps.
-    let x = x.matmul(linear.weight.val().transpose()) + linear.bias.val().detach().unsqueeze();
+    let x = linear.forward_with_frozen_bias(x, path);
     let [_, channels] = x.dims();
     let mut start = 0;
     let normed = groups.iter().map(|&count| {
@@ -114,5 +119,5 @@ fn hidden(linear: &Linear, norm: Option<&mut BatchNorm>, x: Tensor<2>, groups: &
         start += count;
         norm.forward(group)
     });
-    gelu(Tensor::cat(normed.collect(), 0))
+    ops::gelu(Tensor::cat(normed.collect(), 0), path)
 }

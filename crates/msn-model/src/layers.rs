@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::layer_norm;
 
 use crate::init::Init;
-use crate::{EncoderConfig, LAYER_NORM_EPS};
+use crate::{EncoderConfig, LAYER_NORM_EPS, Path, ops};
 
 /// Deviation of the truncated normal that the patch embedding, [CLS], positions and the projection head start from.
 pub(crate) const INIT_STD: f64 = 0.02;
@@ -27,8 +27,13 @@ impl Linear {
     }
 
     /// x: [N, in] -> [N, out]
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
+    pub fn forward(&self, x: Tensor<2>, path: Path) -> Tensor<2> {
+        ops::linear(x, self.weight.val(), self.bias.val(), path)
+    }
+
+    /// The same with no gradient for the bias, for where batch norm cancels it.
+    pub(crate) fn forward_with_frozen_bias(&self, x: Tensor<2>, path: Path) -> Tensor<2> {
+        ops::linear(x, self.weight.val(), self.bias.val().detach(), path)
     }
 }
 
@@ -132,9 +137,8 @@ impl PatchEmbed {
     }
 
     /// patches: [N, 3 * P * P] -> [N, D]
-    pub fn forward(&self, patches: Tensor<2>) -> Tensor<2> {
-        let weight = self.proj.weight.val().flatten::<2>(1, 3);
-        patches.matmul(weight.transpose()) + self.proj.bias.val().unsqueeze()
+    pub fn forward(&self, patches: Tensor<2>, path: Path) -> Tensor<2> {
+        ops::linear(patches, self.proj.weight.val().flatten(1, 3), self.proj.bias.val(), path)
     }
 }
 

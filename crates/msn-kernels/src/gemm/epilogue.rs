@@ -48,7 +48,7 @@ pub enum Epilogue<'a> {
         /// Where the result goes.
         act: Output<'a>,
     },
-    /// `out = row_scale C GELU'(pre)`, element by element.
+    /// `out = row_scale C GELU'(pre)`, element by element, and `act = GELU(pre)` once more.
     GeluGrad {
         /// The argument that the forward pass gave to GELU.
         pre: Source<'a>,
@@ -56,6 +56,8 @@ pub enum Epilogue<'a> {
         row_scale: Option<&'a [f32]>,
         /// Where the result goes.
         out: Output<'a>,
+        /// Where GELU's result goes, so that it need not be kept from the forward pass.
+        act: Output<'a>,
     },
 }
 
@@ -89,8 +91,9 @@ impl<'a> Epilogue<'a> {
                 check("pre", pre.as_ref().map(Output::len), m * n);
                 (*bias, None, act.len())
             }
-            Self::GeluGrad { pre, row_scale, out } => {
+            Self::GeluGrad { pre, row_scale, out, act } => {
                 check("pre", Some(pre.len()), m * n);
+                check("act", Some(act.len()), m * n);
                 (None, *row_scale, out.len())
             }
         };
@@ -121,8 +124,9 @@ impl<'a> Epilogue<'a> {
                 }
                 act.set(at, gelu::plain::gelu(x));
             }
-            Self::GeluGrad { pre, row_scale, out } => {
+            Self::GeluGrad { pre, row_scale, out, act } => {
                 out.set(at, scaled(row_scale, c) * gelu::plain::gelu_grad(pre.get(at)));
+                act.set(at, gelu::plain::gelu(pre.get(at)));
             }
         }
     }
@@ -133,7 +137,7 @@ pub(super) enum Shared<'a> {
     Store { bias: Option<&'a [f32]>, row_scale: Option<&'a [f32]>, out: SharedOutput<'a> },
     Add { bias: Option<&'a [f32]>, row_scale: Option<&'a [f32]>, base: Base<'a>, out: SharedMut<'a, f32> },
     Gelu { bias: Option<&'a [f32]>, pre: Option<SharedOutput<'a>>, act: SharedOutput<'a> },
-    GeluGrad { pre: Source<'a>, row_scale: Option<&'a [f32]>, out: SharedOutput<'a> },
+    GeluGrad { pre: Source<'a>, row_scale: Option<&'a [f32]>, out: SharedOutput<'a>, act: SharedOutput<'a> },
 }
 
 impl<'a> From<Epilogue<'a>> for Shared<'a> {
@@ -146,7 +150,9 @@ impl<'a> From<Epilogue<'a>> for Shared<'a> {
             Epilogue::Gelu { bias, pre, act } => {
                 Self::Gelu { bias, pre: pre.map(Into::into), act: act.into() }
             }
-            Epilogue::GeluGrad { pre, row_scale, out } => Self::GeluGrad { pre, row_scale, out: out.into() },
+            Epilogue::GeluGrad { pre, row_scale, out, act } => {
+                Self::GeluGrad { pre, row_scale, out: out.into(), act: act.into() }
+            }
         }
     }
 }
@@ -284,7 +290,7 @@ impl Task for Finished<'_> {
                     unsafe { store(s, act, offset, c.len(), math::gelu(s, x)) };
                 },
             ),
-            Shared::GeluGrad { pre, row_scale, out } => self.pieces(
+            Shared::GeluGrad { pre, row_scale, out, act } => self.pieces(
                 s,
                 #[inline(always)]
                 |row, column, offset, c| {
@@ -292,8 +298,11 @@ impl Task for Finished<'_> {
                     let pre = with_elements!(Source, pre, pre => {
                         Element::load(s, &pre[offset..][..c.len()])
                     });
+                    let (value, slope) = math::gelu_and_grad(s, pre);
                     // SAFETY: inside the rectangle.
-                    unsafe { store(s, out, offset, c.len(), s.mul(x, math::gelu_grad(s, pre))) };
+                    unsafe { store(s, out, offset, c.len(), s.mul(x, slope)) };
+                    // SAFETY: inside the rectangle.
+                    unsafe { store(s, act, offset, c.len(), value) };
                 },
             ),
         }
@@ -324,8 +333,9 @@ impl Shared<'_> {
                         output(pre, offset);
                     }
                 }
-                Self::GeluGrad { pre, out, .. } => {
+                Self::GeluGrad { pre, out, act, .. } => {
                     output(out, offset);
+                    output(act, offset);
                     match pre {
                         Source::F32(pre) => lines(s, pre.as_ptr().wrapping_add(offset)),
                         Source::Bf16(pre) => s.prefetch(pre.as_ptr().wrapping_add(offset)),

@@ -51,9 +51,12 @@ impl<P: Product> Chunk<'_, P> {
     pub(super) unsafe fn run<S: Simd>(&self, s: S) {
         let count = self.rows.len().div_ceil(S::MR);
         let tile_len = S::MR * S::NR;
-        let mut tiles = Scratch::new(count * tile_len);
         // At least one block, so that an empty inner dimension gives zeros.
         let blocks = self.words.div_ceil(KC).max(1);
+        // A tile that one block finishes makes room for the next at once, in the first-level cache.
+        let unfinished = if blocks == 1 { 1 } else { count };
+        let mut tiles = Scratch::new(unfinished * tile_len);
+        let tiles = tiles.floats();
         for j in self.panels.clone() {
             let column = j * S::NR;
             let width = panel_width::<S>(self.n, j);
@@ -62,7 +65,8 @@ impl<P: Product> Chunk<'_, P> {
             for block in 0..blocks {
                 let steps = KC.min(self.words - block * KC);
                 let last = block + 1 == blocks;
-                for (q, tile) in tiles.floats().chunks_exact_mut(tile_len).enumerate() {
+                for q in 0..count {
+                    let tile = &mut tiles[q % unfinished * tile_len..][..tile_len];
                     let row = self.rows.start + q * S::MR;
                     let rows = S::MR.min(self.rows.end - row);
                     if last {

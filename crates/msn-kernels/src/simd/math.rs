@@ -57,8 +57,14 @@ pub(crate) fn gelu<S: Simd>(s: S, x: S::V) -> S::V {
 /// d GELU / dx = Phi(x) + x phi(x), with phi the standard normal density.
 #[inline(always)]
 pub(crate) fn gelu_grad<S: Simd>(s: S, x: S::V) -> S::V {
+    gelu_and_grad(s, x).1
+}
+
+/// [`gelu`] and [`gelu_grad`] for little more than the price of one.
+#[inline(always)]
+pub(crate) fn gelu_and_grad<S: Simd>(s: S, x: S::V) -> (S::V, S::V) {
     /// 1 / sqrt(2 pi).
     const DENSITY_AT_0: f32 = 0.398_942_3;
     let (cumulative, density) = normal(s, x);
-    s.mul_add(s.mul(x, s.splat(DENSITY_AT_0)), density, cumulative)
+    (s.mul(x, cumulative), s.mul_add(s.mul(x, s.splat(DENSITY_AT_0)), density, cumulative))
 }

@@ -149,9 +149,11 @@ fn epilogues(
     run(Epilogue::Gelu { bias, pre: None, act: half[..].as_mut().into() });
     results.push(("gelu alone", out.clone(), to_f32(&half)));
 
-    run(Epilogue::GeluGrad { pre: base.sources()[0], row_scale, out: out[..].as_mut().into() });
-    run(Epilogue::GeluGrad { pre: base.sources()[1], row_scale, out: half[..].as_mut().into() });
+    let gelu_grad = |pre, out, act| Epilogue::GeluGrad { pre, row_scale, out, act };
+    run(gelu_grad(base.sources()[0], out[..].as_mut().into(), pre[..].as_mut().into()));
+    run(gelu_grad(base.sources()[1], half[..].as_mut().into(), half_pre[..].as_mut().into()));
     results.push(("gelu grad", out.clone(), to_f32(&half)));
+    results.push(("gelu again", pre, to_f32(&half_pre)));
 
     let mut in_place = base.f32.clone();
     run(Epilogue::Add { bias, row_scale, base: Base::Slice(&base.f32), out: &mut out });

@@ -40,6 +40,9 @@ struct Arguments {
     precision: Precision,
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Compute activations anew in the backward pass instead of keeping them
+    #[arg(long)]
+    grad_checkpointing: bool,
     /// Run a round for each line on standard input
     #[arg(long)]
     serve: bool,
@@ -57,6 +60,7 @@ struct Report {
     config: &'static str,
     precision: &'static str,
     threads: usize,
+    grad_checkpointing: bool,
     /// Instruction set of the kernels.
     isa: &'static str,
     /// Parameters and running statistics of the encoder and its head.
@@ -101,6 +105,7 @@ impl Work {
 }
 
 fn main() {
+    msn_kernels::keep_freed_memory();
     let arguments = Arguments::parse();
     let (case, threads) = (arguments.config, arguments.threads);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("nothing has run yet");
@@ -108,7 +113,8 @@ fn main() {
         Precision::Bf16 => (PrecisionSetting::Bf16, "bf16"),
         Precision::F32 => (PrecisionSetting::F32, "f32"),
     };
-    let config = case.config(setting);
+    let mut config = case.config(setting);
+    config.train.grad_checkpointing = arguments.grad_checkpointing;
     let device = Device::flex();
     let (mut work, parameters, prototypes) = match case.task {
         Task::Train { .. } => {
@@ -157,6 +163,7 @@ fn main() {
         config: case.name,
         precision,
         threads,
+        grad_checkpointing: arguments.grad_checkpointing,
         isa: msn_kernels::selected_isa().expect("kernels ran").name(),
         parameters,
         prototypes,

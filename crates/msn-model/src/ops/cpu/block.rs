@@ -4,7 +4,7 @@
 //! in `f32`; what only feeds a product is kept in that product's precision.
 
 use msn_kernels::gemm::{Base, Epilogue, TnOptions, nn, nt, tn};
-use msn_kernels::{Attention, Dims, Precision, layer_norm, layer_norm_backward};
+use msn_kernels::{Attention, Dims, Precision, layer_norm, layer_norm_backward, zeros};
 
 use super::buffer::{Buffer, gather, scatter_add};
 use super::weights::{WeightGradients, Weights};
@@ -72,8 +72,6 @@ struct Tail {
     normed: Buffer,
     /// Argument of GELU: [R, H]; only for a backward pass.
     pre: Option<Buffer>,
-    /// Result of GELU: [R, H].
-    act: Buffer,
 }
 
 /// What a forward pass is for.
@@ -85,8 +83,21 @@ pub(super) enum For {
     Backward,
 }
 
-/// The forward pass but for its last product. x: [N, D]
-pub(super) fn prepare(x: &[f32], weights: &Weights<'_>, shape: &Shape, purpose: For) -> Saved {
+/// The forward pass: [N, D], and what it leaves. x: [N, D]
+pub(super) fn forward(x: &[f32], weights: &Weights<'_>, shape: &Shape, purpose: For) -> (Vec<f32>, Saved) {
+    let mut saved = before_mlp(x, weights, shape);
+    let y = mlp(&mut saved.tail, weights, shape, purpose);
+    (y, saved)
+}
+
+/// What [`forward`] leaves for the backward pass, once more.
+pub(super) fn recompute(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> Saved {
+    let mut saved = before_mlp(x, weights, shape);
+    recompute_pre(&mut saved.tail, weights, shape);
+    saved
+}
+
+fn before_mlp(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> Saved {
     let (dim, tokens) = (shape.dim, shape.segments.tokens());
     let mut normed = shape.zeros(tokens * dim);
     layer_norm(x, weights.norm1.0, weights.norm1.1, EPS, normed.output());
@@ -96,13 +107,8 @@ pub(super) fn prepare(x: &[f32], weights: &Weights<'_>, shape: &Shape, purpose: 
     let mut attended = shape.zeros(tokens * dim);
     let lengths: Vec<usize> = shape.segments.lengths().collect();
     shape.attention(&lengths).forward(shape.precision, qkv.source(), attended.output());
-    let tail = tail_prepare(x, attended, weights, shape, purpose);
+    let tail = project(x, attended, weights, shape);
     Saved { normed, qkv, tail }
-}
-
-/// The last product of the forward pass: [N, D].
-pub(super) fn output(saved: &Saved, weights: &Weights<'_>, shape: &Shape) -> Vec<f32> {
-    tail_output(&saved.tail, weights, shape)
 }
 
 /// dy: [N, D] -> gradient of x [N, D], and those of the weights.
@@ -132,8 +138,26 @@ pub(super) fn backward(
     (dx, gradients)
 }
 
-/// The forward pass for [CLS] alone but for its last product. x: [N, D]
-pub(super) fn prepare_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape, purpose: For) -> SavedCls {
+/// The forward pass for [CLS] alone: [S, D], and what it leaves. x: [N, D]
+pub(super) fn forward_cls(
+    x: &[f32],
+    weights: &Weights<'_>,
+    shape: &Shape,
+    purpose: For,
+) -> (Vec<f32>, SavedCls) {
+    let mut saved = before_mlp_cls(x, weights, shape);
+    let y = mlp(&mut saved.tail, weights, shape, purpose);
+    (y, saved)
+}
+
+/// What [`forward_cls`] leaves for the backward pass, once more.
+pub(super) fn recompute_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> SavedCls {
+    let mut saved = before_mlp_cls(x, weights, shape);
+    recompute_pre(&mut saved.tail, weights, shape);
+    saved
+}
+
+fn before_mlp_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> SavedCls {
     let (dim, tokens, sequences) = (shape.dim, shape.segments.tokens(), shape.segments.sequences());
     let mut normed = shape.zeros(tokens * dim);
     layer_norm(x, weights.norm1.0, weights.norm1.1, EPS, normed.output());
@@ -151,13 +175,8 @@ pub(super) fn prepare_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape, purpo
     let lengths: Vec<usize> = shape.segments.lengths().collect();
     shape.attention(&lengths).cls_forward(queries.source(), keys_values.source(), attended.output());
     let residual = gather(x, shape.segments.cls_rows(), dim);
-    let tail = tail_prepare(&residual, attended, weights, shape, purpose);
+    let tail = project(&residual, attended, weights, shape);
     SavedCls { normed, queries, keys_values, tail }
-}
-
-/// The last product of the forward pass for [CLS] alone: [S, D].
-pub(super) fn output_cls(saved: &SavedCls, weights: &Weights<'_>, shape: &Shape) -> Vec<f32> {
-    tail_output(&saved.tail, weights, shape)
 }
 
 /// dy: [S, D] -> gradient of x [N, D], and those of the weights.
@@ -190,66 +209,57 @@ pub(super) fn backward_cls(
     tn(shape.precision, dims, d_keys_values.source(), saved.normed.source(), sums, key_value_gradient);
     forget_key_bias(qkv_bias, dim);
 
-    let (mut d_normed, mut d_cls) = (vec![0.0; tokens * dim], vec![0.0; sequences * dim]);
+    let (mut d_normed, mut d_cls) = (zeros(tokens * dim), zeros(sequences * dim));
     let dims = Dims { m: tokens, n: dim, k: 2 * dim };
     nn(shape.precision, dims, d_keys_values.source(), key_value_weight, Epilogue::store(&mut d_normed[..]));
     let dims = Dims { m: sequences, n: dim, k: dim };
     nn(shape.precision, dims, d_queries.source(), query_weight, Epilogue::store(&mut d_cls[..]));
     scatter_add(&mut d_normed, shape.segments.cls_rows(), &d_cls, dim);
-    let mut dx = vec![0.0; tokens * dim];
+    let mut dx = zeros(tokens * dim);
     layer_norm_backward(x, weights.norm1.0, EPS, &d_normed[..], Base::Zero, &mut dx, gamma, beta);
     scatter_add(&mut dx, shape.segments.cls_rows(), &d_residual, dim);
     (dx, gradients)
 }
 
-/// From the attention's result to that of GELU: residual and attended [R, D].
-fn tail_prepare(
-    residual: &[f32],
-    attended: Buffer,
-    weights: &Weights<'_>,
-    shape: &Shape,
-    purpose: For,
-) -> Tail {
-    let (dim, hidden, precision) = (shape.dim, shape.hidden, shape.precision);
+/// From the attention's result to the MLP's input: residual and attended [R, D].
+fn project(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape: &Shape) -> Tail {
+    let dim = shape.dim;
     let rows = residual.len() / dim;
-    let mut middle = vec![0.0; rows * dim];
+    let mut middle = zeros(rows * dim);
     let dims = Dims { m: rows, n: dim, k: dim };
-    nt(
-        precision,
-        dims,
-        attended.source(),
-        weights.proj,
-        branch(weights.proj_bias, shape.factors(0), residual, &mut middle),
-    );
+    let add = branch(weights.proj_bias, shape.factors(0), residual, &mut middle);
+    nt(shape.precision, dims, attended.source(), weights.proj, add);
     let mut normed = shape.zeros(rows * dim);
     layer_norm(&middle, weights.norm2.0, weights.norm2.1, EPS, normed.output());
-    let mut pre = (purpose == For::Backward).then(|| shape.zeros(rows * hidden));
-    let mut act = shape.zeros(rows * hidden);
-    let dims = Dims { m: rows, n: hidden, k: dim };
-    let gelu = Epilogue::Gelu {
-        bias: Some(weights.fc1_bias),
-        pre: pre.as_mut().map(Buffer::output),
-        act: act.output(),
-    };
-    nt(precision, dims, normed.source(), weights.fc1, gelu);
-    Tail { attended, middle, normed, pre, act }
+    Tail { attended, middle, normed, pre: None }
 }
 
-/// From GELU's result to the block's: [R, D].
-fn tail_output(tail: &Tail, weights: &Weights<'_>, shape: &Shape) -> Vec<f32> {
+/// The block's result: [R, D].
+fn mlp(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape, purpose: For) -> Vec<f32> {
     let (dim, hidden, precision) = (shape.dim, shape.hidden, shape.precision);
-    let Tail { middle, act, .. } = tail;
+    let Tail { middle, normed, pre, .. } = tail;
     let rows = middle.len() / dim;
-    let mut y = vec![0.0; rows * dim];
+    *pre = (purpose == For::Backward).then(|| shape.zeros(rows * hidden));
+    let mut act = shape.zeros(rows * hidden);
+    let dims = Dims { m: rows, n: hidden, k: dim };
+    let (bias, pre) = (Some(weights.fc1_bias), pre.as_mut().map(Buffer::output));
+    nt(precision, dims, normed.source(), weights.fc1, Epilogue::Gelu { bias, pre, act: act.output() });
+    let mut y = zeros(rows * dim);
     let dims = Dims { m: rows, n: dim, k: hidden };
-    nt(
-        precision,
-        dims,
-        act.source(),
-        weights.fc2,
-        branch(weights.fc2_bias, shape.factors(1), middle, &mut y),
-    );
+    let add = branch(weights.fc2_bias, shape.factors(1), middle, &mut y);
+    nt(precision, dims, act.source(), weights.fc2, add);
     y
+}
+
+/// The argument of GELU, which [`mlp`] keeps for a backward pass, once more.
+fn recompute_pre(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape) {
+    let (dim, hidden) = (shape.dim, shape.hidden);
+    let rows = tail.middle.len() / dim;
+    let mut pre = shape.zeros(rows * hidden);
+    let dims = Dims { m: rows, n: hidden, k: dim };
+    let store = Epilogue::bias(weights.fc1_bias, pre.output());
+    nt(shape.precision, dims, tail.normed.source(), weights.fc1, store);
+    tail.pre = Some(pre);
 }
 
 /// `out = residual + factors (product + bias)`.
@@ -274,20 +284,22 @@ fn tail_backward(
     let rows = dy.len() / dim;
     let [_, _, _, proj_bias, gamma, beta, fc1_bias, fc2_bias, _, proj, fc1, fc2] = &mut gradients.0;
 
-    let mut d_pre = shape.zeros(rows * hidden);
+    let (mut d_pre, mut act) = (shape.zeros(rows * hidden), shape.zeros(rows * hidden));
     let dims = Dims { m: rows, n: hidden, k: dim };
     let pre = saved.pre.as_ref().expect("kept for the backward pass").source();
     let row_scale = shape.factors(1);
-    nn(precision, dims, dy, weights.fc2, Epilogue::GeluGrad { pre, row_scale, out: d_pre.output() });
+    let gelu = Epilogue::GeluGrad { pre, row_scale, out: d_pre.output(), act: act.output() };
+    nn(precision, dims, dy, weights.fc2, gelu);
     let dims = Dims { m: dim, n: hidden, k: rows };
-    tn(precision, dims, dy, saved.act.source(), TnOptions { row_scale, column_sums: Some(fc2_bias) }, fc2);
+    tn(precision, dims, dy, act.source(), TnOptions { row_scale, column_sums: Some(fc2_bias) }, fc2);
+    drop(act);
     let dims = Dims { m: hidden, n: dim, k: rows };
     let sums = TnOptions { column_sums: Some(fc1_bias), ..Default::default() };
     tn(precision, dims, d_pre.source(), saved.normed.source(), sums, fc1);
     let mut d_normed = shape.zeros(rows * dim);
     let dims = Dims { m: rows, n: dim, k: hidden };
     nn(precision, dims, d_pre.source(), weights.fc1, Epilogue::store(d_normed.output()));
-    let mut d_middle = vec![0.0; rows * dim];
+    let mut d_middle = zeros(rows * dim);
     let (gradient, past) = (d_normed.source(), Base::Slice(dy));
     layer_norm_backward(&saved.middle, weights.norm2.0, EPS, gradient, past, &mut d_middle, gamma, beta);
 

@@ -1,6 +1,6 @@
 //! Activations that the backward pass needs, in the precision of the products.
 
-use msn_kernels::{Bf16, Output, Precision, Source};
+use msn_kernels::{Bf16, Output, Precision, Source, zeros};
 
 /// A matrix in `f32` or bf16, row-major.
 #[derive(Debug)]
@@ -13,8 +13,8 @@ impl Buffer {
     /// `count` zeros. Products in bf16 round their operands anyway, so keeping those in bf16 loses nothing.
     pub(super) fn zeros(precision: Precision, count: usize) -> Self {
         match precision {
-            Precision::F32 => Self::F32(vec![0.0; count]),
-            Precision::Bf16 => Self::Bf16(vec![Bf16::default(); count]),
+            Precision::F32 => Self::F32(zeros(count)),
+            Precision::Bf16 => Self::Bf16(zeros(count)),
         }
     }
 

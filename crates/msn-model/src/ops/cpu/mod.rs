@@ -1,26 +1,29 @@
-//! Blocks on the CPU: one node of the autodiff graph a block, with kernels of `msn-kernels` behind it.
+//! Blocks, linear layers and GELU on the CPU: one node of the autodiff graph each, with kernels of `msn-kernels` behind it.
 
 mod block;
 mod buffer;
+mod gelu;
+mod graph;
+mod linear;
 mod weights;
 
 use std::sync::Arc;
 
+use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::{
-    BalancedCheckpointing, CheckpointStrategy, NoCheckpointing,
-};
+use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, NoCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::{FlexTensor, Layout};
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Flex};
-use burn::tensor::{Bytes, DType, GradientCheckpointingStrategy, Tensor};
+use burn::backend::flex::FlexTensor;
+use burn::tensor::{DType, GradientCheckpointingStrategy, Tensor};
 use msn_kernels::{MAX_HEAD_DIM, Precision};
 
 use super::BranchFactors;
 use crate::{Block, Segments};
 use block::{For, Saved, SavedCls, Shape};
+pub(super) use gelu::gelu;
+use graph::{Strategy, contiguous, slice, tensor};
+pub(super) use linear::linear;
 use weights::{COUNT, Weights};
 
 /// Which tokens a block computes an output for.
@@ -68,34 +71,6 @@ fn per_row(factors: &[f32], segments: &Segments, rows: Rows) -> Vec<f32> {
         }
     }
 }
-
-/// A strategy of a graph: what a block keeps for its backward pass, and how tensors of such a graph are opened.
-trait Strategy: CheckpointStrategy {
-    /// Whether the backward pass computes the activations anew, rather than finding them kept.
-    const RECOMPUTES: bool;
-
-    fn open<const D: usize>(tensor: Tensor<D>) -> Option<FloatTensor<Autodiff<Flex>>>;
-    fn close(primitive: FloatTensor<Autodiff<Flex>>) -> Tensor<2>;
-}
-
-macro_rules! strategy {
-    ($strategy:ty, recomputes: $recomputes:literal) => {
-        impl Strategy for $strategy {
-            const RECOMPUTES: bool = $recomputes;
-
-            fn open<const D: usize>(tensor: Tensor<D>) -> Option<FloatTensor<Autodiff<Flex>>> {
-                tensor.try_into_primitive::<Autodiff<Flex, Self>>().ok()
-            }
-
-            fn close(primitive: FloatTensor<Autodiff<Flex>>) -> Tensor<2> {
-                Tensor::from_primitive::<Autodiff<Flex, Self>>(primitive)
-            }
-        }
-    };
-}
-
-strategy!(NoCheckpointing, recomputes: false);
-strategy!(BalancedCheckpointing, recomputes: true);
 
 fn outside_graph(x: &Tensor<2>, block: &Block, shape: &Shape, rows: Rows) -> Option<Tensor<2>> {
     let x = contiguous(x.clone().try_into_primitive::<Flex>().ok()?);
@@ -156,20 +131,25 @@ fn run(
     rows: Rows,
     purpose: For,
 ) -> (FlexTensor, Kept) {
-    let weights = slices(parameters);
-    let saved = prepare(x, &weights, shape, rows, purpose);
-    let y = match &saved {
-        Kept::All(saved) => block::output(saved, &weights, shape),
-        Kept::Cls(saved) => block::output_cls(saved, &weights, shape),
+    let (x, weights) = (slice(x), slices(parameters));
+    let (y, saved) = match rows {
+        Rows::All => {
+            let (y, saved) = block::forward(x, &weights, shape, purpose);
+            (y, Kept::All(Arc::new(saved)))
+        }
+        Rows::Cls => {
+            let (y, saved) = block::forward_cls(x, &weights, shape, purpose);
+            (y, Kept::Cls(Arc::new(saved)))
+        }
     };
     let count = y.len() / shape.dim;
     (tensor(y, &[count, shape.dim]), saved)
 }
 
-fn prepare(x: &FlexTensor, weights: &Weights<'_>, shape: &Shape, rows: Rows, purpose: For) -> Kept {
+fn recompute(x: &[f32], weights: &Weights<'_>, shape: &Shape, rows: Rows) -> Kept {
     match rows {
-        Rows::All => Kept::All(Arc::new(block::prepare(slice(x), weights, shape, purpose))),
-        Rows::Cls => Kept::Cls(Arc::new(block::prepare_cls(slice(x), weights, shape, purpose))),
+        Rows::All => Kept::All(Arc::new(block::recompute(x, weights, shape))),
+        Rows::Cls => Kept::Cls(Arc::new(block::recompute_cls(x, weights, shape))),
     }
 }
 
@@ -184,7 +164,7 @@ impl Backward<Flex, { 1 + COUNT }> for BlockBackward {
         let State { x, parameters, shape, rows, saved } = ops.state;
         let dy = contiguous(gradients.consume::<Flex>(&ops.node));
         let weights = slices(&parameters);
-        let saved = saved.unwrap_or_else(|| prepare(&x, &weights, &shape, rows, For::Backward));
+        let saved = saved.unwrap_or_else(|| recompute(slice(&x), &weights, &shape, rows));
         let (dx, by_weight) = match saved {
             Kept::All(saved) => block::backward(slice(&x), &weights, &shape, &saved, slice(&dy)),
             Kept::Cls(saved) => block::backward_cls(slice(&x), &weights, &shape, &saved, slice(&dy)),
@@ -201,16 +181,4 @@ impl Backward<Flex, { 1 + COUNT }> for BlockBackward {
 
 fn slices(parameters: &[FlexTensor]) -> Weights<'_> {
     Weights::new(std::array::from_fn(|index| slice(&parameters[index])))
-}
-
-fn slice(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice::<f32>().expect("contiguous f32")
-}
-
-fn contiguous(tensor: FlexTensor) -> FlexTensor {
-    if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
-}
-
-fn tensor(data: Vec<f32>, shape: &[usize]) -> FlexTensor {
-    FlexTensor::new(Bytes::from_elems(data), Layout::contiguous(shape.to_vec().into()), DType::F32)
 }

@@ -2,6 +2,7 @@
 
 use crate::Block;
 use burn::tensor::Tensor;
+use msn_kernels::zeros;
 
 /// Number of parameters of a block.
 pub(super) const COUNT: usize = 12;
@@ -67,6 +68,6 @@ impl WeightGradients {
             hidden * dim,
             dim * hidden,
         ];
-        Self(lengths.map(|length| vec![0.0; length]))
+        Self(lengths.map(zeros))
     }
 }

@@ -1,0 +1,49 @@
+//! Between Burn's tensors and slices.
+
+use burn::backend::autodiff::checkpoint::strategy::{
+    BalancedCheckpointing, CheckpointStrategy, NoCheckpointing,
+};
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::{Bytes, DType, Tensor};
+
+/// A strategy of a graph: what a block keeps for its backward pass, and how tensors of such a graph are opened.
+pub(super) trait Strategy: CheckpointStrategy {
+    /// Whether the backward pass computes the activations anew, rather than finding them kept.
+    const RECOMPUTES: bool;
+
+    fn open<const D: usize>(tensor: Tensor<D>) -> Option<FloatTensor<Autodiff<Flex>>>;
+    fn close(primitive: FloatTensor<Autodiff<Flex>>) -> Tensor<2>;
+}
+
+macro_rules! strategy {
+    ($strategy:ty, recomputes: $recomputes:literal) => {
+        impl Strategy for $strategy {
+            const RECOMPUTES: bool = $recomputes;
+
+            fn open<const D: usize>(tensor: Tensor<D>) -> Option<FloatTensor<Autodiff<Flex>>> {
+                tensor.try_into_primitive::<Autodiff<Flex, Self>>().ok()
+            }
+
+            fn close(primitive: FloatTensor<Autodiff<Flex>>) -> Tensor<2> {
+                Tensor::from_primitive::<Autodiff<Flex, Self>>(primitive)
+            }
+        }
+    };
+}
+
+strategy!(NoCheckpointing, recomputes: false);
+strategy!(BalancedCheckpointing, recomputes: true);
+
+pub(super) fn slice(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice::<f32>().expect("contiguous f32")
+}
+
+pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
+}
+
+pub(super) fn tensor(data: Vec<f32>, shape: &[usize]) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(data), Layout::contiguous(shape.to_vec().into()), DType::F32)
+}
