@@ -15,5 +15,6 @@ if [ -z "${BENCH_PYTHON:-}" ] &&
     "$python" -m pip install --quiet "torch==$torch" numpy
 fi
 
-cargo build --release --locked --workspace --example train_step --example limit
+# Without `msn`, whose tests bring a second backend of Burn.
+cargo build --release --locked --workspace --exclude msn --example train_step --example limit
 exec "$python" bench/run.py "$@"

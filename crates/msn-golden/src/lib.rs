@@ -73,6 +73,11 @@ impl Case {
     }
 }
 
+/// The name of the device that tests with reference values run on: `MSN_TEST_DEVICE`, else the CPU.
+pub fn device_name() -> String {
+    std::env::var("MSN_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned())
+}
+
 /// The folder of reference values, or `None` with a message on standard error where there is none.
 pub fn folder() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn with_every_branch_dropped_the_embedded_cls_comes_out() {
-        let device = Device::default();
+        let device = Device::flex();
         let config = EncoderConfig {
             variant: String::new(),
             image_size: 12,

@@ -21,6 +21,20 @@ pub enum Error {
         /// The name that was given.
         found: String,
     },
+    /// The name of a device that is not compiled in.
+    #[error("device: expected one of {expected}, found `{found}`")]
+    UnknownDevice {
+        /// The devices that are.
+        expected: String,
+        /// The name that was given.
+        found: String,
+    },
+    /// A device that is compiled in, but that this machine does not have.
+    #[error("device: expected a driver that offers a `{name}` device, found none")]
+    AbsentDevice {
+        /// The device's name.
+        name: String,
+    },
     /// A tensor that the model needs is not among the weights.
     #[error("weights: expected a tensor `{name}` of shape {shape:?}, found none of that name")]
     MissingTensor {

@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn truncated_normal_stays_within_two_deviations_and_has_the_deviation_of_the_cut_normal() {
-        let device = Device::default();
+        let device = Device::flex();
         let drawn = Init::new(7, &device).truncated_normal([100, 200], 0.02).val().into_data();
         let drawn = drawn.try_to_vec::<f32>().expect("f32");
         assert!(drawn.iter().all(|x| x.abs() <= 0.04));

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod config;
+mod device;
 mod encoder;
 mod error;
 mod head;
@@ -22,6 +23,7 @@ mod variants;
 mod view;
 
 pub use config::{EncoderConfig, HeadConfig};
+pub use device::device_named;
 pub use encoder::{Encoder, Features};
 pub use error::Error;
 pub use head::{BatchNorm, ProjectionHead};

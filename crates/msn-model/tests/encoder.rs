@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use msn_golden::{Case, relative_error};
 use msn_model::{
-    Array, Encoder, EncoderConfig, Features, Path, Precision, StateDict, StochasticDepth, View, load_state,
-    state_dict,
+    Array, Encoder, EncoderConfig, Features, Path, Precision, StateDict, StochasticDepth, View, device_named,
+    load_state, state_dict,
 };
 
 /// Outputs and gradients are within this of the largest element of the reference: f32 carries 6e-8 a rounding,
@@ -71,9 +71,14 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().expect("f32")
 }
 
+/// Where the reference values are compared: on any device, kernels there or not.
+fn device() -> Device {
+    device_named(&msn_golden::device_name()).expect("compiled in")
+}
+
 #[test]
 fn golden_encoder_outputs_agree() {
-    let device = Device::default();
+    let device = device();
     for (case, (path, tolerance)) in with_paths(msn_golden::cases("encoder")) {
         let encoder = Encoder { path, ..encoder(&case, &device) };
         let size = case.usize("image_size");
@@ -103,7 +108,7 @@ fn golden_encoder_outputs_agree() {
 
 #[test]
 fn golden_encoder_gradients_agree() {
-    let device = Device::default().autodiff();
+    let device = device().autodiff();
     for (case, (path, tolerance)) in with_paths(msn_golden::cases("encoder")) {
         let encoder = Encoder { path, ..encoder(&case, &device) };
         let view = view(&case, "input.image", case.usize("image_size"), Some(&[kept(&case)]), &device);
@@ -178,7 +183,7 @@ fn stochastic_depth() -> StochasticDepth {
 
 #[test]
 fn the_cls_only_last_block_equals_the_whole_one() {
-    let device = Device::default().autodiff();
+    let device = Device::flex().autodiff();
     let (encoder, views) = small(&device);
     let depth = stochastic_depth();
     let paths = [Path::Plain, Path::Kernels(Precision::F32)];
@@ -206,7 +211,7 @@ fn gradients_of_cls(encoder: &Encoder, cls: Tensor<2>) -> StateDict {
 
 #[test]
 fn kernels_and_plain_operations_agree_with_and_without_stochastic_depth() {
-    let device = Device::default().autodiff();
+    let device = Device::flex().autodiff();
     let (encoder, views) = small(&device);
     let depth = stochastic_depth();
     for depth in [None, Some(&depth)] {
@@ -231,7 +236,7 @@ fn kernels_and_plain_operations_agree_with_and_without_stochastic_depth() {
 
 #[test]
 fn heads_too_large_for_the_kernels_take_the_plain_path() {
-    let device = Device::default().autodiff();
+    let device = Device::flex().autodiff();
     let config = EncoderConfig {
         variant: String::new(),
         image_size: 8,
@@ -254,7 +259,7 @@ fn heads_too_large_for_the_kernels_take_the_plain_path() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let device = Device::default().autodiff();
+    let device = Device::flex().autodiff();
     let (encoder, views) = small(&device);
     for (path, _) in PATHS.into_iter().filter(|(path, _)| *path != Path::Plain) {
         let encoder = Encoder { path, ..encoder.clone() };
@@ -275,7 +280,7 @@ fn the_number_of_threads_changes_no_bit() {
 
 #[test]
 fn a_masked_patch_changes_nothing() {
-    let device = Device::default();
+    let device = Device::flex();
     let (encoder, _) = small(&device);
     let mut pixels: Vec<f32> = (0..3 * 24 * 24).map(|i| (i % 13) as f32 / 7.0).collect();
     let keep = [vec![0, 7, 14, 21]];
@@ -295,7 +300,7 @@ fn a_masked_patch_changes_nothing() {
 
 #[test]
 fn the_seed_alone_decides_the_weights() {
-    let device = Device::default();
+    let device = Device::flex();
     let config = EncoderConfig { image_size: 32, depth: 1, ..Default::default() };
     let weights = |seed| state_dict(&config.init(None, seed, &device).expect("valid"));
     assert_eq!(weights(3), weights(3));
@@ -304,7 +309,7 @@ fn the_seed_alone_decides_the_weights() {
 
 #[test]
 fn weights_that_do_not_fit_are_named() {
-    let device = Device::default();
+    let device = Device::flex();
     let (encoder, _) = small(&device);
     let good = state_dict(&encoder);
     let message = |change: &dyn Fn(&mut StateDict)| {

@@ -166,7 +166,7 @@ mod tests {
 
     /// Loss, cross-entropy, me-max and entropy, where targets and prototypes are the unit vectors of the plane.
     fn terms(anchors: [[f32; 2]; 2]) -> [f32; 4] {
-        let device = Device::default();
+        let device = Device::flex();
         let unit = Tensor::<2>::from_data([[1.0, 0.0], [0.0, 1.0]], &device);
         let anchors = Tensor::<2>::from_data(anchors, &device);
         let MsnLoss { total, cross_entropy, memax, entropy, .. } =

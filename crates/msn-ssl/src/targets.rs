@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn sinkhorn_balances_the_prototypes_and_keeps_rows_distributions() {
-        let device = Device::default();
+        let device = Device::flex();
         let logits = Tensor::<2>::from_data([[4.0, 0.0, 0.0], [3.0, 0.5, 0.0], [5.0, 0.0, 0.2]], &device);
         let before =
             activation::softmax(logits.clone(), 1).sum_dim(0).into_data().try_to_vec::<f32>().expect("f32");
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn extreme_similarities_stay_finite() {
-        let device = Device::default();
+        let device = Device::flex();
         let similarity = Tensor::<2>::from_data([[1.0, -1.0], [1.0, -1.0]], &device);
         let targets = sinkhorn(sharpened_log_targets(similarity, 1e-3, 1e-2), 3).exp();
         let targets = targets.into_data().try_to_vec::<f32>().expect("f32");

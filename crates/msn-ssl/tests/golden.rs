@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use msn_golden::{Array, relative_error};
+use msn_model::device_named;
 use msn_ssl::{MsnConfig, ScheduleConfig, Steps, msn_loss};
 
 /// Terms, probabilities and gradients, relative to the largest element: f32 rounds at 6e-8, softmax at a
@@ -18,7 +19,7 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 #[test]
 fn golden_objective_agrees() {
-    let device = Device::default().autodiff();
+    let device = device_named(&msn_golden::device_name()).expect("compiled in").autodiff();
     for case in msn_golden::cases("objective") {
         let config = MsnConfig {
             temperature: case.f64("temperature"),
@@ -97,7 +98,7 @@ fn golden_schedules_agree() {
 
 #[test]
 fn no_gradient_flows_through_the_targets() {
-    let device = Device::default().autodiff();
+    let device = Device::flex().autodiff();
     let values = |shift: f32| [[0.3 + shift, -0.2, 0.9], [-0.5, 0.1 - shift, 0.4]];
     let anchors = Tensor::<2>::from_data(values(0.1), &device).require_grad();
     let targets = Tensor::<2>::from_data(values(0.0), &device).require_grad();
@@ -117,7 +118,7 @@ fn no_gradient_flows_through_the_targets() {
 
 #[test]
 fn no_finite_input_gives_nan() {
-    let device = Device::default().autodiff();
+    let device = Device::flex().autodiff();
     let config =
         MsnConfig { temperature: 1e-3, memax_weight: 5.0, entropy_weight: 1.0, ..Default::default() };
     for scale in [0.0, 1e-38, 1e-20, 1.0, 1e20, 1e38] {

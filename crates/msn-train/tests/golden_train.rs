@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use common::rounding::Rounding;
 use common::{Change, changes, config, train};
-use msn_model::{Path, Precision};
+use msn_model::{Path, Precision, device_named};
 
 /// Relative error of the loss, its terms and the norm of the gradient: twice that of the objective's tests, since the
 /// weights of the second and third step carry the errors of those before.
@@ -27,7 +27,7 @@ const F32_WEIGHT: f64 = 3.0 * 6e-8;
 
 #[test]
 fn golden_training_steps_agree_in_f32() {
-    let device = Device::default().autodiff();
+    let device = device_named(&msn_golden::device_name()).expect("compiled in").autodiff();
     for case in msn_golden::cases("train") {
         for path in [Path::Plain, Path::Kernels(Precision::F32)] {
             let adamw = config(&case).train.adamw();
@@ -83,7 +83,7 @@ const BF16_FARTHEST: f64 = 2.0;
 
 #[test]
 fn golden_training_steps_agree_in_bf16() {
-    let device = Device::default().autodiff();
+    let device = Device::flex().autodiff();
     for case in msn_golden::cases("train") {
         let trainer = train(&case, &device, Path::Kernels(Precision::Bf16), BF16_REPORT, |_, _| {});
         for (part, tensors) in changes(&case, &trainer) {

@@ -14,7 +14,7 @@ const STORED: f64 = 6e-8;
 
 #[test]
 fn golden_training_steps_agree_in_f64() {
-    let mut device = Device::default();
+    let mut device = Device::flex();
     device.configure(FloatDType::F64).expect("the first use of the device in this process");
     let device = device.autodiff();
     for case in msn_golden::cases("train") {

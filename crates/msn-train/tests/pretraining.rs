@@ -134,7 +134,7 @@ fn run_on(
     after: impl FnMut(u64),
 ) -> (Result<Outcome, Error>, Seen) {
     let mut watcher = Watcher { seen: Seen::default(), after };
-    let outcome = pretrain(config, dataset, folder, &Device::default(), &mut watcher);
+    let outcome = pretrain(config, dataset, folder, &Device::flex(), &mut watcher);
     (outcome, watcher.seen)
 }
 
@@ -392,7 +392,7 @@ fn frozen_prototypes_do_not_move_and_others_do() {
     for (setting, frozen) in
         [("objective.freeze_prototypes=true", true), ("objective.freeze_prototypes=false", false)]
     {
-        let mut trainer = Trainer::new(&config(&[setting]), &Device::default()).expect("valid");
+        let mut trainer = Trainer::new(&config(&[setting]), &Device::flex()).expect("valid");
         let before = (state_dict(trainer.prototypes()), state_dict(trainer.encoder()));
         for _ in 0..3 {
             let views = views(&trainer.device());
@@ -408,7 +408,7 @@ fn frozen_prototypes_do_not_move_and_others_do() {
 fn recomputed_activations_give_the_same_bits_as_kept_ones() {
     for path in [Path::Kernels(Precision::F32), Path::Kernels(Precision::Bf16), Path::Plain] {
         let end = |setting: &str| {
-            let trainer = Trainer::new(&config(&[setting]), &Device::default()).expect("valid");
+            let trainer = Trainer::new(&config(&[setting]), &Device::flex()).expect("valid");
             let mut trainer = trainer.with_path(path);
             for _ in 0..3 {
                 let views = views(&trainer.device());
@@ -424,7 +424,7 @@ fn recomputed_activations_give_the_same_bits_as_kept_ones() {
 #[test]
 fn a_gradient_of_the_prototypes_that_is_no_number_updates_no_parameter() {
     let config = config(&[]);
-    let mut trainer = Trainer::new(&config, &Device::default()).expect("valid");
+    let mut trainer = Trainer::new(&config, &Device::flex()).expect("valid");
     // So short that the gradient of their direction is beyond f32, while the loss is a number.
     let mut prototypes = state_dict(trainer.prototypes());
     prototypes.get_mut("weight").expect("there").data.iter_mut().for_each(|x| *x *= 1e-38);
@@ -445,7 +445,7 @@ fn a_gradient_of_the_prototypes_that_is_no_number_updates_no_parameter() {
 #[test]
 fn training_starts_from_the_encoder_of_the_runs_seed() {
     let config = config(&["seed=3"]);
-    let device = Device::default();
+    let device = Device::flex();
     let trainer = Trainer::new(&config, &device).expect("valid");
     let drawn = config.encoder.init(None, encoder_seed(3), &device).expect("valid");
     let mut start = state_dict(trainer.target());

@@ -147,7 +147,7 @@ impl AdamW {
 /// the blocks in `f64` in their order.
 pub fn sum_of_squares(x: &[f32]) -> f64 {
     match isa::current() {
-        Isa::Plain => x.iter().map(|x| f64::from(*x).powi(2)).sum(),
+        Isa::Plain => x.iter().map(|x| f64::from(*x)).map(|x| x * x).sum(),
         isa => {
             let chunks: Vec<f64> = x
                 .par_chunks(CHUNK)

@@ -16,12 +16,13 @@ const CASES: [(&[usize], usize, usize); 9] = [
     (&[263], 1, 8),
 ];
 
+/// For Miri, a million times slower than a processor: a sequence beyond the register tile of six rows, a head that
+/// fills no whole vector of four.
+const MIRI_CASES: [(&[usize], usize, usize); 1] = [(&[2, 7], 2, 5)];
+
 fn cases() -> impl Iterator<Item = Attention<'static>> {
-    let largest = if cfg!(miri) { 4 } else { usize::MAX };
-    CASES
-        .into_iter()
-        .filter(move |(lengths, ..)| lengths.iter().all(|length| *length <= largest))
-        .map(|(lengths, heads, head_dim)| Attention { lengths, heads, head_dim })
+    let cases = if cfg!(miri) { &MIRI_CASES[..] } else { &CASES };
+    cases.iter().map(|&(lengths, heads, head_dim)| Attention { lengths, heads, head_dim })
 }
 
 fn dims(attention: &Attention<'_>) -> [usize; 3] {

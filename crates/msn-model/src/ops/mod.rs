@@ -4,7 +4,7 @@
 mod cpu;
 mod plain;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use msn_kernels::Precision;
 
 use crate::{Block, Segments};
@@ -61,5 +61,5 @@ pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>, path: Pat
 /// Exact GELU. x: [N, D] -> [N, D]
 pub(crate) fn gelu(x: Tensor<2>, path: Path) -> Tensor<2> {
     let done = if path == Path::Plain { None } else { cpu::gelu(&x) };
-    done.unwrap_or_else(|| activation::gelu(x))
+    done.unwrap_or_else(|| plain::gelu(x))
 }

@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn the_first_step_decays_and_then_moves_by_the_learning_rate() {
-        let device = Device::default().autodiff();
+        let device = Device::flex().autodiff();
         let module = Prototypes::new(2, 3, 1, &device);
         let before = state_dict(&module)["weight"].data.clone();
         let after = state_dict(&step(module, &mut AdamW::new(CONFIG)))["weight"].data.clone();
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn the_fast_update_equals_the_plain_one() {
-        let device = Device::default();
+        let device = Device::flex();
         let tensor = |offset: usize| {
             let data: Vec<f32> = (0..1003).map(|i| ((i * 37 + offset) % 101) as f32 / 101.0 + 0.01).collect();
             Tensor::<1>::from_data(TensorData::new(data, [1003]), &device)
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_average_keeps_its_share_and_takes_the_rest_from_the_new_parameter() {
-        let device = Device::default().autodiff();
+        let device = Device::flex().autodiff();
         let online = Prototypes::new(2, 3, 1, &device);
         let average = Prototypes::new(2, 3, 2, &device.clone().inner());
         let before = state_dict(&average)["weight"].data.clone();
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_restored_optimizer_goes_on_with_the_same_bits() {
-        let device = Device::default().autodiff();
+        let device = Device::flex().autodiff();
         let mut optimizer = AdamW::new(CONFIG);
         let mut module = Prototypes::new(2, 3, 1, &device);
         for _ in 0..3 {
