@@ -1,7 +1,5 @@
 //! Weights of a resize along one axis.
 
-use std::ops::Range;
-
 use crate::simd::vectorized;
 
 /// For each target pixel, which source pixels it is made of: a triangle filter whose half width is one target pixel
@@ -16,10 +14,12 @@ pub(crate) struct Axis {
     taps: usize,
     /// First source pixel of each target pixel, `[size]`; all taps lie in the source.
     starts: Vec<u32>,
-    /// `[taps, size]`; the weights of a target pixel sum to 1.
+    /// `[size, taps]`; the weights of a target pixel sum to 1.
     weights: Vec<f32>,
-    /// Sum of the weights before they are scaled, then its inverse, `[size]`.
-    sums: Vec<f32>,
+    /// The weights before they are scaled, `[taps, size]`.
+    unscaled: Vec<f32>,
+    /// The inverse of their sum, `[size]`.
+    inverses: Vec<f32>,
 }
 
 impl Axis {
@@ -36,26 +36,34 @@ impl Axis {
         self.size = size;
         self.taps = taps;
         self.starts.resize(size, 0);
-        self.sums.resize(size, 0.0);
+        self.inverses.resize(size, 0.0);
+        self.unscaled.resize(taps * size, 0.0);
+        fill(source, scale, mirrored, taps, &mut self.starts, &mut self.inverses, &mut self.unscaled);
         self.weights.resize(taps * size, 0.0);
-        fill(source, scale, mirrored, taps, &mut self.starts, &mut self.sums, &mut self.weights);
+        for (i, (weights, inverse)) in self.weights.chunks_exact_mut(taps).zip(&self.inverses).enumerate() {
+            for (weight, unscaled) in weights.iter_mut().zip(self.unscaled[i..].iter().step_by(size)) {
+                *weight = unscaled * inverse;
+            }
+        }
+    }
+
+    /// Source pixels that a target pixel is made of.
+    pub(crate) fn taps(&self) -> usize {
+        self.taps
     }
 
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// The source pixels of a target pixel.
-    #[inline(always)]
-    pub(crate) fn range(&self, target: usize) -> Range<usize> {
-        let start = self.starts[target] as usize;
-        start..start + self.taps
+    /// For each target pixel: its first source pixel, and the weights of that and the next ones.
+    pub(crate) fn pixels(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        self.starts.iter().map(|start| *start as usize).zip(self.weights.chunks_exact(self.taps))
     }
 
-    /// Their weights.
-    #[inline(always)]
-    pub(crate) fn weights(&self, target: usize) -> impl Iterator<Item = f32> {
-        self.weights[target..].iter().step_by(self.size).copied()
+    /// As [`pixels`](Self::pixels) for one target pixel.
+    pub(crate) fn pixel(&self, target: usize) -> (usize, &[f32]) {
+        (self.starts[target] as usize, &self.weights[target * self.taps..][..self.taps])
     }
 }
 
@@ -66,7 +74,7 @@ vectorized! {
         mirrored: bool,
         taps: usize,
         starts: &mut [u32],
-        sums: &mut [f32],
+        inverses: &mut [f32],
         weights: &mut [f32],
     ) {
         let size = starts.len();
@@ -76,7 +84,7 @@ vectorized! {
         // Target i lies at (i + 1/2) scale, seen from the other side where it is mirrored.
         let (first, step) = if mirrored { (size as f64 - 0.5, -1.0) } else { (0.5, 1.0) };
         // The distance from the centre of the first tap to that of the target pixel: computed in f64, small in f32.
-        for (i, (start, distance)) in starts.iter_mut().zip(sums.iter_mut()).enumerate() {
+        for (i, (start, distance)) in starts.iter_mut().zip(inverses.iter_mut()).enumerate() {
             let centre = (first + step * f64::from(i as u32)) * scale;
             let unclamped = (centre - half_width + 0.5).floor();
             let above = if unclamped > 0.0 { unclamped } else { 0.0 };
@@ -86,24 +94,19 @@ vectorized! {
         }
         for (k, row) in weights.chunks_exact_mut(size).enumerate() {
             let k = k as f32;
-            for (weight, distance) in row.iter_mut().zip(sums.iter()) {
+            for (weight, distance) in row.iter_mut().zip(inverses.iter()) {
                 let height = 1.0 - (distance + k).abs() * per_pixel;
                 *weight = if height > 0.0 { height } else { 0.0 };
             }
         }
-        sums.fill(0.0);
+        inverses.fill(0.0);
         for row in weights.chunks_exact(size) {
-            for (sum, weight) in sums.iter_mut().zip(row) {
+            for (sum, weight) in inverses.iter_mut().zip(row) {
                 *sum += weight;
             }
         }
-        for sum in sums.iter_mut() {
+        for sum in inverses.iter_mut() {
             *sum = 1.0 / *sum;
-        }
-        for row in weights.chunks_exact_mut(size) {
-            for (weight, inverse) in row.iter_mut().zip(sums.iter()) {
-                *weight *= inverse;
-            }
         }
     }
 }
@@ -119,15 +122,12 @@ mod tests {
             for size in [1, 2, 16, 95, 224] {
                 for mirrored in [false, true] {
                     axis.set(source, size, mirrored);
-                    for i in 0..size {
-                        assert!(
-                            axis.range(i).end <= source as usize,
-                            "{source} to {size}: {:?}",
-                            axis.range(i)
-                        );
-                        let sum: f32 = axis.weights(i).sum();
+                    assert_eq!(axis.pixels().count(), size);
+                    for (start, weights) in axis.pixels() {
+                        assert!(start + weights.len() <= source as usize, "{source} to {size}: from {start}");
+                        let sum: f32 = weights.iter().sum();
                         // Each of up to 10,007 weights is rounded to f32.
-                        assert!((sum - 1.0).abs() < 1e-4, "{source} to {size}, pixel {i}: {sum}");
+                        assert!((sum - 1.0).abs() < 1e-4, "{source} to {size}, from {start}: {sum}");
                     }
                 }
             }
@@ -138,10 +138,10 @@ mod tests {
     fn the_same_size_takes_each_pixel_as_it_is() {
         let mut axis = Axis::default();
         axis.set(9, 9, true);
-        for i in 0..9 {
-            let taken: Vec<usize> =
-                axis.range(i).zip(axis.weights(i)).filter(|(_, w)| *w == 1.0).map(|(j, _)| j).collect();
-            assert_eq!(taken, [8 - i]);
-        }
+        let taken = axis.pixels().map(|(start, weights)| {
+            assert!(weights.iter().all(|w| *w == 0.0 || *w == 1.0), "{weights:?}");
+            start + weights.iter().position(|w| *w == 1.0).unwrap()
+        });
+        assert_eq!(taken.collect::<Vec<_>>(), [8, 7, 6, 5, 4, 3, 2, 1, 0]);
     }
 }

@@ -1,8 +1,7 @@
 //! Crop and resize, from interleaved bytes to planes of floats, without rounding in between.
 //!
-//! Bands of four target rows: their source rows are blended first (all columns side by side), then laid out so that
-//! one vector holds a column of the band, and the columns are blended. Reducing rows first leaves less to do for the
-//! columns, whose neighbours lie apart in memory.
+//! Bands of four target rows: their source rows are blended first, all columns side by side, then the columns, whose
+//! neighbours lie apart in memory, for four rows at a time. Reducing rows first leaves less to do for the columns.
 
 use super::axis::Axis;
 use super::crop::CropBox;
@@ -12,9 +11,8 @@ use crate::simd::vectorized;
 
 /// Target rows that are made together.
 const ROWS: usize = 4;
-/// A pixel in the working layout: red, green, blue and one value without meaning, so that four rows fill 16 lanes.
+/// A pixel in registers: red, green, blue and one value without meaning.
 const CHANNELS: usize = 4;
-const LANES: usize = ROWS * CHANNELS;
 /// Values of a row that are blended while they stay in registers.
 const BLOCK: usize = 32;
 
@@ -23,11 +21,9 @@ const BLOCK: usize = 32;
 pub(crate) struct Resize {
     columns: Axis,
     rows: Axis,
-    /// One blended source row, interleaved RGB.
-    row: Vec<f32>,
-    /// The columns of a band, `[source columns, row, channel]`.
-    band: Vec<[f32; LANES]>,
-    /// The target rows of a band, `[row, target column, channel]`.
+    /// Blended source rows of a band, interleaved RGB with one value more, since pixels are read as four values.
+    blended: [Vec<f32>; ROWS],
+    /// Target rows of a band, by pixels.
     out: [Vec<[f32; CHANNELS]>; ROWS],
 }
 
@@ -58,10 +54,7 @@ impl Resize {
         );
         self.columns.set(crop.width, width, flip);
         self.rows.set(crop.height, pixels / width, false);
-        let columns = crop.width as usize;
-        // One value more, since pixels are copied as four values.
-        self.row.resize(3 * columns + 1, 0.0);
-        self.band.resize(columns, [0.0; LANES]);
+        self.blended.iter_mut().for_each(|row| row.resize(3 * crop.width as usize + 1, 0.0));
         self.out.iter_mut().for_each(|row| row.resize(width, [0.0; CHANNELS]));
         let stride = 3 * image.width() as usize;
         let part = &image.pixels()[crop.top as usize * stride + 3 * crop.left as usize..];
@@ -73,17 +66,23 @@ vectorized! {
     /// All bands; `part` begins with the first pixel of the box, whose rows are `stride` bytes apart.
     fn bands(work: &mut Resize, part: &[u8], stride: usize, planes: &mut Planes<'_>) {
         let (height, width) = (work.rows.size(), work.columns.size());
-        let Resize { columns, rows, row, band, out } = work;
+        let Resize { columns, rows, blended, out } = work;
         for top in (0..height).step_by(ROWS) {
             let count = ROWS.min(height - top);
-            for r in 0..count {
+            for (r, row) in blended.iter_mut().enumerate().take(count) {
+                let (start, weights) = rows.pixel(top + r);
                 let values = row.len() - 1;
-                blend_rows(rows, top + r, part, stride, &mut row[..values]);
-                for (column, pixel) in band.iter_mut().zip(row.windows(CHANNELS).step_by(3)) {
-                    column[r * CHANNELS..(r + 1) * CHANNELS].copy_from_slice(pixel);
-                }
+                blend_rows(weights, &part[start * stride..], stride, &mut row[..values]);
             }
-            blend_columns(columns, band, out);
+            // Known numbers of taps are unrolled; with the usual crops, images are reduced up to three times.
+            match columns.taps() {
+                2 => blend_columns::<2>(columns, blended, out),
+                3 => blend_columns::<3>(columns, blended, out),
+                4 => blend_columns::<4>(columns, blended, out),
+                5 => blend_columns::<5>(columns, blended, out),
+                6 => blend_columns::<6>(columns, blended, out),
+                _ => blend_any_columns(columns, blended, out),
+            }
             for (r, line) in out.iter().enumerate().take(count) {
                 let pixels = (top + r) * width..(top + r + 1) * width;
                 let red = &mut planes.red[pixels.clone()];
@@ -97,26 +96,24 @@ vectorized! {
     }
 }
 
-/// One target row before its columns are resized.
+/// One target row before its columns are resized; `source` begins with the first row that it is made of.
 #[inline(always)]
-fn blend_rows(rows: &Axis, target: usize, part: &[u8], stride: usize, out: &mut [f32]) {
+fn blend_rows(weights: &[f32], source: &[u8], stride: usize, out: &mut [f32]) {
     let length = out.len();
-    let source = &part[rows.range(target).start * stride..];
     if length < BLOCK {
         out.fill(0.0);
-        for (k, weight) in rows.weights(target).enumerate() {
+        for (k, weight) in weights.iter().enumerate() {
             for (sum, byte) in out.iter_mut().zip(&source[k * stride..][..length]) {
                 *sum += weight * f32::from(*byte);
             }
         }
         return;
     }
-    let blocks = length.div_ceil(BLOCK);
-    for block in 0..blocks {
+    for block in 0..length.div_ceil(BLOCK) {
         // The last block overlaps the one before it.
         let start = (block * BLOCK).min(length - BLOCK);
         let mut sums = [0.0f32; BLOCK];
-        for (k, weight) in rows.weights(target).enumerate() {
+        for (k, weight) in weights.iter().enumerate() {
             let bytes = &source[k * stride + start..][..BLOCK];
             for i in 0..BLOCK {
                 sums[i] += weight * f32::from(bytes[i]);
@@ -127,21 +124,42 @@ fn blend_rows(rows: &Axis, target: usize, part: &[u8], stride: usize, out: &mut 
 }
 
 #[inline(always)]
-fn blend_columns(columns: &Axis, band: &[[f32; LANES]], out: &mut [Vec<[f32; CHANNELS]>; ROWS]) {
+fn blend_columns<const TAPS: usize>(
+    columns: &Axis,
+    rows: &[Vec<f32>; ROWS],
+    out: &mut [Vec<[f32; CHANNELS]>; ROWS],
+) {
+    let [row_a, row_b, row_c, row_d] = rows;
     let [a, b, c, d] = out;
-    let targets = a.iter_mut().zip(b).zip(c).zip(d).enumerate();
-    for (target, (((a, b), c), d)) in targets {
-        let mut sums = [0.0f32; LANES];
-        for (column, weight) in band[columns.range(target)].iter().zip(columns.weights(target)) {
-            for i in 0..LANES {
-                sums[i] += weight * column[i];
-            }
-        }
-        a.copy_from_slice(&sums[..4]);
-        b.copy_from_slice(&sums[4..8]);
-        c.copy_from_slice(&sums[8..12]);
-        d.copy_from_slice(&sums[12..]);
+    let targets = a.iter_mut().zip(b).zip(c).zip(d);
+    for ((((a, b), c), d), (start, weights)) in targets.zip(columns.pixels()) {
+        let weights: &[f32; TAPS] = weights.try_into().expect("as many weights as taps");
+        *a = blend_pixels(&row_a[3 * start..][..3 * TAPS + 1], weights);
+        *b = blend_pixels(&row_b[3 * start..][..3 * TAPS + 1], weights);
+        *c = blend_pixels(&row_c[3 * start..][..3 * TAPS + 1], weights);
+        *d = blend_pixels(&row_d[3 * start..][..3 * TAPS + 1], weights);
     }
+}
+
+#[inline(always)]
+fn blend_any_columns(columns: &Axis, rows: &[Vec<f32>; ROWS], out: &mut [Vec<[f32; CHANNELS]>; ROWS]) {
+    for (row, out) in rows.iter().zip(out) {
+        for (pixel, (start, weights)) in out.iter_mut().zip(columns.pixels()) {
+            *pixel = blend_pixels(&row[3 * start..][..3 * weights.len() + 1], weights);
+        }
+    }
+}
+
+#[inline(always)]
+fn blend_pixels(values: &[f32], weights: &[f32]) -> [f32; CHANNELS] {
+    let mut sums = [0.0; CHANNELS];
+    for (k, weight) in weights.iter().enumerate() {
+        let pixel = &values[3 * k..3 * k + CHANNELS];
+        for i in 0..CHANNELS {
+            sums[i] += weight * pixel[i];
+        }
+    }
+    sums
 }
 
 #[cfg(test)]
