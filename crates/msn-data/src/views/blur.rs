@@ -18,7 +18,7 @@ const PASSES: usize = 3;
 
 /// One pass of an extended box filter.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct BoxFilter {
+pub(crate) struct BoxFilter {
     /// Offsets with full weight on each side.
     radius: usize,
     weight: f32,
@@ -38,26 +38,30 @@ impl BoxFilter {
     }
 }
 
-/// Blurs a plane of rows of `width` pixels with standard deviation `sigma` in pixels, and scales the result. The
-/// buffers are working space; their content does not matter before and after.
-///
-/// # Panics
-/// If `width` does not divide the number of pixels.
-pub(crate) fn gaussian_blur(
-    plane: &mut [f32],
-    width: usize,
-    sigma: f64,
-    scale: Scale,
-    buffers: &mut [Vec<f32>; 2],
-) {
-    let pixels = plane.len();
-    assert!(width > 0 && pixels.is_multiple_of(width), "{pixels} pixels are no rows of {width}");
-    let filter = BoxFilter::for_gaussian(sigma);
-    let shorter = width.min(pixels / width);
-    if filter.radius <= narrow::MAX_RADIUS && shorter >= 2 * narrow::reach(filter.radius) {
-        narrow::blur(plane, width, filter, scale, buffers);
-    } else {
-        passes::blur(plane, width, filter, scale, buffers);
+/// The blur of a view, made once for its planes.
+pub(crate) enum Blur {
+    Narrow(narrow::Weights),
+    Passes(BoxFilter),
+}
+
+impl Blur {
+    /// The blur of planes of `width` x `height` pixels with standard deviation `sigma` in pixels.
+    pub(crate) fn new(width: usize, height: usize, sigma: f64) -> Self {
+        let filter = BoxFilter::for_gaussian(sigma);
+        if filter.radius <= narrow::MAX_RADIUS && width.min(height) >= 2 * narrow::reach(filter.radius) {
+            Self::Narrow(narrow::Weights::of(filter))
+        } else {
+            Self::Passes(filter)
+        }
+    }
+
+    /// Blurs a plane of the size given before, of rows of `width` pixels, and scales the result. The buffers are
+    /// working space; their content does not matter before and after.
+    pub(crate) fn apply(&self, plane: &mut [f32], width: usize, scale: Scale, buffers: &mut [Vec<f32>; 2]) {
+        match self {
+            Self::Narrow(weights) => narrow::blur(plane, width, weights, scale, buffers),
+            Self::Passes(filter) => passes::blur(plane, width, *filter, scale, buffers),
+        }
     }
 }
 
@@ -86,7 +90,7 @@ mod tests {
     fn a_uniform_plane_stays_as_it_is() {
         for sigma in [0.0, 0.1, 1.0, 2.0, 3.0] {
             let mut plane = vec![93.0f32; 19 * 19];
-            gaussian_blur(&mut plane, 19, sigma, Scale::NONE, &mut Default::default());
+            Blur::new(19, 19, sigma).apply(&mut plane, 19, Scale::NONE, &mut Default::default());
             // Sums of weights round to 1 within a few units of f32's last place.
             assert!(plane.iter().all(|x| (x - 93.0).abs() < 1e-3), "sigma {sigma}");
         }
@@ -101,7 +105,9 @@ mod tests {
             for sigma in [0.0, 0.1, 0.5, 0.99, 1.0, 1.42, 1.7, 2.0, 2.44] {
                 let filter = BoxFilter::for_gaussian(sigma);
                 let (mut one, mut three) = (plane.clone(), plane.clone());
-                gaussian_blur(&mut one, width, sigma, scale, &mut Default::default());
+                let blur = Blur::new(width, height, sigma);
+                assert!(matches!(blur, Blur::Narrow(_)), "{width} x {height}, sigma {sigma}");
+                blur.apply(&mut one, width, scale, &mut Default::default());
                 passes::blur(&mut three, width, filter, scale, &mut Default::default());
                 let off = one.iter().zip(&three).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 // Sums of up to 13 x 13 products of levels up to 255, in f32.

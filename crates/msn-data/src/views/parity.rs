@@ -6,7 +6,7 @@
 
 use msn_golden::{Array, Case};
 
-use super::blur::gaussian_blur;
+use super::blur::Blur;
 use super::color::Adjustment;
 use super::crop::CropBox;
 use super::normalize::Scale;
@@ -59,9 +59,10 @@ fn grayscale(rgb: &[u8]) -> Vec<f32> {
 }
 
 fn blurred(rgb: &[u8], width: usize, sigma: f64) -> Vec<f32> {
+    let blur = Blur::new(width, rgb.len() / (3 * width), sigma);
     on_planes(rgb, |planes| {
         for plane in planes.each() {
-            gaussian_blur(plane, width, sigma, Scale::NONE, &mut Default::default());
+            blur.apply(plane, width, Scale::NONE, &mut Default::default());
         }
     })
 }

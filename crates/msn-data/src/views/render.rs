@@ -3,7 +3,7 @@
 use fast_image_resize::Resizer;
 
 use super::ViewParams;
-use super::blur::gaussian_blur;
+use super::blur::Blur;
 use super::normalize::{Normalization, Scale};
 use super::planes::Planes;
 use super::resize::Resize;
@@ -48,13 +48,14 @@ pub fn render(
         }
         Some(sigma) if params.grayscale => {
             steps.run(&mut planes);
-            gaussian_blur(planes.red, size, sigma, Scale::NONE, &mut scratch.blur);
+            Blur::new(size, size, sigma).apply(planes.red, size, Scale::NONE, &mut scratch.blur);
             normalization.apply_to_grey(&mut planes);
         }
         Some(sigma) => {
             steps.run(&mut planes);
+            let blur = Blur::new(size, size, sigma);
             for (plane, scale) in planes.each().into_iter().zip(normalization.scales()) {
-                gaussian_blur(plane, size, sigma, scale, &mut scratch.blur);
+                blur.apply(plane, size, scale, &mut scratch.blur);
             }
         }
     }

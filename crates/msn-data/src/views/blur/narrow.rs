@@ -12,19 +12,24 @@ pub(super) const fn reach(radius: usize) -> usize {
 /// Largest radius of a pass that is served here.
 pub(super) const MAX_RADIUS: usize = 1;
 const MAX_REACH: usize = reach(MAX_RADIUS);
+/// Places near an end that are computed side by side, at least the reach.
+const LANES: usize = 8;
 
 /// What the places of a line are made of.
-struct Weights {
+pub(crate) struct Weights {
+    /// Of one pass.
+    radius: usize,
     /// In the middle: weight of the offset k on either side, 0 beyond the reach.
     middle: [f32; MAX_REACH + 1],
     /// Near the ends: weight of the j-th value of the line in place i, `[j, i]` for i up to the reach and j up to
     /// twice that. The last places mirror the first ones.
-    ends: [[f32; MAX_REACH]; 2 * MAX_REACH],
+    ends: [[f32; LANES]; 2 * MAX_REACH],
 }
 
 impl Weights {
-    fn of(filter: BoxFilter) -> Self {
-        let mut weights = Self { middle: [0.0; MAX_REACH + 1], ends: [[0.0; MAX_REACH]; 2 * MAX_REACH] };
+    pub(super) fn of(filter: BoxFilter) -> Self {
+        let mut weights =
+            Self { radius: filter.radius, middle: [0.0; MAX_REACH + 1], ends: [[0.0; LANES]; 2 * MAX_REACH] };
         let reach = reach(filter.radius);
         // So far from the end, every pass finds all its neighbours.
         let spread = three_passes(filter, 2 * reach);
@@ -58,30 +63,29 @@ fn three_passes(filter: BoxFilter, place: usize) -> [f32; 3 * MAX_REACH + 1] {
     weights
 }
 
-/// See [`gaussian_blur`](super::gaussian_blur). Both sides are at least twice the reach.
+/// See [`Blur::apply`](super::Blur::apply). Both sides are at least twice the reach.
 pub(super) fn blur(
     plane: &mut [f32],
     width: usize,
-    filter: BoxFilter,
+    weights: &Weights,
     scale: Scale,
     buffers: &mut [Vec<f32>; 2],
 ) {
     let between = &mut buffers[0];
     between.resize(plane.len().max(between.len()), 0.0);
-    blur_plane(plane, width, filter.radius, &Weights::of(filter), scale, between);
+    blur_plane(plane, width, weights, scale, between);
 }
 
 vectorized! {
     fn blur_plane(
         plane: &mut [f32],
         width: usize,
-        radius: usize,
         weights: &Weights,
         scale: Scale,
         between: &mut [f32],
     ) {
         // The reach is a constant in either, so that the loops over offsets are unrolled.
-        if radius == 0 {
+        if weights.radius == 0 {
             both_axes::<{ reach(0) }>(plane, width, weights, scale, between);
         } else {
             both_axes::<{ reach(1) }>(plane, width, weights, scale, between);
@@ -136,9 +140,9 @@ fn along_row<const R: usize>(row: &[f32], weights: &Weights, out: &mut [f32]) {
     let before: [&[f32]; MAX_REACH] = std::array::from_fn(|k| &row[k.min(R)..][..length]);
     let after: [&[f32]; MAX_REACH] = std::array::from_fn(|k| &row[2 * R - k.min(R)..][..length]);
     middle::<R>(&row[R..R + length], &before, &after, weights, Scale::NONE, &mut out[R..R + length]);
-    let (mut first, mut last) = ([0.0; MAX_REACH], [0.0; MAX_REACH]);
+    let (mut first, mut last) = ([0.0; LANES], [0.0; LANES]);
     for (j, end) in weights.ends.iter().enumerate().take(2 * R) {
-        for i in 0..MAX_REACH {
+        for i in 0..LANES {
             first[i] += end[i] * row[j];
             last[i] += end[i] * row[width - 1 - j];
         }
