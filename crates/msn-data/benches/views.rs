@@ -1,112 +1,173 @@
-//! Images and views a second on one thread, decoding included, with the share of each stage.
+//! Images a second from encoded bytes in memory to normalised views, with the share of each stage.
 //!
 //! `cargo bench -p msn-data --bench views`: the paper's recipe on photographs (1 target and 1 large anchor of 224 px,
 //! 10 focal views of 96 px) and the 32-pixel recipe on CIFAR-10 (1 target, 1 large anchor, 4 focal views of 16 px),
-//! from the archives in `../shared/data`; what is missing is left out.
+//! from the archives in `../shared/data`; what is missing is left out. `bench/views.sh` compares with torchvision.
+//!
+//! With `-- --serve CONFIG --threads N`: one pass over the images, on each of N threads, for every line of input;
+//! answers with a line of JSON, the first one when it is ready.
 
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{env, io, thread};
 
 use msn_data::rng::Rng;
-use msn_data::{
-    Dataset, Image, Limits, Normalization, Scratch, ViewParams, Views, decode_into, open, render,
-};
+use msn_data::{Image, Limits, Normalization, Scratch, ViewParams, Views, decode_into, open, render};
 
 const ROUNDS: usize = 7;
 
-/// What one pass over the images took.
-#[derive(Clone, Copy, Default)]
-struct Times {
-    decode: Duration,
-    /// Crop, resize, flip, normalise: what every view goes through.
-    resize: Duration,
-    color: Duration,
-    blur: Duration,
+/// What is measured, as in bench/views.py.
+struct Case {
+    name: &'static str,
+    views: Views,
+    encoded: Vec<Vec<u8>>,
 }
 
-impl Times {
-    fn total(&self) -> Duration {
-        self.decode + self.resize + self.color + self.blur
-    }
-}
+/// Name, archive, images, sides of large and focal views, number of focal views.
+const CASES: [(&str, &str, usize, usize, usize, usize); 2] = [
+    ("imagenet-224", "imagenet-sample-200.tar", 200, 224, 96, 10),
+    ("cifar-32", "cifar10-test.tar", 1000, 32, 16, 4),
+];
 
 fn main() {
-    let small = Views { random_size: 32, focal_size: 16, focal_views: 4, ..Views::default() };
-    for (name, file, images, views) in [
-        ("imagenet-224", "imagenet-sample-200.tar", 200, Views::default()),
-        ("cifar-32", "cifar10-test.tar", 4000, small),
-    ] {
+    let arguments: Vec<String> = env::args().collect();
+    let value = |name: &str| arguments.iter().position(|a| a == name).map(|at| arguments[at + 1].as_str());
+    let serve = value("--serve");
+    for (name, file, images, random_size, focal_size, focal_views) in CASES {
+        if serve.is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        let views = Views { random_size, focal_size, focal_views, ..Views::default() };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(file);
-        match open(&path) {
-            Ok(dataset) => report(name, &*dataset, images, &views),
-            Err(error) => println!("{name}: left out: {error}"),
+        let data = match open(&path) {
+            Ok(data) => data,
+            Err(error) => {
+                println!("{name}: left out: {error}");
+                continue;
+            }
+        };
+        // Evenly spaced, so that all classes of a sorted archive occur.
+        let read = |i| data.read(i * (data.len() / images)).expect("a whole archive");
+        let case = Case { name, views, encoded: (0..images).map(read).collect() };
+        match serve {
+            Some(_) => {
+                answer(&case, value("--threads").map_or(1, |n| n.parse().expect("a number of threads")))
+            }
+            None => report(&case),
         }
     }
 }
 
-fn report(name: &str, dataset: &dyn Dataset, images: usize, views: &Views) {
-    let stride = dataset.len() / images;
-    let encoded: Vec<Vec<u8>> =
-        (0..images).map(|i| dataset.read(i * stride).expect("the archive is whole")).collect();
-    let mut rounds: Vec<Times> = (0..ROUNDS as u64).map(|epoch| pass(&encoded, views, epoch)).collect();
-    rounds.sort_by_key(Times::total);
-    let median = rounds[ROUNDS / 2];
-    let (fastest, slowest) = (rounds[0].total(), rounds[ROUNDS - 1].total());
-    let per_second = |total: Duration| images as f64 / total.as_secs_f64();
-    println!(
-        "{name}: {:.0} images/s, {:.0} views/s on one thread (median of {ROUNDS}; {:.0} to {:.0} images/s)",
-        per_second(median.total()),
-        per_second(median.total()) * views.count() as f64,
-        per_second(slowest),
-        per_second(fastest),
-    );
-    for (stage, time) in [
-        ("decode", median.decode),
-        ("crop, resize, flip, normalise", median.resize),
-        ("colour", median.color),
-        ("blur", median.blur),
-    ] {
-        let micros = time.as_secs_f64() * 1e6 / images as f64;
-        let share = time.as_secs_f64() / median.total().as_secs_f64() * 100.0;
-        println!("  {stage:<30} {micros:8.1} us an image {share:5.1}%");
+fn answer(case: &Case, threads: usize) {
+    black_box(pass(case));
+    println!("{{\"ready\":\"{}\"}}", case.name);
+    for _ in io::stdin().lines() {
+        println!("{{\"seconds\":{}}}", on_threads(case, threads).as_secs_f64());
     }
 }
 
-/// Renders all views of all images; a stage's time is what it adds to the stages before it.
-fn pass(encoded: &[Vec<u8>], views: &Views, epoch: u64) -> Times {
-    let (limits, normalization) = (Limits::default(), Normalization::default());
-    let (mut image, mut scratch) = (Image::default(), Scratch::default());
-    let mut out = vec![0.0; 3 * views.random_size * views.random_size];
-    let mut times = Times::default();
-    for (index, bytes) in encoded.iter().enumerate() {
-        let started = Instant::now();
-        decode_into(bytes, &limits, &mut image).expect("the archive holds good images");
-        times.decode += started.elapsed();
-        let whole: Vec<(usize, ViewParams)> = (0..views.count())
-            .map(|view| {
-                let kind = views.kind(view);
-                let mut rng = Rng::for_view(0, epoch, index, view as u32);
-                (views.size(kind), ViewParams::sample(views, kind, image.width(), image.height(), &mut rng))
-            })
-            .collect();
-        let sharp: Vec<_> =
-            whole.iter().map(|(size, p)| (*size, ViewParams { blur: None, ..p.clone() })).collect();
-        let plain = |p: &ViewParams| ViewParams { jitter: None, grayscale: false, ..p.clone() };
-        let bare: Vec<_> = sharp.iter().map(|(size, p)| (*size, plain(p))).collect();
-        let mut time = |drawn: &[(usize, ViewParams)]| {
-            let started = Instant::now();
-            for (size, params) in drawn {
-                let place = &mut out[..3 * size * size];
-                render(&image, params, *size, &normalization, &mut scratch, place);
-                black_box(place);
-            }
-            started.elapsed()
-        };
-        let [all, without_blur, without_color] = [time(&whole), time(&sharp), time(&bare)];
-        times.resize += without_color;
-        times.color += without_blur.saturating_sub(without_color);
-        times.blur += all.saturating_sub(without_blur);
+fn report(case: &Case) {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let median = |threads| {
+        let mut rounds = [0; ROUNDS].map(|_| on_threads(case, threads));
+        rounds.sort();
+        (threads * case.encoded.len()) as f64 / rounds[ROUNDS / 2].as_secs_f64()
+    };
+    let (one, all) = (median(1), median(cores));
+    let views = case.views.count() as f64;
+    println!(
+        "{}: {one:.0} images/s, {:.0} views/s on one thread, {all:.0} images/s on {cores}",
+        case.name,
+        one * views
+    );
+    let stages = stages(case);
+    let total: Duration = stages.iter().map(|(_, time)| time).sum();
+    for (stage, time) in stages {
+        let micros = time.as_secs_f64() * 1e6 / case.encoded.len() as f64;
+        println!(
+            "  {stage:<30} {micros:8.1} us an image {:5.1}%",
+            100.0 * time.as_secs_f64() / total.as_secs_f64()
+        );
     }
-    times
+    println!(
+        "  floor: the decoder alone, {:.0} images/s",
+        case.encoded.len() as f64 / stages[0].1.as_secs_f64()
+    );
+}
+
+/// One pass over the images on each of the threads.
+fn on_threads(case: &Case, threads: usize) -> Duration {
+    let started = Instant::now();
+    thread::scope(|scope| {
+        (0..threads).for_each(|_| drop(scope.spawn(|| black_box(pass(case)))));
+    });
+    started.elapsed()
+}
+
+/// Decodes all images and renders all their views; the last value, so that none can be left out.
+fn pass(case: &Case) -> f32 {
+    let (mut image, mut scratch, mut out) = (Image::default(), Scratch::default(), Vec::new());
+    for (index, bytes) in case.encoded.iter().enumerate() {
+        decode_into(bytes, &Limits::default(), &mut image).expect("the archive holds good images");
+        for (size, params) in drawn(&case.views, &image, index) {
+            draw(&image, &params, size, &mut scratch, &mut out);
+        }
+    }
+    out[0]
+}
+
+fn draw(image: &Image, params: &ViewParams, size: usize, scratch: &mut Scratch, out: &mut Vec<f32>) {
+    out.resize(3 * size * size, 0.0);
+    render(image, params, size, &Normalization::default(), scratch, out);
+    black_box(out);
+}
+
+/// The size and the parameters of each view.
+fn drawn<'a>(
+    views: &'a Views,
+    image: &Image,
+    index: usize,
+) -> impl Iterator<Item = (usize, ViewParams)> + use<'a> {
+    let (width, height) = (image.width(), image.height());
+    (0..views.count()).map(move |view| {
+        let kind = views.kind(view);
+        let mut rng = Rng::for_view(0, 0, index, view as u32);
+        (views.size(kind), ViewParams::sample(views, kind, width, height, &mut rng))
+    })
+}
+
+/// The time of each stage: what it adds to the stages before it, for each image the least of all rounds.
+fn stages(case: &Case) -> [(&'static str, Duration); 4] {
+    let (mut image, mut scratch, mut out) = (Image::default(), Scratch::default(), Vec::new());
+    let mut sums = [Duration::ZERO; 4];
+    for (index, bytes) in case.encoded.iter().enumerate() {
+        let mut least = [Duration::MAX; 4];
+        for _ in 0..ROUNDS {
+            let mut time = |at: usize, run: &mut dyn FnMut()| {
+                let started = Instant::now();
+                run();
+                least[at] = least[at].min(started.elapsed());
+            };
+            time(0, &mut || decode_into(bytes, &Limits::default(), &mut image).expect("as before"));
+            let whole: Vec<_> = drawn(&case.views, &image, index).collect();
+            for (at, keep) in [(1, [false, false]), (2, [true, false]), (3, [true, true])] {
+                time(at, &mut || {
+                    for (size, params) in &whole {
+                        let mut params = params.clone();
+                        if !keep[0] {
+                            (params.jitter, params.grayscale) = (None, false);
+                        }
+                        params.blur = params.blur.filter(|_| keep[1]);
+                        draw(&image, &params, *size, &mut scratch, &mut out);
+                    }
+                });
+            }
+        }
+        let [decode, bare, colored, all] = least;
+        let added = [decode, bare, colored.saturating_sub(bare), all.saturating_sub(colored)];
+        sums.iter_mut().zip(added).for_each(|(sum, time)| *sum += time);
+    }
+    let names = ["decode", "crop, resize, flip, normalise", "colour", "blur"];
+    std::array::from_fn(|i| (names[i], sums[i]))
 }

@@ -5,12 +5,11 @@ use std::thread;
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 use rayon::prelude::*;
 
 use crate::loader::{Skipped, Worker, pool};
-use crate::views::crop::bilinear;
-use crate::views::flip::unpack;
-use crate::views::planes::Planes;
+use crate::views::planes::{Planes, unpack};
 use crate::{Dataset, Error, Image, Limits, Normalization, Scratch};
 
 /// Resizes the shorter side, cuts out the centre, normalises.
@@ -41,7 +40,8 @@ impl EvalTransform {
         let mut resized = vec![0; part[0] * part[1]];
         // The part of the image that becomes the crop, in one pass: a strip of a very long image stays small.
         let (x, y) = (f64::from(image.width()) / width as f64, f64::from(image.height()) / height as f64);
-        let options = bilinear().crop(
+        let bilinear = ResizeAlg::Convolution(FilterType::Bilinear);
+        let options = ResizeOptions::new().resize_alg(bilinear).crop(
             columns.source as f64 * x,
             rows.source as f64 * y,
             columns.length as f64 * x,
@@ -61,7 +61,7 @@ impl EvalTransform {
             scratch.rgb[start..start + part[0]].copy_from_slice(pixels);
         }
         let mut planes = Planes::of(out);
-        unpack(&scratch.rgb, self.crop, &mut planes);
+        unpack(&scratch.rgb, &mut planes);
         self.normalization.apply(&mut planes);
     }
 

@@ -4,17 +4,21 @@
 //! convolution by extended box filtering", SSVM 2011): weight w for offsets up to the whole radius, a fraction of w
 //! for the offset after it, such that the variance of the three passes is that of the Gaussian. Beyond its ends, a
 //! line continues with its last value, in each pass anew.
+//!
+//! The passes are linear, so that one pass with the weights of all three gives the same; only near the ends of a line
+//! each place has weights of its own. [`narrow`] does so for standard deviations below 2.45 pixels, which are most;
+//! [`passes`] serves the rest, and lines too short to have a middle.
 
-use super::planes::Planes;
-use crate::simd::vectorized;
+mod narrow;
+mod passes;
+
+use super::normalize::Scale;
 
 const PASSES: usize = 3;
-/// Columns that are blurred together: one cache line of floats a row.
-const STRIP: usize = 16;
 
 /// One pass of an extended box filter.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct BoxFilter {
+pub(crate) struct BoxFilter {
     /// Offsets with full weight on each side.
     radius: usize,
     weight: f32,
@@ -34,75 +38,29 @@ impl BoxFilter {
     }
 }
 
-/// Blurs each plane of rows of `width` pixels with standard deviation `sigma` in pixels. The two buffers are working
-/// space; their content does not matter before and after.
-///
-/// # Panics
-/// If `width` does not divide the number of pixels.
-pub(crate) fn gaussian_blur(planes: &mut Planes<'_>, width: usize, sigma: f64, buffers: &mut [Vec<f32>; 2]) {
-    let pixels = planes.red.len();
-    assert!(width > 0 && pixels.is_multiple_of(width), "{pixels} pixels are no rows of {width}");
-    let filter = BoxFilter::for_gaussian(sigma);
-    let height = pixels / width;
-    let padded = (height * STRIP).max(width) + 2 * (filter.radius + 1) * STRIP;
-    let [a, b] = buffers;
-    a.resize(padded.max(a.len()), 0.0);
-    b.resize(padded.max(b.len()), 0.0);
-    for plane in planes.each() {
-        blur_plane(plane, width, filter, a, b);
-    }
+/// The blur of a view, made once for its planes.
+pub(crate) enum Blur {
+    Narrow(narrow::Weights),
+    Passes(BoxFilter),
 }
 
-vectorized! {
-    fn blur_plane(plane: &mut [f32], width: usize, filter: BoxFilter, a: &mut [f32], b: &mut [f32]) {
-        let reach = filter.radius + 1;
-        for row in plane.chunks_exact_mut(width) {
-            a[reach..reach + width].copy_from_slice(row);
-            blur_line(width, 1, filter, a, b);
-            row.copy_from_slice(&b[reach..reach + width]);
-        }
-        let height = plane.len() / width;
-        for left in (0..width).step_by(STRIP) {
-            let columns = STRIP.min(width - left);
-            let (start, length) = (reach * columns, height * columns);
-            for (line, row) in a[start..start + length].chunks_exact_mut(columns).zip(plane.chunks_exact(width)) {
-                line.copy_from_slice(&row[left..left + columns]);
-            }
-            blur_line(length, columns, filter, a, b);
-            for (line, row) in b[start..start + length].chunks_exact(columns).zip(plane.chunks_exact_mut(width)) {
-                row[left..left + columns].copy_from_slice(line);
-            }
+impl Blur {
+    /// The blur of planes of `width` x `height` pixels with standard deviation `sigma` in pixels.
+    pub(crate) fn new(width: usize, height: usize, sigma: f64) -> Self {
+        let filter = BoxFilter::for_gaussian(sigma);
+        if filter.radius <= narrow::MAX_RADIUS && width.min(height) >= 2 * narrow::reach(filter.radius) {
+            Self::Narrow(narrow::Weights::of(filter))
+        } else {
+            Self::Passes(filter)
         }
     }
-}
 
-/// All passes over `length` values in `a`, which start after the padding of `radius + 1` strides and end in `b` at
-/// the same place. Neighbours are `stride` values apart.
-#[inline(always)]
-fn blur_line(length: usize, stride: usize, filter: BoxFilter, a: &mut [f32], b: &mut [f32]) {
-    box_pass(length, stride, filter, a, b);
-    box_pass(length, stride, filter, b, a);
-    box_pass(length, stride, filter, a, b);
-}
-
-#[inline(always)]
-fn box_pass(length: usize, stride: usize, filter: BoxFilter, from: &mut [f32], to: &mut [f32]) {
-    let BoxFilter { radius, weight, edge } = filter;
-    let start = (radius + 1) * stride;
-    for offset in (0..start).step_by(stride) {
-        from.copy_within(start..start + stride, offset);
-        from.copy_within(start + length - stride..start + length, start + length + offset);
-    }
-    let out = &mut to[start..start + length];
-    let centre = &from[start..start + length];
-    let (before, after) = (&from[..length], &from[2 * start..2 * start + length]);
-    for (((out, centre), before), after) in out.iter_mut().zip(centre).zip(before).zip(after) {
-        *out = weight * centre + edge * (before + after);
-    }
-    for offset in (1..=radius).map(|k| k * stride) {
-        let (before, after) = (&from[start - offset..][..length], &from[start + offset..][..length]);
-        for ((out, before), after) in out.iter_mut().zip(before).zip(after) {
-            *out += weight * (before + after);
+    /// Blurs a plane of the size given before, of rows of `width` pixels, and scales the result. The buffers are
+    /// working space; their content does not matter before and after.
+    pub(crate) fn apply(&self, plane: &mut [f32], width: usize, scale: Scale, buffers: &mut [Vec<f32>; 2]) {
+        match self {
+            Self::Narrow(weights) => narrow::blur(plane, width, weights, scale, buffers),
+            Self::Passes(filter) => passes::blur(plane, width, *filter, scale, buffers),
         }
     }
 }
@@ -129,10 +87,32 @@ mod tests {
     }
 
     #[test]
-    fn a_uniform_view_stays_as_it_is() {
-        let mut view = vec![93.0f32; 3 * 19 * 19];
-        gaussian_blur(&mut Planes::of(&mut view), 19, 2.0, &mut Default::default());
-        // Sums of weights round to 1 within a few units of f32's last place.
-        assert!(view.iter().all(|x| (x - 93.0).abs() < 1e-3));
+    fn a_uniform_plane_stays_as_it_is() {
+        for sigma in [0.0, 0.1, 1.0, 2.0, 3.0] {
+            let mut plane = vec![93.0f32; 19 * 19];
+            Blur::new(19, 19, sigma).apply(&mut plane, 19, Scale::NONE, &mut Default::default());
+            // Sums of weights round to 1 within a few units of f32's last place.
+            assert!(plane.iter().all(|x| (x - 93.0).abs() < 1e-3), "sigma {sigma}");
+        }
+    }
+
+    #[test]
+    fn one_pass_with_the_weights_of_three_equals_three_passes() {
+        let scale = Scale { factor: 0.5, offset: -3.0 };
+        for (width, height) in [(12, 12), (13, 29), (16, 16), (40, 17), (96, 12)] {
+            let noise = |i: usize| ((i * 2_654_435_761) >> 7 & 255) as f32;
+            let plane: Vec<f32> = (0..width * height).map(noise).collect();
+            for sigma in [0.0, 0.1, 0.5, 0.99, 1.0, 1.42, 1.7, 2.0, 2.44] {
+                let filter = BoxFilter::for_gaussian(sigma);
+                let (mut one, mut three) = (plane.clone(), plane.clone());
+                let blur = Blur::new(width, height, sigma);
+                assert!(matches!(blur, Blur::Narrow(_)), "{width} x {height}, sigma {sigma}");
+                blur.apply(&mut one, width, scale, &mut Default::default());
+                passes::blur(&mut three, width, filter, scale, &mut Default::default());
+                let off = one.iter().zip(&three).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                // Sums of up to 13 x 13 products of levels up to 255, in f32.
+                assert!(off < 1e-3, "{width} x {height}, sigma {sigma}: off by {off}");
+            }
+        }
     }
 }

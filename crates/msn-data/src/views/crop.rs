@@ -1,10 +1,5 @@
 //! Random resized crop.
 
-use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-
-use crate::Image;
 use crate::rng::Rng;
 
 /// Draws of area and aspect before the crop falls back on the centre.
@@ -54,35 +49,6 @@ impl CropBox {
     }
 }
 
-/// Resizes a part of an image to `size` x `size` pixels, interleaved RGB in `rgb`: a triangle filter whose support
-/// grows with the reduction (bilinear, antialiased). Pixels outside the box have no influence.
-///
-/// # Panics
-/// If the box leaves the image.
-pub(crate) fn resize_crop(
-    image: &Image,
-    crop: &CropBox,
-    size: usize,
-    resizer: &mut Resizer,
-    rgb: &mut Vec<u8>,
-) {
-    rgb.resize(size * size * 3, 0);
-    let side = u32::try_from(size).expect("sizes are checked to be small");
-    let whole = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.pixels())
-        .expect("an Image has the bytes of its size");
-    let part = TypedCroppedImage::from_ref(&whole, crop.left, crop.top, crop.width, crop.height)
-        .expect("the box lies in the image");
-    let mut out = TypedImage::<U8x3>::from_buffer(side, side, rgb).expect("just made of this length");
-    resizer
-        .resize_typed(&part, &mut out, &bilinear())
-        .expect("source and destination have the same pixel type");
-}
-
-/// Options of the resizing library for the filter that every resize here uses.
-pub(crate) fn bilinear() -> ResizeOptions {
-    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,29 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn one_pixel_images_give_that_pixel() {
+    fn one_pixel_images_have_one_box() {
         let mut rng = Rng::for_view(0, 0, 0, 0);
         for _ in 0..100 {
             let b = CropBox::sample(1, 1, [0.05, 0.3], [0.75, 4.0 / 3.0], &mut rng);
             assert_eq!(b, CropBox { left: 0, top: 0, width: 1, height: 1 });
-        }
-        let (mut resizer, mut rgb) = (Resizer::new(), Vec::new());
-        let b = CropBox { left: 0, top: 0, width: 1, height: 1 };
-        resize_crop(&Image::new(1, 1, vec![7, 8, 9]), &b, 8, &mut resizer, &mut rgb);
-        assert!(rgb.chunks(3).all(|p| p == [7, 8, 9]));
-    }
-
-    #[test]
-    fn pixels_outside_the_box_have_no_influence() {
-        let mut pixels = vec![255; 20 * 20 * 3];
-        for y in 5..15 {
-            pixels[(y * 20 + 5) * 3..(y * 20 + 15) * 3].fill(40);
-        }
-        let b = CropBox { left: 5, top: 5, width: 10, height: 10 };
-        for size in [4, 7, 10, 33] {
-            let (mut resizer, mut rgb) = (Resizer::new(), Vec::new());
-            resize_crop(&Image::new(20, 20, pixels.clone()), &b, size, &mut resizer, &mut rgb);
-            assert!(rgb.iter().all(|&x| x == 40), "size {size}");
         }
     }
 }

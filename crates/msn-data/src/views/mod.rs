@@ -4,11 +4,12 @@
 //! (Assran et al., "Masked Siamese Networks for Label-Efficient Learning", ECCV 2022, section 3). An augmentation is
 //! a file here: it says how its parameters are drawn and how they are applied.
 
-pub(crate) mod blur;
+mod axis;
+mod blur;
 pub(crate) mod color;
 pub(crate) mod crop;
-pub(crate) mod flip;
-pub(crate) mod grayscale;
+mod grayscale;
+mod hue;
 pub(crate) mod normalize;
 #[cfg(test)]
 mod parity;
@@ -16,6 +17,8 @@ mod parity;
 mod plain;
 pub(crate) mod planes;
 pub(crate) mod render;
+mod resize;
+mod steps;
 mod validate;
 
 use crate::rng::Rng;

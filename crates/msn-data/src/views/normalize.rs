@@ -39,18 +39,63 @@ impl Normalization {
         Ok(())
     }
 
-    /// Grey levels, 0 to 255, to `(level / 255 - mean) / std`.
+    /// Grey levels, 0 to 255, to `(level / 255 - mean) / std`, for each channel.
+    pub(crate) fn scales(&self) -> [Scale; 3] {
+        let scale =
+            |c: usize| Scale { factor: 1.0 / (255.0 * self.std[c]), offset: -self.mean[c] / self.std[c] };
+        [scale(0), scale(1), scale(2)]
+    }
+
+    /// Normalises the grey levels of a view.
     pub(crate) fn apply(&self, planes: &mut Planes<'_>) {
-        for ((plane, mean), std) in planes.each().into_iter().zip(self.mean).zip(self.std) {
-            scale(plane, 1.0 / (255.0 * std), -mean / std);
+        apply_all(planes, self.scales());
+    }
+
+    /// Makes a normalised view of one in which all channels are equal, from its first channel.
+    pub(crate) fn apply_to_grey(&self, planes: &mut Planes<'_>) {
+        spread(planes, self.scales());
+    }
+}
+
+/// `factor * x + offset`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scale {
+    pub(crate) factor: f32,
+    pub(crate) offset: f32,
+}
+
+impl Scale {
+    /// Changes nothing.
+    pub(crate) const NONE: Self = Self { factor: 1.0, offset: 0.0 };
+
+    #[inline(always)]
+    pub(crate) fn of(self, x: f32) -> f32 {
+        x * self.factor + self.offset
+    }
+}
+
+/// Scales each plane by itself.
+#[inline(always)]
+pub(super) fn scale_all(planes: &mut Planes<'_>, scales: [Scale; 3]) {
+    for (plane, scale) in planes.each().into_iter().zip(scales) {
+        for x in plane {
+            *x = scale.of(*x);
         }
     }
 }
 
 vectorized! {
-    fn scale(plane: &mut [f32], factor: f32, offset: f32) {
-        for x in plane {
-            *x = *x * factor + offset;
+    fn apply_all(planes: &mut Planes<'_>, scales: [Scale; 3]) {
+        scale_all(planes, scales);
+    }
+}
+
+vectorized! {
+    fn spread(planes: &mut Planes<'_>, scales: [Scale; 3]) {
+        let Planes { red, green, blue } = planes;
+        for ((r, g), b) in red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut()) {
+            let grey = *r;
+            (*r, *g, *b) = (scales[0].of(grey), scales[1].of(grey), scales[2].of(grey));
         }
     }
 }

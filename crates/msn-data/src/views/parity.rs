@@ -4,16 +4,16 @@
 //! the reference values. The fast path works in floats; the reference rounds or truncates to 8 bits after every
 //! operation (up to 1 level each, and up to 6 for one step of 8-bit hue in a saturated pixel).
 
-use fast_image_resize::Resizer;
 use msn_golden::{Array, Case};
 
-use super::blur::gaussian_blur;
-use super::color::{Adjustment, adjust};
-use super::crop::{CropBox, resize_crop};
-use super::flip::{unpack, unpack_flipped};
-use super::grayscale::grayscale;
+use super::blur::Blur;
+use super::color::Adjustment;
+use super::crop::CropBox;
+use super::normalize::Scale;
 use super::plain::{self, Picture};
-use super::planes::Planes;
+use super::planes::{Planes, unpack};
+use super::resize::Resize;
+use super::steps::Steps;
 use crate::rng::Rng;
 use crate::{EvalTransform, Image, Normalization, Scratch};
 
@@ -34,24 +34,52 @@ fn interleaved(planes: &[f32]) -> Vec<f32> {
 }
 
 /// Runs one operation of the fast path on interleaved 8-bit pixels.
-fn on_planes(rgb: &[u8], width: usize, operation: impl Fn(&mut Planes<'_>)) -> Vec<f32> {
+fn on_planes(rgb: &[u8], operation: impl Fn(&mut Planes<'_>)) -> Vec<f32> {
     let mut view = vec![0.0; rgb.len()];
     let mut planes = Planes::of(&mut view);
-    unpack(rgb, width, &mut planes);
+    unpack(rgb, &mut planes);
     operation(&mut planes);
     interleaved(&view)
 }
 
-fn flipped(rgb: &[u8], width: usize) -> Vec<f32> {
-    let mut view = vec![0.0; rgb.len()];
-    unpack_flipped(rgb, width, &mut Planes::of(&mut view));
+fn adjusted(rgb: &[u8], adjustments: &[Adjustment]) -> Vec<f32> {
+    on_planes(rgb, |planes| {
+        let mut steps = Steps::none();
+        adjustments.iter().for_each(|adjustment| steps.adjust(planes, *adjustment));
+        steps.run(planes);
+    })
+}
+
+fn grayscale(rgb: &[u8]) -> Vec<f32> {
+    on_planes(rgb, |planes| {
+        let mut steps = Steps::none();
+        steps.grayscale();
+        steps.run(planes);
+    })
+}
+
+fn blurred(rgb: &[u8], width: usize, sigma: f64) -> Vec<f32> {
+    let blur = Blur::new(width, rgb.len() / (3 * width), sigma);
+    on_planes(rgb, |planes| {
+        for plane in planes.each() {
+            blur.apply(plane, width, Scale::NONE, &mut Default::default());
+        }
+    })
+}
+
+/// The whole image, mirrored.
+fn flipped(image: &Image) -> Vec<f32> {
+    let (width, height) = (image.width(), image.height());
+    let mut view = vec![0.0; image.pixels().len()];
+    let whole = CropBox { left: 0, top: 0, width, height };
+    Resize::default().apply(image, &whole, width as usize, true, &mut Planes::of(&mut view));
     interleaved(&view)
 }
 
 fn resized(image: &Image, crop: CropBox, size: usize) -> Vec<f32> {
-    let mut rgb = Vec::new();
-    resize_crop(image, &crop, size, &mut Resizer::new(), &mut rgb);
-    rgb.iter().map(|&x| f32::from(x)).collect()
+    let mut view = vec![0.0; 3 * size * size];
+    Resize::default().apply(image, &crop, size, false, &mut Planes::of(&mut view));
+    interleaved(&view)
 }
 
 fn image_of(array: &Array) -> Image {
@@ -65,7 +93,7 @@ fn fast(case: &Case, name: &str, image: &Image) -> Vec<f32> {
     let meta = &case.meta["ops"][name];
     let number = |field: &str| meta[field].as_f64().unwrap_or_else(|| panic!("{name}: no number `{field}`"));
     let whole = |field: &str| number(field) as u32;
-    let adjusted = |adjustment| on_planes(rgb, width, |planes| adjust(planes, &[adjustment]));
+    let adjusted = |adjustment| adjusted(rgb, &[adjustment]);
     match name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_') {
         "crop_resize" => {
             let crop = CropBox {
@@ -76,16 +104,13 @@ fn fast(case: &Case, name: &str, image: &Image) -> Vec<f32> {
             };
             resized(image, crop, number("size") as usize)
         }
-        "hflip" => flipped(rgb, width),
-        "grayscale" => on_planes(rgb, width, grayscale),
+        "hflip" => flipped(image),
+        "grayscale" => grayscale(rgb),
         "brightness" => adjusted(Adjustment::Brightness(number("factor") as f32)),
         "contrast" => adjusted(Adjustment::Contrast(number("factor") as f32)),
         "saturation" => adjusted(Adjustment::Saturation(number("factor") as f32)),
         "hue" => adjusted(Adjustment::Hue(number("factor") as f32)),
-        "gaussian_blur" => {
-            let sigma = number("radius");
-            on_planes(rgb, width, |planes| gaussian_blur(planes, width, sigma, &mut Default::default()))
-        }
+        "gaussian_blur" => blurred(rgb, width, number("radius")),
         "resize_shorter_64_center" => evaluated(image, 64, 56),
         other => panic!("the reference values have an operation `{other}` that no test knows"),
     }
@@ -139,9 +164,10 @@ fn pixel_operations_equal_their_plain_twins() {
         let check = |what: String, found: Vec<f32>, expected: Picture| {
             assert_close(&format!("{name}, {what}"), &found, &floats(&expected));
         };
-        let adjusted = |adjustment| on_planes(&rgb, width, |planes| adjust(planes, &[adjustment]));
-        check("flip".to_owned(), flipped(&rgb, width), plain::flip(&picture));
-        check("grayscale".to_owned(), on_planes(&rgb, width, grayscale), plain::grayscale(&picture));
+        let image = Image::new(width as u32, picture.height as u32, rgb.clone());
+        let adjusted = |adjustment| adjusted(&rgb, &[adjustment]);
+        check("flip".to_owned(), flipped(&image), plain::flip(&picture));
+        check("grayscale".to_owned(), grayscale(&rgb), plain::grayscale(&picture));
         for factor in [0.0, 0.2, 0.6, 1.0, 1.4, 1.8, 3.0] {
             let (brightness, contrast, saturation) = (
                 adjusted(Adjustment::Brightness(factor as f32)),
@@ -156,8 +182,8 @@ fn pixel_operations_equal_their_plain_twins() {
             check(format!("hue {turn}"), adjusted(Adjustment::Hue(turn as f32)), plain::hue(&picture, turn));
         }
         for sigma in [0.0, 0.1, 0.7, 1.3, 1.42, 2.0, 3.7, 9.0] {
-            let blurred = on_planes(&rgb, width, |p| gaussian_blur(p, width, sigma, &mut Default::default()));
-            check(format!("blur {sigma}"), blurred, plain::gaussian_blur(&picture, sigma));
+            let expected = plain::gaussian_blur(&picture, sigma);
+            check(format!("blur {sigma}"), blurred(&rgb, width, sigma), expected);
         }
     }
 }
@@ -191,7 +217,7 @@ fn a_chain_of_adjustments_equals_its_plain_twin_in_every_order() {
     for seed in 0..24 {
         let mut order = adjustments;
         Rng::for_view(seed, 0, 0, 0).shuffle_front(&mut order, 4);
-        let found = on_planes(&bytes(picture), picture.width, |planes| adjust(planes, &order));
+        let found = adjusted(&bytes(picture), &order);
         let expected = order.iter().fold(picture.clone(), |p, adjustment| match *adjustment {
             Adjustment::Brightness(factor) => plain::brightness(&p, f64::from(factor)),
             Adjustment::Contrast(factor) => plain::contrast(&p, f64::from(factor)),

@@ -1,5 +1,7 @@
 //! The working form of a view: three planes of floats, which are the view's place in its batch.
 
+use crate::simd::vectorized;
+
 /// One channel a plane, rows from top to bottom; values are grey levels, 0 to 255, not rounded.
 #[derive(Debug)]
 pub(crate) struct Planes<'a> {
@@ -35,5 +37,16 @@ impl<'a> Planes<'a> {
         let chunks =
             self.red.chunks_mut(length).zip(self.green.chunks_mut(length)).zip(self.blue.chunks_mut(length));
         chunks.map(|((red, green), blue)| Planes { red, green, blue })
+    }
+}
+
+vectorized! {
+    /// Spreads interleaved 8-bit pixels over the planes.
+    pub(crate) fn unpack(rgb: &[u8], planes: &mut Planes<'_>) {
+        let Planes { red, green, blue } = planes;
+        let pixels = rgb.as_chunks::<3>().0;
+        for (((pixel, r), g), b) in pixels.iter().zip(red.iter_mut()).zip(green.iter_mut()).zip(blue.iter_mut()) {
+            (*r, *g, *b) = (f32::from(pixel[0]), f32::from(pixel[1]), f32::from(pixel[2]));
+        }
     }
 }

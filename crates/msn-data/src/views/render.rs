@@ -3,13 +3,11 @@
 use fast_image_resize::Resizer;
 
 use super::ViewParams;
-use super::blur::gaussian_blur;
-use super::color::adjust;
-use super::crop::resize_crop;
-use super::flip::{unpack, unpack_flipped};
-use super::grayscale::grayscale;
-use super::normalize::Normalization;
+use super::blur::Blur;
+use super::normalize::{Normalization, Scale};
 use super::planes::Planes;
+use super::resize::Resize;
+use super::steps::Steps;
 use crate::Image;
 
 /// Working space of a thread that renders views, kept so that no view allocates.
@@ -17,6 +15,7 @@ use crate::Image;
 pub struct Scratch {
     pub(crate) resizer: Resizer,
     pub(crate) rgb: Vec<u8>,
+    resize: Resize,
     blur: [Vec<f32>; 2],
 }
 
@@ -33,21 +32,31 @@ pub fn render(
     out: &mut [f32],
 ) {
     assert_eq!(out.len(), 3 * size * size, "values of a view of {size} x {size} pixels");
-    resize_crop(image, &params.crop, size, &mut scratch.resizer, &mut scratch.rgb);
     let mut planes = Planes::of(out);
-    if params.flip {
-        unpack_flipped(&scratch.rgb, size, &mut planes);
-    } else {
-        unpack(&scratch.rgb, size, &mut planes);
-    }
+    scratch.resize.apply(image, &params.crop, size, params.flip, &mut planes);
+    let mut steps = Steps::none();
     if let Some(jitter) = &params.jitter {
-        adjust(&mut planes, &jitter.0);
+        jitter.0.iter().for_each(|adjustment| steps.adjust(&mut planes, *adjustment));
     }
     if params.grayscale {
-        grayscale(&mut planes);
+        steps.grayscale();
     }
-    if let Some(sigma) = params.blur {
-        gaussian_blur(&mut planes, size, sigma, &mut scratch.blur);
+    match params.blur {
+        None => {
+            steps.normalize(normalization);
+            steps.run(&mut planes);
+        }
+        Some(sigma) if params.grayscale => {
+            steps.run(&mut planes);
+            Blur::new(size, size, sigma).apply(planes.red, size, Scale::NONE, &mut scratch.blur);
+            normalization.apply_to_grey(&mut planes);
+        }
+        Some(sigma) => {
+            steps.run(&mut planes);
+            let blur = Blur::new(size, size, sigma);
+            for (plane, scale) in planes.each().into_iter().zip(normalization.scales()) {
+                blur.apply(plane, size, scale, &mut scratch.blur);
+            }
+        }
     }
-    normalization.apply(&mut planes);
 }
