@@ -2,38 +2,37 @@
 
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, NoCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{DType, GradientCheckpointingStrategy, Tensor};
+use burn::tensor::Tensor;
 use msn_kernels::zeros;
 
-use super::graph::{Strategy, contiguous, slice, tensor};
+use super::graph::{Operation, Strategy, apply, contiguous, outside, slice, tensor};
 
 /// Exact GELU on the CPU, or `None` where `x` is not an `f32` tensor of the CPU backend. x: [N, D] -> [N, D]
 pub(in crate::ops) fn gelu(x: &Tensor<2>) -> Option<Tensor<2>> {
-    if x.dtype() != DType::F32 {
-        return None;
-    }
-    match x.device().gradient_checkpointing_strategy() {
-        None => {
-            let x = contiguous(x.clone().try_into_primitive::<Flex>().ok()?);
-            Some(Tensor::from_primitive::<Flex>(forward(&x)))
-        }
-        Some(GradientCheckpointingStrategy::Disabled) => in_graph::<NoCheckpointing>(x),
-        Some(GradientCheckpointingStrategy::Balanced) => in_graph::<BalancedCheckpointing>(x),
-    }
+    apply(Gelu { x }, x)
 }
 
-fn in_graph<C: Strategy>(x: &Tensor<2>) -> Option<Tensor<2>> {
-    let (x, node) = C::open(x.clone())?.into_parts();
-    let x = contiguous(x);
-    let y = forward(&x);
-    Some(C::close(match (GeluBackward {}).prepare::<C>([node]).compute_bound().stateful() {
-        OpsKind::UnTracked(prep) => prep.finish(y),
-        OpsKind::Tracked(prep) => prep.finish(x, y),
-    }))
+struct Gelu<'a> {
+    x: &'a Tensor<2>,
+}
+
+impl Operation for Gelu<'_> {
+    fn outside_graph(self) -> Option<Tensor<2>> {
+        Some(Tensor::from_primitive::<Flex>(forward(&outside(self.x)?)))
+    }
+
+    fn in_graph<C: Strategy>(self) -> Option<Tensor<2>> {
+        let (x, node) = C::open(self.x.clone())?.into_parts();
+        let x = contiguous(x);
+        let y = forward(&x);
+        Some(C::close(match (GeluBackward {}).prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::UnTracked(prep) => prep.finish(y),
+            OpsKind::Tracked(prep) => prep.finish(x, y),
+        }))
+    }
 }
 
 fn forward(x: &FlexTensor) -> FlexTensor {

@@ -1,4 +1,4 @@
-//! Between Burn's tensors and slices.
+//! Between Burn's tensors and graphs on one side and slices on the other.
 
 use burn::backend::autodiff::checkpoint::strategy::{
     BalancedCheckpointing, CheckpointStrategy, NoCheckpointing,
@@ -6,7 +6,7 @@ use burn::backend::autodiff::checkpoint::strategy::{
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
-use burn::tensor::{Bytes, DType, Tensor};
+use burn::tensor::{Bytes, DType, GradientCheckpointingStrategy, Tensor};
 
 /// A strategy of a graph: what a block keeps for its backward pass, and how tensors of such a graph are opened.
 pub(super) trait Strategy: CheckpointStrategy {
@@ -35,6 +35,31 @@ macro_rules! strategy {
 
 strategy!(NoCheckpointing, recomputes: false);
 strategy!(BalancedCheckpointing, recomputes: true);
+
+/// Something that kernels compute, on tensors outside a graph or as one node of a graph; `None` where one of the tensors
+/// is of another backend.
+pub(super) trait Operation {
+    fn outside_graph(self) -> Option<Tensor<2>>;
+    fn in_graph<C: Strategy>(self) -> Option<Tensor<2>>;
+}
+
+/// The operation in the graph that `x`, one of its tensors, belongs to; `None` where `x` is not an `f32` tensor of the CPU
+/// backend.
+pub(super) fn apply(operation: impl Operation, x: &Tensor<2>) -> Option<Tensor<2>> {
+    if x.dtype() != DType::F32 {
+        return None;
+    }
+    match x.device().gradient_checkpointing_strategy() {
+        None => operation.outside_graph(),
+        Some(GradientCheckpointingStrategy::Disabled) => operation.in_graph::<NoCheckpointing>(),
+        Some(GradientCheckpointingStrategy::Balanced) => operation.in_graph::<BalancedCheckpointing>(),
+    }
+}
+
+/// A contiguous tensor outside a graph; `None` if it is of another backend.
+pub(super) fn outside<const D: usize>(tensor: &Tensor<D>) -> Option<FlexTensor> {
+    tensor.clone().try_into_primitive::<Flex>().ok().map(contiguous)
+}
 
 pub(super) fn slice(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice::<f32>().expect("contiguous f32")

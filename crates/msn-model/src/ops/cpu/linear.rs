@@ -2,15 +2,14 @@
 
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, NoCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{DType, GradientCheckpointingStrategy, Tensor};
+use burn::tensor::Tensor;
 use msn_kernels::gemm::{Epilogue, TnOptions, nn, nt, tn};
 use msn_kernels::{Dims, Precision, zeros};
 
-use super::graph::{Strategy, contiguous, slice, tensor};
+use super::graph::{Operation, Strategy, apply, contiguous, outside, slice, tensor};
 
 /// `x W^T + b` on the CPU, or `None` where `x` is not an `f32` tensor of the CPU backend.
 /// x: [N, in], weight: [out, in], bias: [out] -> [N, out]
@@ -20,41 +19,35 @@ pub(in crate::ops) fn linear(
     bias: &Tensor<1>,
     precision: Precision,
 ) -> Option<Tensor<2>> {
-    if x.dtype() != DType::F32 {
-        return None;
-    }
-    match x.device().gradient_checkpointing_strategy() {
-        None => {
-            let [x, weight] = [x, weight].map(|tensor| tensor.clone().try_into_primitive::<Flex>());
-            let bias = contiguous(bias.clone().try_into_primitive::<Flex>().ok()?);
-            let state = State { x: contiguous(x.ok()?), weight: contiguous(weight.ok()?), precision };
-            Some(Tensor::from_primitive::<Flex>(forward(&state, &bias)))
-        }
-        Some(GradientCheckpointingStrategy::Disabled) => {
-            in_graph::<NoCheckpointing>(x, weight, bias, precision)
-        }
-        Some(GradientCheckpointingStrategy::Balanced) => {
-            in_graph::<BalancedCheckpointing>(x, weight, bias, precision)
-        }
-    }
+    apply(Linear { x, weight, bias, precision }, x)
 }
 
-fn in_graph<C: Strategy>(
-    x: &Tensor<2>,
-    weight: &Tensor<2>,
-    bias: &Tensor<1>,
+struct Linear<'a> {
+    x: &'a Tensor<2>,
+    weight: &'a Tensor<2>,
+    bias: &'a Tensor<1>,
     precision: Precision,
-) -> Option<Tensor<2>> {
-    let (x, x_node) = C::open(x.clone())?.into_parts();
-    let (weight, weight_node) = C::open(weight.clone())?.into_parts();
-    let (bias, bias_node) = C::open(bias.clone())?.into_parts();
-    let state = State { x: contiguous(x), weight: contiguous(weight), precision };
-    let y = forward(&state, &contiguous(bias));
-    let node = (LinearBackward {}).prepare::<C>([x_node, weight_node, bias_node]).compute_bound().stateful();
-    Some(C::close(match node {
-        OpsKind::UnTracked(prep) => prep.finish(y),
-        OpsKind::Tracked(prep) => prep.finish(state, y),
-    }))
+}
+
+impl Operation for Linear<'_> {
+    fn outside_graph(self) -> Option<Tensor<2>> {
+        let bias = outside(self.bias)?;
+        let state = State { x: outside(self.x)?, weight: outside(self.weight)?, precision: self.precision };
+        Some(Tensor::from_primitive::<Flex>(forward(&state, &bias)))
+    }
+
+    fn in_graph<C: Strategy>(self) -> Option<Tensor<2>> {
+        let (x, x_node) = C::open(self.x.clone())?.into_parts();
+        let (weight, weight_node) = C::open(self.weight.clone())?.into_parts();
+        let (bias, bias_node) = C::open(self.bias.clone())?.into_parts();
+        let state = State { x: contiguous(x), weight: contiguous(weight), precision: self.precision };
+        let y = forward(&state, &contiguous(bias));
+        let node = (LinearBackward {}).prepare::<C>([x_node, weight_node, bias_node]);
+        Some(C::close(match node.compute_bound().stateful() {
+            OpsKind::UnTracked(prep) => prep.finish(y),
+            OpsKind::Tracked(prep) => prep.finish(state, y),
+        }))
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -11,18 +11,17 @@ use std::sync::Arc;
 
 use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, NoCheckpointing};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{DType, GradientCheckpointingStrategy, Tensor};
+use burn::tensor::Tensor;
 use msn_kernels::{MAX_HEAD_DIM, Precision};
 
 use super::BranchFactors;
 use crate::{Block, Segments};
 use block::{For, Saved, SavedCls, Shape};
 pub(super) use gelu::gelu;
-use graph::{Strategy, contiguous, slice, tensor};
+use graph::{Operation, Strategy, apply, contiguous, outside, slice, tensor};
 pub(super) use linear::linear;
 use weights::{COUNT, Weights};
 
@@ -47,18 +46,12 @@ pub(super) fn block(
 ) -> Option<Tensor<2>> {
     let [hidden, dim] = block.mlp.fc1.weight.dims();
     let heads = block.heads;
-    if x.dtype() != DType::F32 || dim / heads > MAX_HEAD_DIM {
+    if dim / heads > MAX_HEAD_DIM {
         return None;
     }
     let factors = factors.map(|factors| factors.each_ref().map(|branch| per_row(branch, segments, rows)));
     let shape = Shape { dim, hidden, heads, segments: segments.clone(), factors, precision };
-    match x.device().gradient_checkpointing_strategy() {
-        None => outside_graph(x, block, &shape, rows),
-        Some(GradientCheckpointingStrategy::Disabled) => in_graph::<NoCheckpointing>(x, block, shape, rows),
-        Some(GradientCheckpointingStrategy::Balanced) => {
-            in_graph::<BalancedCheckpointing>(x, block, shape, rows)
-        }
-    }
+    apply(BlockRun { x, block, shape, rows }, x)
 }
 
 /// One factor a row of the output, from one a sequence.
@@ -72,39 +65,48 @@ fn per_row(factors: &[f32], segments: &Segments, rows: Rows) -> Vec<f32> {
     }
 }
 
-fn outside_graph(x: &Tensor<2>, block: &Block, shape: &Shape, rows: Rows) -> Option<Tensor<2>> {
-    let x = contiguous(x.clone().try_into_primitive::<Flex>().ok()?);
-    let (vectors, matrices) = weights::parameters(block);
-    let vectors = vectors.map(|vector| vector.try_into_primitive::<Flex>());
-    let matrices = matrices.map(|matrix| matrix.try_into_primitive::<Flex>());
-    let parameters = vectors.into_iter().chain(matrices).map(|p| p.ok().map(contiguous));
-    let parameters: Vec<FlexTensor> = parameters.collect::<Option<_>>()?;
-    let (y, _) = run(&x, &parameters, shape, rows, For::Output);
-    Some(Tensor::from_primitive::<Flex>(y))
+/// A block, about to be computed.
+struct BlockRun<'a> {
+    x: &'a Tensor<2>,
+    block: &'a Block,
+    shape: Shape,
+    rows: Rows,
 }
 
-fn in_graph<C: Strategy>(x: &Tensor<2>, block: &Block, shape: Shape, rows: Rows) -> Option<Tensor<2>> {
-    let (vectors, matrices) = weights::parameters(block);
-    let (vectors, matrices) = (vectors.map(C::open), matrices.map(C::open));
-    let mut nodes = Vec::with_capacity(1 + COUNT);
-    let mut inputs = Vec::with_capacity(1 + COUNT);
-    for input in std::iter::once(C::open(x.clone())).chain(vectors).chain(matrices) {
-        let (primitive, node) = input?.into_parts();
-        inputs.push(contiguous(primitive));
-        nodes.push(node);
+impl Operation for BlockRun<'_> {
+    fn outside_graph(self) -> Option<Tensor<2>> {
+        let Self { x, block, shape, rows } = self;
+        let (vectors, matrices) = weights::parameters(block);
+        let parameters = vectors.iter().map(outside).chain(matrices.iter().map(outside));
+        let parameters: Vec<FlexTensor> = parameters.collect::<Option<_>>()?;
+        let (y, _) = run(&outside(x)?, &parameters, &shape, rows, For::Output);
+        Some(Tensor::from_primitive::<Flex>(y))
     }
-    let x = inputs.remove(0);
-    let Ok(nodes) = nodes.try_into() else { unreachable!("one node for the input and one a parameter") };
-    let y = match (BlockBackward {}).prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::UnTracked(prep) => prep.finish(run(&x, &inputs, &shape, rows, For::Output).0),
-        OpsKind::Tracked(prep) => {
-            let purpose = if C::RECOMPUTES { For::Output } else { For::Backward };
-            let (y, saved) = run(&x, &inputs, &shape, rows, purpose);
-            let saved = (!C::RECOMPUTES).then_some(saved);
-            prep.finish(State { x, parameters: inputs, shape, rows, saved }, y)
+
+    fn in_graph<C: Strategy>(self) -> Option<Tensor<2>> {
+        let Self { x, block, shape, rows } = self;
+        let (vectors, matrices) = weights::parameters(block);
+        let (vectors, matrices) = (vectors.map(C::open), matrices.map(C::open));
+        let mut nodes = Vec::with_capacity(1 + COUNT);
+        let mut inputs = Vec::with_capacity(1 + COUNT);
+        for input in std::iter::once(C::open(x.clone())).chain(vectors).chain(matrices) {
+            let (primitive, node) = input?.into_parts();
+            inputs.push(contiguous(primitive));
+            nodes.push(node);
         }
-    };
-    Some(C::close(y))
+        let x = inputs.remove(0);
+        let Ok(nodes) = nodes.try_into() else { unreachable!("one node for the input and one a parameter") };
+        let y = match (BlockBackward {}).prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::UnTracked(prep) => prep.finish(run(&x, &inputs, &shape, rows, For::Output).0),
+            OpsKind::Tracked(prep) => {
+                let purpose = if C::RECOMPUTES { For::Output } else { For::Backward };
+                let (y, saved) = run(&x, &inputs, &shape, rows, purpose);
+                let saved = (!C::RECOMPUTES).then_some(saved);
+                prep.finish(State { x, parameters: inputs, shape, rows, saved }, y)
+            }
+        };
+        Some(C::close(y))
+    }
 }
 
 /// What a forward pass leaves for the backward pass.
