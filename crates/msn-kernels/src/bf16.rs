@@ -47,3 +47,14 @@ pub(crate) fn halves_mut(words: &mut [u32]) -> &mut [Bf16] {
     // every pattern of 16 bits is a Bf16.
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 2 * words.len()) }
 }
+
+/// Pairs of bf16 as the words that hold them, the first in the lower half; `None` if one is left over or the first does
+/// not start at a word.
+pub(crate) fn words(halves: &[Bf16]) -> Option<&[u32]> {
+    const { assert!(cfg!(target_endian = "little"), "the lower half of a word comes first in memory") };
+    let start = halves.as_ptr().cast::<u32>();
+    let whole = halves.len().is_multiple_of(2) && start.is_aligned();
+    // SAFETY: two Bf16, which are transparent u16, have the size of a u32, whose alignment was checked; every pattern of
+    // 32 bits is a u32.
+    whole.then(|| unsafe { std::slice::from_raw_parts(start, halves.len() / 2) })
+}

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::Bf16;
+use crate::bf16::{self, Bf16};
 use crate::simd::Simd;
 
 /// A number that is stored in memory and computed with as `f32`.
@@ -17,6 +17,10 @@ pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     fn narrow<S: Simd>(s: S, src: &[Self], dst: &mut [Bf16]);
     fn from_f32(x: f32) -> Self;
     fn to_f32(self) -> f32;
+    /// The numbers as words, if they are `f32`.
+    fn f32_words(src: &[Self]) -> Option<&[u32]>;
+    /// The numbers as words of two, if they are an even number of bf16 that starts at a word.
+    fn bf16_words(src: &[Self]) -> Option<&[u32]>;
 }
 
 impl Element for f32 {
@@ -44,6 +48,12 @@ impl Element for f32 {
     fn to_f32(self) -> f32 {
         self
     }
+    fn f32_words(src: &[Self]) -> Option<&[u32]> {
+        Some(f32_words(src))
+    }
+    fn bf16_words(_: &[Self]) -> Option<&[u32]> {
+        None
+    }
 }
 
 impl Element for Bf16 {
@@ -68,6 +78,12 @@ impl Element for Bf16 {
     }
     fn to_f32(self) -> f32 {
         self.to_f32()
+    }
+    fn f32_words(_: &[Self]) -> Option<&[u32]> {
+        None
+    }
+    fn bf16_words(src: &[Self]) -> Option<&[u32]> {
+        bf16::words(src)
     }
 }
 
@@ -211,4 +227,9 @@ impl<'a> From<Output<'a>> for SharedOutput<'a> {
             Output::Bf16(slice) => Self::Bf16(SharedMut::new(slice)),
         }
     }
+}
+
+fn f32_words(src: &[f32]) -> &[u32] {
+    // SAFETY: an f32 has the size and the alignment of a u32, and every pattern of 32 bits is a u32.
+    unsafe { std::slice::from_raw_parts(src.as_ptr().cast(), src.len()) }
 }

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::epilogue::{Base, Epilogue, Shared};
 use super::kernel::{Bf16Product, F32Product, KC, Layout, Product};
-use super::macro_kernel::{Chunk, PackedRows};
+use super::macro_kernel::{Chunk, RowPanels};
 use super::pack::{self, InnerRows, Panels, panels_len};
 use super::{Dims, Precision};
 use crate::element::{Element, SharedMut, Source, with_elements};
@@ -210,7 +210,7 @@ impl<P: Product> Task for BlockChunk<'_, P> {
     fn run<S: Simd>(self, s: S) {
         let Block { dims, words, a, b, epilogue } = self.block;
         let chunk = Chunk::<P> {
-            a: PackedRows {
+            a: RowPanels {
                 words: &a[self.rows.start * words..],
                 layout: Layout::Columns,
                 panel_stride: S::MR * words,

@@ -21,6 +21,9 @@ pub(crate) trait Product: Copy + Send + Sync + 'static {
     /// `acc + a * b`, over all elements of the words.
     fn step<S: Simd>(s: S, acc: S::V, a: S::W, b: S::W) -> S::V;
 
+    /// Rows of `k` elements as words, where they are stored as they would be packed.
+    fn words_of<E: Element>(rows: &[E], k: usize) -> Option<&[u32]>;
+
     /// Packs `src`, contiguous in the inner dimension; the last word is filled up with zeros.
     fn pack_row<S: Simd, E: Element>(s: S, src: &[E], dst: &mut [u32]);
 
@@ -45,6 +48,10 @@ impl Product for F32Product {
     #[inline(always)]
     fn step<S: Simd>(s: S, acc: S::V, a: S::W, b: S::W) -> S::V {
         s.mul_add(s.words_as_floats(a), s.words_as_floats(b), acc)
+    }
+
+    fn words_of<E: Element>(rows: &[E], _k: usize) -> Option<&[u32]> {
+        E::f32_words(rows)
     }
 
     #[inline(always)]
@@ -80,6 +87,10 @@ impl Product for Bf16Product {
     #[inline(always)]
     fn step<S: Simd>(s: S, acc: S::V, a: S::W, b: S::W) -> S::V {
         s.dot_bf16(acc, a, b)
+    }
+
+    fn words_of<E: Element>(rows: &[E], k: usize) -> Option<&[u32]> {
+        if k.is_multiple_of(2) { E::bf16_words(rows) } else { None }
     }
 
     #[inline(always)]
@@ -126,10 +137,12 @@ pub(crate) struct Tile<'a> {
 }
 
 /// Where a word lies in a panel of A.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// Row by row, [`ROW_STRIDE`] words apart.
     Rows,
+    /// Row by row, this many words apart: a matrix that is read where it is.
+    InPlace(usize),
     /// Word by word of the inner dimension, `MR` rows each.
     Columns,
 }
@@ -142,9 +155,10 @@ pub(crate) enum Layout {
 #[inline(always)]
 pub(crate) fn multiply<S: Simd, P: Product>(s: S, layout: Layout, rows: usize, wide: bool, tile: Tile<'_>) {
     match (layout, S::MR) {
-        (Layout::Rows, _) => sized::<S, P, ROW_STRIDE, 1>(s, rows, wide, tile),
-        (Layout::Columns, 12) => sized::<S, P, 1, 12>(s, rows, wide, tile),
-        (Layout::Columns, _) => sized::<S, P, 1, 6>(s, rows, wide, tile),
+        (Layout::Rows, _) => sized::<S, P, ROW_STRIDE, 1>(s, rows, wide, ROW_STRIDE, tile),
+        (Layout::InPlace(stride), _) => sized::<S, P, ANY_STRIDE, 1>(s, rows, wide, stride, tile),
+        (Layout::Columns, 12) => sized::<S, P, 1, 12>(s, rows, wide, 1, tile),
+        (Layout::Columns, _) => sized::<S, P, 1, 6>(s, rows, wide, 1, tile),
     }
 }
 
@@ -153,18 +167,19 @@ fn sized<S: Simd, P: Product, const ROW: usize, const STEP: usize>(
     s: S,
     rows: usize,
     wide: bool,
+    row_stride: usize,
     tile: Tile<'_>,
 ) {
     /// Enters the smallest tile that has the rows.
     macro_rules! enter {
         ($large:literal, $medium:literal, $small:literal) => {
             match (rows, wide) {
-                (..=$small, false) => s.call(Micro::<P, $small, 1, ROW, STEP>::new(tile)),
-                (..=$small, true) => s.call(Micro::<P, $small, 2, ROW, STEP>::new(tile)),
-                (..=$medium, false) => s.call(Micro::<P, $medium, 1, ROW, STEP>::new(tile)),
-                (..=$medium, true) => s.call(Micro::<P, $medium, 2, ROW, STEP>::new(tile)),
-                (_, false) => s.call(Micro::<P, $large, 1, ROW, STEP>::new(tile)),
-                (_, true) => s.call(Micro::<P, $large, 2, ROW, STEP>::new(tile)),
+                (..=$small, false) => s.call(Micro::<P, $small, 1, ROW, STEP>::new(row_stride, tile)),
+                (..=$small, true) => s.call(Micro::<P, $small, 2, ROW, STEP>::new(row_stride, tile)),
+                (..=$medium, false) => s.call(Micro::<P, $medium, 1, ROW, STEP>::new(row_stride, tile)),
+                (..=$medium, true) => s.call(Micro::<P, $medium, 2, ROW, STEP>::new(row_stride, tile)),
+                (_, false) => s.call(Micro::<P, $large, 1, ROW, STEP>::new(row_stride, tile)),
+                (_, true) => s.call(Micro::<P, $large, 2, ROW, STEP>::new(row_stride, tile)),
             }
         };
     }
@@ -175,9 +190,13 @@ fn sized<S: Simd, P: Product, const ROW: usize, const STEP: usize>(
     }
 }
 
-/// A tile of `M` rows and `N` vectors; words of A are `ROW` apart from row to row, `STEP` from one to the
-/// next of the inner dimension.
+/// Words from a row to the next where they are not known when the loop is compiled.
+const ANY_STRIDE: usize = 0;
+
+/// A tile of `M` rows and `N` vectors; words of A are `ROW` apart from row to row (`row_stride` if that is
+/// [`ANY_STRIDE`]), `STEP` from one to the next of the inner dimension.
 struct Micro<'a, P, const M: usize, const N: usize, const ROW: usize, const STEP: usize> {
+    row_stride: usize,
     tile: Tile<'a>,
     product: PhantomData<P>,
 }
@@ -186,8 +205,8 @@ impl<'a, P, const M: usize, const N: usize, const ROW: usize, const STEP: usize>
     Micro<'a, P, M, N, ROW, STEP>
 {
     #[inline(always)]
-    fn new(tile: Tile<'a>) -> Self {
-        Self { tile, product: PhantomData }
+    fn new(row_stride: usize, tile: Tile<'a>) -> Self {
+        Self { row_stride, tile, product: PhantomData }
     }
 }
 
@@ -199,7 +218,8 @@ impl<P: Product, const M: usize, const N: usize, const ROW: usize, const STEP: u
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Tile { steps, a, b, out, stride, accumulate } = self.tile;
-        assert!(steps == 0 || (M - 1) * ROW + (steps - 1) * STEP < a.len());
+        let row_stride = if ROW == ANY_STRIDE { self.row_stride } else { ROW };
+        assert!(steps == 0 || (M - 1) * row_stride + (steps - 1) * STEP < a.len());
         assert!(steps * N * S::LANES <= b.len());
         assert!((M - 1) * stride + N * S::LANES <= out.len());
         let out = out.as_mut_ptr();
@@ -215,7 +235,7 @@ impl<P: Product, const M: usize, const N: usize, const ROW: usize, const STEP: u
         let (mut a, mut b) = (a.as_ptr(), b.as_ptr());
         for _ in 0..steps {
             // SAFETY: this is step p < steps, so that `b` points at N vectors inside its slice by the
-            // second assertion, and word i * ROW of `a` for i < M lies inside its slice by the first.
+            // second assertion, and word i * row_stride of `a` for i < M lies inside its slice by the first.
             // After the last step the pointers are not read.
             unsafe {
                 let mut column = [s.load_words(b); N];
@@ -223,7 +243,7 @@ impl<P: Product, const M: usize, const N: usize, const ROW: usize, const STEP: u
                     *column = s.load_words(b.add(v * S::LANES));
                 }
                 for (i, row) in acc.iter_mut().enumerate() {
-                    let word = s.splat_word(a.add(i * ROW));
+                    let word = s.splat_word(a.add(i * row_stride));
                     for (acc, column) in row.iter_mut().zip(column) {
                         *acc = P::step(s, *acc, word, column);
                     }

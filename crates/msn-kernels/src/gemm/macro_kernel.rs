@@ -9,8 +9,8 @@ use super::pack::panel_width;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
 
-/// Packed panels of A for one chunk of rows.
-pub(super) struct PackedRows<'a> {
+/// Panels of A for one chunk of rows, packed or in place.
+pub(super) struct RowPanels<'a> {
     pub(super) words: &'a [u32],
     pub(super) layout: Layout,
     /// Words from a panel to the next.
@@ -21,8 +21,8 @@ pub(super) struct PackedRows<'a> {
 
 /// A part of the product C that one thread computes.
 pub(super) struct Chunk<'a, P> {
-    /// The packed rows.
-    pub(super) a: PackedRows<'a>,
+    /// The rows.
+    pub(super) a: RowPanels<'a>,
     /// All panels of B.
     pub(super) b: &'a [u32],
     /// Words of the inner dimension.

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::epilogue::Shared;
 use super::kernel::{Bf16Product, F32Product, KC, Layout, Product, ROW_STRIDE};
-use super::macro_kernel::{Chunk, PackedRows};
+use super::macro_kernel::{Chunk, RowPanels};
 use super::pack::{self, InnerRows, Panels, panel_width, panels_len};
 use super::{Dims, Precision};
 use crate::element::{Element, SharedMut, Source, with_elements};
@@ -93,8 +93,11 @@ impl<P: Product> Task for RowChunk<'_, P> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Dims { n, k, .. } = self.problem.dims;
+        let Dims { k, .. } = self.problem.dims;
         let words = k.div_ceil(P::PER_WORD);
+        if let Some(a) = self.in_place::<S>() {
+            return self.multiply(s, a);
+        }
         let block_stride = S::MR * ROW_STRIDE;
         let panel_stride = words.div_ceil(KC) * block_stride;
         let mut packed = Scratch::new(self.rows.len().div_ceil(S::MR) * panel_stride);
@@ -109,13 +112,38 @@ impl<P: Product> Task for RowChunk<'_, P> {
                 }
             }
         });
+        self.multiply(s, RowPanels { words: packed, layout: Layout::Rows, panel_stride, block_stride });
+    }
+}
+
+impl<P: Product> RowChunk<'_, P> {
+    /// The rows where they are, if they are stored as they would be packed, in whole tiles, and do not share cache sets.
+    #[inline(always)]
+    fn in_place<S: Simd>(&self) -> Option<RowPanels<'_>> {
+        /// Bytes after which rows meet in the sets of a first-level cache, if not at every row then at every other.
+        const SET_PERIOD: usize = 2048;
+        let Dims { k, .. } = self.problem.dims;
+        let stride = k / P::PER_WORD;
+        let whole_tiles = self.rows.len().is_multiple_of(S::MR / 3);
+        if !whole_tiles || (stride * size_of::<u32>()).is_multiple_of(SET_PERIOD) {
+            return None;
+        }
+        let words = with_elements!(Source, self.problem.a, a => P::words_of(&a[self.rows.start * k..], k))?;
+        let layout = Layout::InPlace(stride);
+        Some(RowPanels { words, layout, panel_stride: S::MR * stride, block_stride: KC })
+    }
+
+    #[inline(always)]
+    fn multiply<S: Simd>(&self, s: S, a: RowPanels<'_>) {
+        let Dims { n, k, .. } = self.problem.dims;
+        let words = k.div_ceil(P::PER_WORD);
         let chunk = Chunk::<P> {
-            a: PackedRows { words: packed, layout: Layout::Rows, panel_stride, block_stride },
+            a,
             b: self.b,
             words,
             panel_words: words,
-            rows: self.rows,
-            panels: self.panels,
+            rows: self.rows.clone(),
+            panels: self.panels.clone(),
             n,
             epilogue: &self.problem.epilogue,
             product: PhantomData,

@@ -4,8 +4,9 @@ use msn_kernels::{Bf16, Dims, Isa, Precision, Source};
 use crate::support::{BF16_ROUNDING, F32_ROUNDING, assert_close, fast_paths, on, to_bf16, to_f32, uniform};
 
 /// One row, column and term; primes; around the tiles (12 x 32, 6 x 16, 6 x 8); over the blocks of the
-/// inner dimension (256 words, 768 in the gradients of weights); many rows.
-const SIZES: [[usize; 3]; 19] = [
+/// inner dimension (256 words, 768 in the gradients of weights); many rows; whole tiles of rows, which are read in place
+/// unless they are a multiple of 2 KiB long.
+const SIZES: [[usize; 3]; 22] = [
     [1, 1, 1],
     [1, 7, 2],
     [2, 1, 3],
@@ -22,6 +23,9 @@ const SIZES: [[usize; 3]; 19] = [
     [121, 97, 19],
     [241, 40, 7],
     [12, 331, 9],
+    [24, 33, 514],
+    [28, 40, 700],
+    [12, 16, 1024],
     [3, 4, 0],
     [3, 0, 5],
     [0, 3, 5],
