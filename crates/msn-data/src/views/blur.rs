@@ -39,6 +39,10 @@ impl BoxFilter {
 }
 
 /// The blur of a view, made once for its planes.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack, once a view; a box would be an allocation"
+)]
 pub(crate) enum Blur {
     Narrow(narrow::Weights),
     Passes(BoxFilter),
