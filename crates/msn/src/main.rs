@@ -9,6 +9,7 @@ mod device;
 mod failure;
 mod features;
 mod labels;
+mod output;
 mod progress;
 mod report;
 mod settings;

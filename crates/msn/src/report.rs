@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{Write as _, stdout};
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use msn_store::{RunDir, export};
 use serde::Serialize;
 
@@ -47,18 +47,6 @@ impl Table {
             text.push('\n');
         }
         text
-    }
-}
-
-/// Fails unless the folder of a file to write is there: better before hours of work than after them.
-pub(crate) fn check_folder_of(file: &Path) -> anyhow::Result<()> {
-    match file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        None => Ok(()),
-        Some(folder) => bail!(
-            "{}: expected a file in a folder that exists, found no folder {}",
-            file.display(),
-            folder.display()
-        ),
     }
 }
 

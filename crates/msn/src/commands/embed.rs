@@ -6,8 +6,8 @@ use msn_store::export::{write_lines, write_npy, write_safetensors_matrix};
 use crate::cli::Embed;
 use crate::failure::wrong_arguments;
 use crate::features;
+use crate::output;
 use crate::progress::{counted, say};
-use crate::report;
 
 /// Name of the tensor in a safetensors file.
 const TENSOR: &str = "features";
@@ -31,7 +31,14 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
             )));
         }
     };
-    report::check_folder_of(out)?;
+    let paths = out.with_extension("txt");
+    output::check(out, &[&arguments.data], |start| match format {
+        Format::Npy => start.starts_with(b"\x93NUMPY"),
+        // The length of the header in 8 bytes, then the header.
+        Format::Safetensors => start.get(8) == Some(&b'{'),
+    })?;
+    // The paths belong to the features: without these they are somebody else's.
+    output::check(&paths, &[&arguments.data], |_| out.exists())?;
     let dataset = msn_data::open(&arguments.data)?;
     let extractor = features::extractor(&arguments.encoder, &*dataset)?;
     let indices: Vec<usize> = (0..dataset.len()).collect();
@@ -41,7 +48,6 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
         Format::Npy => write_npy(out, shape, rows.features.data())?,
         Format::Safetensors => write_safetensors_matrix(out, TENSOR, shape, rows.features.data().to_vec())?,
     }
-    let paths = out.with_extension("txt");
     write_lines(&paths, rows.images.iter().map(|&image| dataset.name(image)))?;
     let [rows_written, columns] = shape;
     say(&format!(

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::features::{self, LabelledImages};
+use crate::output;
 use crate::report::{self, Table};
 
 /// The results as JSON.
@@ -26,7 +27,7 @@ struct Results<'a> {
 }
 
 pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
-    arguments.json.as_deref().map_or(Ok(()), report::check_folder_of)?;
+    output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
     let train = LabelledImages::open(&arguments.train)?;
     let test = LabelledImages::open(&arguments.test)?;
     test.check_classes(&train.labels, &arguments.train)?;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::cli::Lowshot;
 use crate::features::{self, LabelledImages};
+use crate::output;
 use crate::progress::warn;
 use crate::report::{self, Table};
 
@@ -46,7 +47,7 @@ pub(crate) struct Scores {
 }
 
 pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
-    arguments.json.as_deref().map_or(Ok(()), report::check_folder_of)?;
+    output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
     let train = LabelledImages::open(&arguments.train)?;
     let test = LabelledImages::open(&arguments.test)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;

@@ -8,11 +8,17 @@ use msn_store::export::write_csv;
 use crate::cli::Predict;
 use crate::features;
 use crate::labels::LabelFile;
+use crate::output;
 use crate::progress::{counted, say};
-use crate::report;
+
+/// Of the file that is written.
+const COLUMNS: [&str; 3] = ["path", "label", "probability"];
 
 pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
-    report::check_folder_of(&arguments.out)?;
+    let header = format!("{}\n", COLUMNS.join(","));
+    output::check(&arguments.out, &[&arguments.labels, &arguments.images], |start| {
+        start.starts_with(header.as_bytes())
+    })?;
     let images = msn_data::open(&arguments.images)?;
     let few = LabelFile::open(&arguments.labels, &arguments.images, images.clone())?;
     let extractor = features::extractor(&arguments.encoder, &*images)?;
@@ -35,7 +41,7 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
         let name = images.name(image).to_owned();
         [name, prediction.label.clone(), format!("{:.4}", prediction.probability)]
     });
-    write_csv(&arguments.out, &["path", "label", "probability"], lines)?;
+    write_csv(&arguments.out, &COLUMNS, lines)?;
     say(&format!(
         "labels of {}, predicted from {} labelled, in {}",
         counted(predictions.len(), "image"),

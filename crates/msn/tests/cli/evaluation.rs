@@ -203,6 +203,35 @@ fn a_few_labels_classify_all_images() {
 }
 
 #[test]
+fn results_replace_neither_inputs_nor_files_of_others() {
+    let scratch = easy();
+    let few = "path,label\na/0.png,a\nb/3.png,b\n";
+    fs::write(scratch.path("few.csv"), few).unwrap();
+    let predict = |out: &'static str| scratch.msn(&[&PREDICT[..8], &[out]].concat());
+    predict("few.csv").fails_with(&["few.csv", "one of its inputs"]);
+    fs::write(scratch.path("other.csv"), few).unwrap();
+    predict("other.csv").fails_with(&["other.csv", "earlier output", "another file"]);
+    predict("-").fails_with(&["the name of a file", "`-`"]);
+    assert_eq!((scratch.read("few.csv"), scratch.read("other.csv")), (few.to_owned(), few.to_owned()));
+    for _ in 0..2 {
+        predict("predicted.csv").success();
+    }
+
+    let embed = ["embed", "--checkpoint", "raw-pixels", "--data", "test", "--out"];
+    let embed = |out: &'static str| scratch.msn(&[&embed[..], &[out]].concat());
+    fs::write(scratch.path("notes.txt"), "mine").unwrap();
+    embed("notes.npy").fails_with(&["notes.txt", "another file"]);
+    assert_eq!(scratch.read("notes.txt"), "mine");
+    for _ in 0..2 {
+        embed("rows.npy").success();
+    }
+    embed("rows.safetensors").fails_with(&["rows.txt", "another file"]);
+
+    fs::write(scratch.path("notes.json"), "mine").unwrap();
+    run(&scratch, &lowshot(&["--json", "notes.json"])).fails_with(&["notes.json", "another file"]);
+}
+
+#[test]
 fn wrong_label_files_are_explained_with_their_line() {
     let scratch = easy();
     for (text, parts) in [

@@ -1,0 +1,45 @@
+//! Files that a command is asked to write: checked before hours of work rather than after them, so that nothing of the
+//! user's is lost.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{bail, ensure};
+
+/// Fails unless writing `file` loses nothing: its folder is there, the command reads it under none of the names in
+/// `inputs`, and what goes by its name already, if anything does, begins as the output of this command does.
+pub(crate) fn check(file: &Path, inputs: &[&Path], begins: impl Fn(&[u8]) -> bool) -> anyhow::Result<()> {
+    let shown = file.display();
+    ensure!(file != Path::new("-"), "expected the name of a file to write, found `-`");
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        let folder = folder.display();
+        bail!("{shown}: expected a file in a folder that exists, found no folder {folder}");
+    }
+    if !file.exists() {
+        return Ok(());
+    }
+    ensure!(!file.is_dir(), "{shown}: expected a file to write, found a folder");
+    let same =
+        |input: &Path| file.canonicalize().is_ok_and(|file| input.canonicalize().is_ok_and(|i| i == file));
+    ensure!(
+        !inputs.iter().any(|input| same(input)),
+        "{shown}: expected a file that this command does not read, found one of its inputs; choose another name"
+    );
+    let mut start = [0; 64];
+    let length = File::open(file).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
+    ensure!(
+        begins(&start[..length]),
+        "{shown}: expected a new file or an earlier output of this command, found another file; choose another name, or \
+         move it away"
+    );
+    Ok(())
+}
+
+/// [`check`] for results as JSON, where `-` is standard output.
+pub(crate) fn check_json(file: Option<&Path>, inputs: &[&Path]) -> anyhow::Result<()> {
+    match file.filter(|file| *file != Path::new("-")) {
+        Some(file) => check(file, inputs, |start| start.starts_with(b"{")),
+        None => Ok(()),
+    }
+}
