@@ -25,6 +25,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         total += bytes.len();
     }
     let seconds = started.elapsed().as_secs_f64();
-    println!("{count} read: {:.0} images/s, {:.1} MB/s", count as f64 / seconds, total as f64 / seconds / 1e6);
+    println!(
+        "{count} read: {:.0} images/s, {:.1} MB/s",
+        count as f64 / seconds,
+        total as f64 / seconds / 1e6
+    );
     Ok(())
 }

@@ -111,6 +111,10 @@ pub enum Error {
         /// A command that decompresses it.
         command: &'static str,
     },
+    /// A file on a server cannot be read.
+    #[cfg(feature = "remote")]
+    #[error(transparent)]
+    Remote(#[from] msn_remote::Error),
     /// A configuration value is out of its range.
     #[error("{field}: expected {expected}, found {found}")]
     Config {

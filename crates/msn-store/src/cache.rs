@@ -102,7 +102,9 @@ impl CacheFolder {
         }
         fs::create_dir_all(&self.path).map_err(StoreError::io(&self.path, "create the folder"))?;
         self.make_room(length)?;
-        atomic::write_with(&self.path.join(name), fill)
+        atomic::write_with(&self.path.join(name), fill)?;
+        // Another write may have made room for itself at the same time.
+        self.make_room(0)
     }
 
     /// Removes the least recently used files until `length` bytes more fit, and what was abandoned.

@@ -72,7 +72,7 @@ impl Cifar {
         let stem = file_name(path);
         let (mut names, mut labels) = (Names::default(), Labels::default());
         let mut record = vec![0; label_bytes + 3 * PIXELS];
-        let mut reader = BufReader::with_capacity(1 << 20, file.reader().map_err(|e| Error::io(path, e))?);
+        let mut reader = BufReader::with_capacity(1 << 20, file.reader());
         for index in 0..count {
             reader.read_exact(&mut record).map_err(|e| Error::io(path, e))?;
             let label = usize::from(record[label_bytes - 1]);

@@ -1,7 +1,7 @@
 //! Reading whole files and parts of files, bounded and from many threads.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -54,13 +54,18 @@ impl SharedFile {
         if !fs::metadata(path).map_err(io_error)?.is_file() {
             return Err(Error::expected(path, "a file", "a folder, a pipe or a device"));
         }
-        let file = File::open(path).map_err(io_error)?;
-        let length = file.metadata().map_err(io_error)?.len();
-        let held = HELD.fetch_add(1, Ordering::Relaxed) < MAX_HELD;
-        if !held {
-            HELD.fetch_sub(1, Ordering::Relaxed);
+        let mut shared = Self::from_file(path, File::open(path).map_err(io_error)?)?;
+        if HELD.load(Ordering::Relaxed) > MAX_HELD {
+            shared.close();
         }
-        Ok(Self { path: path.to_owned(), file: held.then_some(file), length })
+        Ok(shared)
+    }
+
+    /// A file that is open already and stays so: one that may have no name any more. `path` is for messages.
+    pub(super) fn from_file(path: &Path, file: File) -> Result<Self, Error> {
+        let length = file.metadata().map_err(|e| Error::io(path, e))?.len();
+        HELD.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { path: path.to_owned(), file: Some(file), length })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -80,17 +85,49 @@ impl SharedFile {
         }
     }
 
-    /// A reader of its own from the start on.
-    pub(super) fn reader(&self) -> io::Result<File> {
-        File::open(&self.path)
+    /// A reader with a position of its own, at the start.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        Reader { file: self, position: 0 }
+    }
+
+    fn close(&mut self) {
+        if self.file.take().is_some() {
+            HELD.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for SharedFile {
     fn drop(&mut self) {
-        if self.file.is_some() {
-            HELD.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.close();
+    }
+}
+
+/// Reads a shared file from a position that no one shares.
+pub(super) struct Reader<'a> {
+    file: &'a SharedFile,
+    position: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = self.file.length.saturating_sub(self.position);
+        let count = into.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.file.read_exact_at(&mut into[..count], self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Reader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.length.checked_add_signed(by),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
     }
 }
 

@@ -110,7 +110,7 @@ fn read_labels(path: &Path, count: usize) -> Result<Labels, Error> {
     check_values(&file, &dimensions, start)?;
     let io_error = |e| Error::io(path, e);
     let mut values = Vec::new();
-    file.reader().and_then(|mut reader| reader.read_to_end(&mut values)).map_err(io_error)?;
+    file.reader().read_to_end(&mut values).map_err(io_error)?;
     let texts: Vec<String> = (0..=255u8).map(|label| label.to_string()).collect();
     Ok(values.iter().skip(start as usize).map(|&label| Some(&*texts[usize::from(label)])).collect())
 }

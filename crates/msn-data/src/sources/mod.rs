@@ -10,9 +10,12 @@ mod names;
 mod parquet;
 mod pattern;
 mod raw;
+#[cfg(feature = "remote")]
+mod remote;
 mod shards;
 mod tar;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +31,21 @@ pub const IMAGE_EXTENSIONS: [&str; 8] = [".jpg", ".jpeg", ".png", ".webp", ".bmp
 
 /// Lists of folders that are kept: a million images take about 40 MB.
 const MAX_LIST_BYTES: u64 = 4 << 30;
+
+/// How the images of a source may be read, which decides what orders an epoch can have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Any image at any time: all orders are equally likely.
+    AtRandom,
+    /// Shard after shard, since one has to come whole before its images can be read. An epoch takes the shards in a
+    /// random order and shuffles together those that follow each other, until they hold `buffer` images.
+    ByShard {
+        /// The images of each shard.
+        shards: Vec<Range<usize>>,
+        /// Images that are shuffled together, at least: 1 or more.
+        buffer: usize,
+    },
+}
 
 /// A finite, ordered set of encoded images. The order is the same each time it is opened.
 pub trait Dataset: Send + Sync {
@@ -67,6 +85,14 @@ pub trait Dataset: Send + Sync {
     /// If `index` is not below [`len`](Self::len).
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error>;
 
+    /// How the images may be read.
+    fn reading(&self) -> Reading {
+        Reading::AtRandom
+    }
+
+    /// A hint: these images are read next, in about this order. Sources that fetch theirs from afar begin to.
+    fn will_read(&self, _images: &[usize]) {}
+
     /// The encoded image.
     ///
     /// # Errors
@@ -91,7 +117,13 @@ struct Source {
 }
 
 /// The sources there are; the first that accepts a path opens it.
-const SOURCES: [Source; 8] = [
+const SOURCES: &[Source] = &[
+    #[cfg(feature = "remote")]
+    Source {
+        description: "an http(s)://, s3:// or gs:// address of .tar or .parquet files",
+        accepts: remote::accepts,
+        open: |path, access| Ok(Arc::new(remote::Remote::open(path, access)?)),
+    },
     Source { description: "CIFAR .bin files", accepts: cifar::accepts, open: |path, _| cifar::open(path) },
     Source { description: "a folder of images or shards", accepts: Path::is_dir, open: open_folder },
     Source {
@@ -129,14 +161,33 @@ const SOURCES: [Source; 8] = [
 /// What sources need besides a path.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Where the lists of large folders are kept; `None`: each opening walks through the folder.
+    /// Where the lists of large folders and of remote shards are kept; `None`: each opening makes them anew.
     pub lists: Option<CacheFolder>,
+    /// Where remote shards are kept, which cannot be read without it. Twice the shards that hold `shuffle_buffer` images
+    /// should fit.
+    #[cfg(feature = "remote")]
+    pub shards: Option<CacheFolder>,
+    /// Images that are shuffled together, at least, where they come shard by shard.
+    #[cfg(feature = "remote")]
+    pub shuffle_buffer: usize,
+    /// How long to wait for servers.
+    #[cfg(feature = "remote")]
+    pub patience: msn_remote::Patience,
 }
 
 impl Access {
-    /// The cache folder of the user: `MSN_CACHE`, or `msn` in the system's place for caches.
+    /// The cache folder of the user: `MSN_CACHE`, or `msn` in the system's place for caches. Remote shards take up to 50
+    /// GiB of it, or `MSN_CACHE_GIB`; at least 10,000 images are shuffled together.
     pub fn of_user() -> Self {
-        Self { lists: CacheFolder::of_user("lists", MAX_LIST_BYTES) }
+        Self {
+            lists: CacheFolder::of_user("lists", MAX_LIST_BYTES),
+            #[cfg(feature = "remote")]
+            shards: remote::cache_of_user(),
+            #[cfg(feature = "remote")]
+            shuffle_buffer: 10_000,
+            #[cfg(feature = "remote")]
+            patience: msn_remote::Patience::default(),
+        }
     }
 }
 
@@ -156,11 +207,13 @@ pub fn open(path: &Path) -> Result<Arc<dyn Dataset>, Error> {
 /// If the path does not exist or is of no such kind, cannot be read, or holds no image.
 pub fn open_with(path: &Path, access: &Access) -> Result<Arc<dyn Dataset>, Error> {
     let pattern = path.to_str().is_some_and(|path| path.contains('{'));
-    if !pattern || path.exists() {
+    let remote = path.to_str().is_some_and(|path| path.contains("://"));
+    if !remote && (!pattern || path.exists()) {
         std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     }
     let Some(source) = SOURCES.iter().find(|source| (source.accepts)(path)) else {
-        let expected = SOURCES.map(|source| source.description).join(" or ");
+        let descriptions: Vec<&str> = SOURCES.iter().map(|source| source.description).collect();
+        let expected = descriptions.join(" or ");
         return Err(Error::UnknownSource {
             path: path.to_owned(),
             expected,

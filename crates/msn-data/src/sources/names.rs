@@ -81,6 +81,11 @@ impl Labels {
         self.of_image.push(class);
     }
 
+    #[cfg(feature = "remote")]
+    pub(super) fn len(&self) -> usize {
+        self.of_image.len()
+    }
+
     /// # Panics
     /// If `image` is not below the number of images.
     pub(super) fn get(&self, image: usize) -> Option<&str> {

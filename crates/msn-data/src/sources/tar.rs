@@ -4,7 +4,7 @@
 //! last part) belong together, `key.jpg` with its class in `key.cls` or `key.json`.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,8 +41,7 @@ pub(super) struct Tar {
     file: SharedFile,
     names: Names,
     labels: Labels,
-    /// Offset and length in bytes.
-    places: Vec<(u64, usize)>,
+    places: Vec<Place>,
     /// Where a shard is damaged: the last "image" stands for those that are lost, and this is what there is to say.
     damage: Option<String>,
 }
@@ -50,7 +49,8 @@ pub(super) struct Tar {
 impl Tar {
     /// A whole archive: a damaged one is an error, since a person who gives one file should know that it is cut.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let file = open_uncompressed(path)?;
+        let file = SharedFile::open(path)?;
+        refuse_compressed(&file)?;
         let (contents, end) = Contents::of(&file);
         end?;
         if contents.images.is_empty() {
@@ -63,13 +63,30 @@ impl Tar {
     /// one more that cannot be read: so the damage is listed with the other broken images and stops the run if it is
     /// large.
     pub(super) fn open_shard(path: &Path) -> Result<Self, Error> {
-        let file = open_uncompressed(path)?;
+        Self::of_shard(SharedFile::open(path)?)
+    }
+
+    /// As [`open_shard`](Self::open_shard), for a file that is open already.
+    pub(super) fn of_shard(file: SharedFile) -> Result<Self, Error> {
+        let path = file.path().to_owned();
+        refuse_compressed(&file)?;
         let (contents, end) = Contents::of(&file);
         let damage = end.err().map(|e| e.to_string());
         if let Some(damage) = &damage {
             tracing::warn!("{damage}");
         }
-        Ok(contents.into_tar(file, &format!("{}/", file_name(path)), damage))
+        Ok(contents.into_tar(file, &format!("{}/", file_name(&path)), damage))
+    }
+}
+
+/// Offset and length in bytes of an image in its archive.
+pub(super) type Place = (u64, usize);
+
+impl Tar {
+    /// Where the images are; those that are lost have no place and come last.
+    #[cfg(feature = "remote")]
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
     }
 }
 
@@ -102,13 +119,13 @@ impl Dataset for Tar {
     }
 }
 
-fn open_uncompressed(path: &Path) -> Result<SharedFile, Error> {
-    let file = SharedFile::open(path)?;
+fn refuse_compressed(file: &SharedFile) -> Result<(), Error> {
+    let path = file.path();
     let mut first = vec![0; file.length().min(6) as usize];
     file.read_exact_at(&mut first, 0).map_err(|e| Error::io(path, e))?;
     match COMPRESSIONS.iter().find(|(magic, ..)| first.starts_with(magic)) {
         Some(&(_, format, command)) => Err(Error::CompressedTar { path: path.to_owned(), format, command }),
-        None => Ok(file),
+        None => Ok(()),
     }
 }
 
@@ -136,11 +153,9 @@ impl Contents {
 
     fn fill(&mut self, shared: &SharedFile) -> Result<(), Error> {
         let (path, found) = (shared.path(), shared.length());
-        let mut file = shared.reader().map_err(|e| Error::io(path, e))?;
-        file.rewind().map_err(|e| Error::io(path, e))?;
         let mut last = String::new();
         let mut end = 0;
-        let mut archive = tar::Archive::new(file);
+        let mut archive = tar::Archive::new(shared.reader());
         for entry in archive.entries_with_seek().map_err(|e| Error::io(path, e))? {
             let complete = self.images.len();
             let mut entry = entry.map_err(|e| broken(path, e, &last, end, found, complete))?;

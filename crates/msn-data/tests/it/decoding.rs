@@ -55,11 +55,30 @@ fn fixtures_of_every_kind_show_their_four_fields() {
         ("palette.png", upright, 0),
         ("transparent-palette.png", [RED, BLUE, GREEN, [255; 3]], 0),
         ("animated.gif", upright, 0),
+        ("transparent.gif", [RED, BLUE, GREEN, [255; 3]], 0),
+        ("animated.webp", upright, 0),
+        ("lossy-alpha.webp", [RED, BLUE, GREEN, [255; 3]], 3),
+        ("exif-rotated.webp", [GREEN, RED, YELLOW, BLUE], 0),
+        ("exif-rotated.png", [GREEN, RED, YELLOW, BLUE], 0),
+        ("grey-alpha.png", [[87; 3], [65; 3], [120; 3], [214; 3]], 0),
+        ("palette.bmp", upright, 0),
+        ("cmyk.tif", upright, 1),
+        ("jpeg.tif", upright, 3),
+        ("transparent.tif", [RED, BLUE, GREEN, [255; 3]], 0),
     ] {
         assert_fields(name, &ok(&fixture(name)), fields, tolerance);
     }
-    let turned = ok(&fixture("exif-rotated.jpg"));
-    assert_eq!((turned.width(), turned.height()), (16, 32));
+    for name in ["exif-rotated.jpg", "exif-rotated.png", "exif-rotated.webp"] {
+        let turned = ok(&fixture(name));
+        assert_eq!((turned.width(), turned.height()), (16, 32), "{name}");
+    }
+    // The decoder knows no palettes in TIFF files: said, not guessed.
+    let refused = decode(&fixture("palette.tif"), &Limits::default()).unwrap_err().to_string();
+    assert!(refused.contains("TIFF") && refused.contains("Palette"), "{refused}");
+    for name in ["bilevel.png", "bilevel.tif"] {
+        let image = ok(&fixture(name));
+        assert_eq!((pixel(&image, 8, 4), pixel(&image, 24, 12)), ([0; 3], [255; 3]), "{name}");
+    }
 }
 
 #[test]

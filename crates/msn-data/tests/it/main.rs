@@ -10,6 +10,8 @@ mod hostile;
 mod large_folders;
 mod loading;
 mod real_data;
+#[cfg(feature = "remote")]
+mod remote;
 mod shards;
 mod sources;
 mod tables;

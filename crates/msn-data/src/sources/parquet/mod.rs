@@ -17,7 +17,8 @@ use super::shards::Shards;
 use super::{Dataset, file_name};
 use crate::Error;
 use chunks::Chunks;
-use pages::{Pages, SharedCache};
+use pages::Pages;
+pub(super) use pages::SharedCache;
 use schema::Columns;
 
 /// A row takes at least this many bytes of its file: the smallest image has more. Without such a bound the rows that a
@@ -25,7 +26,7 @@ use schema::Columns;
 const MIN_BYTES_A_ROW: u64 = 16;
 
 /// The images of one file, in the order of its rows.
-struct Parquet {
+pub(super) struct Parquet {
     path: PathBuf,
     pages: Pages,
     /// First row of each row group, and the end of the last.
@@ -35,8 +36,8 @@ struct Parquet {
 }
 
 impl Parquet {
-    fn open(path: &Path, number: usize, cache: &SharedCache) -> Result<Self, Error> {
-        let file = SharedFile::open(path)?;
+    pub(super) fn open(file: SharedFile, number: usize, cache: &SharedCache) -> Result<Self, Error> {
+        let path = &file.path().to_owned();
         let length = file.length();
         let chunks = Chunks::new(file);
         let reader = guarded(path, || SerializedFileReader::new(chunks))?;
@@ -103,6 +104,6 @@ fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, ParquetError>) -> Re
 /// The files that a path, a pattern or a folder names, one after the other.
 pub(super) fn open_all(path: &Path, files: &[PathBuf]) -> Result<Arc<dyn Dataset>, Error> {
     let (cache, mut numbers) = (SharedCache::default(), 0..);
-    let open = |file: &Path| Parquet::open(file, numbers.next().expect("endless"), &cache);
+    let open = |file: &Path| Parquet::open(SharedFile::open(file)?, numbers.next().expect("endless"), &cache);
     Ok(Arc::new(Shards::open(path, files, open)?))
 }

@@ -115,11 +115,11 @@ impl Pages {
 type Key = (usize, usize, usize);
 
 /// The decoded pages of all files of a source.
-pub(super) type SharedCache = Arc<Mutex<Cache>>;
+pub(in super::super) type SharedCache = Arc<Mutex<Cache>>;
 
 /// Decoded pages, the least recently used ones dropped first.
 #[derive(Default)]
-pub(super) struct Cache {
+pub(in super::super) struct Cache {
     pages: HashMap<Key, Held>,
     by_use: BTreeMap<u64, Key>,
     uses: u64,
