@@ -1,7 +1,8 @@
 //! What can go wrong between a path and a batch.
 
+use std::fmt::Display;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Skipped;
 use crate::sources::IMAGE_EXTENSIONS;
@@ -33,6 +34,42 @@ pub enum Error {
     NoImages {
         /// The path as given.
         path: PathBuf,
+    },
+    /// A file is not what its kind or its neighbours promise.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    Unexpected {
+        /// The file.
+        path: PathBuf,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// An encoded image is longer than allowed.
+    #[error("{}: expected at most {limit} bytes of image file, found {found}", path.display())]
+    TooManyBytes {
+        /// The file, or the name of the image in its source.
+        path: PathBuf,
+        /// The limit.
+        limit: usize,
+        /// The length.
+        found: u64,
+    },
+    /// A Parquet file is not one or is damaged.
+    #[error("{}: not a readable Parquet file: {reason}", path.display())]
+    MalformedParquet {
+        /// The file.
+        path: PathBuf,
+        /// What the reader stumbled on.
+        reason: String,
+    },
+    /// Stands for the images that a damaged shard should hold.
+    #[error("{}: images are lost: {reason}", shard.display())]
+    LostImages {
+        /// The shard.
+        shard: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The tar file ends inside an entry.
     #[error(
@@ -74,6 +111,10 @@ pub enum Error {
         /// A command that decompresses it.
         command: &'static str,
     },
+    /// A file on a server cannot be read.
+    #[cfg(feature = "remote")]
+    #[error(transparent)]
+    Remote(#[from] msn_remote::Error),
     /// A configuration value is out of its range.
     #[error("{field}: expected {expected}, found {found}")]
     Config {
@@ -160,6 +201,10 @@ impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { path: path.into(), source }
     }
+
+    pub(crate) fn expected(path: &Path, expected: impl Display, found: impl Display) -> Self {
+        Self::Unexpected { path: path.to_owned(), expected: expected.to_string(), found: found.to_string() }
+    }
 }
 
 /// Why bytes are no usable image.
@@ -169,7 +214,7 @@ pub enum DecodeError {
     #[error("the file is empty")]
     Empty,
     /// The content is of no known image format.
-    #[error("expected JPEG, PNG, WebP, BMP, TIFF or GIF data, found bytes that start with {found}")]
+    #[error("expected JPEG, PNG, WebP, BMP, TIFF, GIF or PPM data, found bytes that start with {found}")]
     UnknownFormat {
         /// The first bytes in hexadecimal.
         found: String,

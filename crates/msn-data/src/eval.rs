@@ -138,7 +138,8 @@ pub fn load_eval<E: From<Error>>(
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(1);
         scope.spawn(move || {
-            for part in indices.chunks(config.batch_size) {
+            for (number, part) in indices.chunks(config.batch_size).enumerate() {
+                dataset.will_read(&indices[number * config.batch_size..]);
                 let loaded = pool.install(|| load_batch(dataset, part, config));
                 if sender.send(loaded).is_err() {
                     return;

@@ -27,7 +27,7 @@ pub use eval::{EvalBatch, EvalConfig, EvalTransform, check_image, load_eval};
 pub use image::Image;
 pub use loader::{Batch, Cursor, Loader, LoaderConfig, Skipped, ViewBatch};
 pub use mask::{MaskMode, Masking, kept_patches, random_mask};
-pub use sources::{Dataset, IMAGE_EXTENSIONS, open};
+pub use sources::{Access, Dataset, IMAGE_EXTENSIONS, Reading, open, open_with, read_file};
 pub use views::color::{Adjustment, Jitter};
 pub use views::crop::CropBox;
 pub use views::normalize::Normalization;

@@ -14,6 +14,7 @@ enum Purpose {
     View = 2,
     BatchMask = 3,
     ImageMask = 4,
+    Window = 5,
 }
 
 /// A stream of random numbers with a fixed purpose.
@@ -24,6 +25,11 @@ impl Rng {
     /// The stream that orders the images of an epoch.
     pub fn for_order(seed: u64, epoch: u64) -> Self {
         Self::keyed(seed, epoch, 0, Purpose::Order, 0)
+    }
+
+    /// The stream that orders the images that one rank shuffles together, where images come shard by shard.
+    pub fn for_window(seed: u64, epoch: u64, window: usize, rank: u32) -> Self {
+        Self::keyed(seed, epoch, window as u64, Purpose::Window, rank)
     }
 
     /// The stream that draws one view of one image.
@@ -110,11 +116,12 @@ mod tests {
             Rng::for_image_mask(1, 2, 3, 4),
             Rng::for_batch_mask(1, 2, 3, 4),
             Rng::for_order(1, 2),
+            Rng::for_window(1, 2, 3, 4),
         ];
         let mut firsts: Vec<u64> = streams.into_iter().map(|mut r| r.0.next_u64()).collect();
         firsts.sort_unstable();
         firsts.dedup();
-        assert_eq!(firsts.len(), 8);
+        assert_eq!(firsts.len(), 9);
         assert_eq!(Rng::for_view(1, 2, 3, 4).unit(), Rng::for_view(1, 2, 3, 4).unit());
     }
 

@@ -24,6 +24,18 @@ pub enum StoreError {
         /// The operating system's answer.
         source: io::Error,
     },
+    /// A file is larger than the folder that should keep it may be.
+    #[error("{}: expected files of at most {limit} bytes, the bound of this cache, found {needed} bytes of {name}", folder.display())]
+    CacheTooSmall {
+        /// The folder.
+        folder: PathBuf,
+        /// Its bound in bytes.
+        limit: u64,
+        /// Bytes of the file.
+        needed: u64,
+        /// The file.
+        name: String,
+    },
     /// A file holds JSON that does not parse, or not as what it should be.
     #[error("{}: expected {expected}: {source}", path.display())]
     Json {

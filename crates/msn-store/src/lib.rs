@@ -29,6 +29,7 @@
 //! ```
 
 pub mod atomic;
+mod cache;
 mod checkpoint;
 mod checksum;
 mod error;
@@ -39,6 +40,7 @@ mod lock;
 mod run;
 mod tensors;
 
+pub use cache::CacheFolder;
 pub use checkpoint::{Checkpoint, Checkpoints, KeepPolicy, Loaded, Rejected, TARGET_PART, steps_to_prune};
 pub use error::{Result, StoreError};
 pub use image_folder::ImageFolder;

@@ -179,7 +179,7 @@ mod tests {
             self.0[index]
         }
 
-        fn read_into(&self, _: usize, _: &mut Vec<u8>) -> Result<(), msn_data::Error> {
+        fn read_into(&self, _: usize, _: usize, _: &mut Vec<u8>) -> Result<(), msn_data::Error> {
             unreachable!("names alone are asked for")
         }
     }

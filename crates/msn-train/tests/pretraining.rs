@@ -81,7 +81,7 @@ impl Dataset for Stripes {
         &self.0[index].0
     }
 
-    fn read_into(&self, index: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {
+    fn read_into(&self, index: usize, _: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {
         bytes.clone_from(&self.0[index].1);
         Ok(())
     }

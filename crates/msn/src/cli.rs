@@ -80,7 +80,8 @@ Examples:
   msn pretrain --data train.tar --out runs/cifar --config configs/pretrain/cifar10-tiny.toml
   msn pretrain --data photos --out runs/photos --resume")]
 pub(crate) struct Pretrain {
-    /// Images: a folder (any depth), a .tar of images, or a .txt list of paths.
+    /// Images: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as
+    /// 'shards-{000..099}.tar'), CIFAR .bin or IDX files, a .csv of path,label, or a .txt list of paths.
     #[arg(long, value_name = "PATH")]
     pub(crate) data: PathBuf,
 

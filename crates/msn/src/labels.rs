@@ -108,14 +108,10 @@ impl Dataset for LabelFile {
         &self.rows[index].name
     }
 
-    fn read_into(&self, index: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {
+    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {
         match &self.rows[index].place {
-            Place::Image(index) => self.images.read_into(*index, bytes),
-            Place::File(path) => {
-                let read = std::fs::read(path);
-                *bytes = read.map_err(|source| msn_data::Error::Io { path: path.clone(), source })?;
-                Ok(())
-            }
+            Place::Image(index) => self.images.read_into(*index, max_bytes, bytes),
+            Place::File(path) => msn_data::read_file(path, max_bytes, bytes),
         }
     }
 }

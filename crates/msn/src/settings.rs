@@ -119,6 +119,6 @@ pub(crate) fn median_side(dataset: &dyn Dataset, limits: &Limits) -> anyhow::Res
 }
 
 fn shorter_side(dataset: &dyn Dataset, index: usize, limits: &Limits) -> anyhow::Result<u32> {
-    let image = msn_data::decode(&dataset.read(index)?, limits)?;
+    let image = msn_data::decode(&dataset.read(index, limits.max_bytes)?, limits)?;
     Ok(image.width().min(image.height()))
 }

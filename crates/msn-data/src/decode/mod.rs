@@ -2,6 +2,7 @@
 
 mod common;
 mod jpeg;
+mod pnm;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -43,7 +44,7 @@ impl Limits {
     }
 }
 
-/// Decodes JPEG, PNG, WebP, BMP, TIFF or GIF (first frame) data, told apart by content. EXIF orientation is applied,
+/// Decodes JPEG, PNG, WebP, BMP, TIFF, GIF (first frame) or binary PPM and PGM data, told apart by content. EXIF orientation is applied,
 /// transparency is composed on white, 16 bits a channel are rounded to 8, CMYK is converted.
 ///
 /// # Errors
@@ -64,6 +65,9 @@ pub fn decode_into(bytes: &[u8], limits: &Limits, image: &mut Image) -> Result<(
     }
     if bytes.len() > limits.max_bytes {
         return Err(DecodeError::TooManyBytes { limit: limits.max_bytes, found: bytes.len() });
+    }
+    if pnm::accepts(bytes) {
+        return pnm::decode_into(bytes, limits, image);
     }
     let (format, name) = format_of(bytes)?;
     // A hostile file may meet a bug in a decoder: that costs this image, not the run.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::order::{self, Share};
 use super::{LoaderConfig, Position, Skipped, ViewBatch, Worker, pool};
 use crate::rng::Rng;
 use crate::{Dataset, Error, MaskMode, ViewKind, ViewParams, kept_patches, random_mask, render};
@@ -47,15 +48,16 @@ impl Plan {
     }
 
     pub(super) fn batches_per_epoch(&self) -> u64 {
-        (self.dataset.len() / self.config.batch_size) as u64
+        (self.share().images(&*self.dataset) / self.config.batch_size) as u64
+    }
+
+    pub(super) fn share(&self) -> Share {
+        Share { rank: self.config.rank, ranks: self.config.ranks }
     }
 
     /// The images of an epoch in their order.
     pub(super) fn order(&self, epoch: u64) -> Vec<usize> {
-        let images = self.dataset.len();
-        let mut order: Vec<usize> = (0..images).collect();
-        Rng::for_order(self.config.seed, epoch).shuffle_front(&mut order, images);
-        order
+        order::of_epoch(&*self.dataset, self.config.seed, epoch, self.share())
     }
 
     /// Makes a batch of the epoch whose order is given.
@@ -94,6 +96,7 @@ impl Plan {
     ) -> (Option<Vec<usize>>, Vec<Skipped>) {
         let batch_size = self.config.batch_size;
         let start = position.step as usize * batch_size;
+        self.dataset.will_read(&order[start..]);
         let mut places: Vec<_> =
             batches.iter_mut().map(|b| b.pixels.chunks_exact_mut(3 * b.size * b.size)).collect();
         let mut slots: Vec<Slot<'_>> = order[start..start + batch_size]

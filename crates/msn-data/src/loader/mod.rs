@@ -1,12 +1,14 @@
 //! Batches of views, endlessly, made ahead of the training step by worker threads.
 //!
-//! The order of the images of an epoch derives from (seed, epoch), a view from (seed, epoch, image, view), and broken
+//! The order of the images of an epoch derives from (seed, epoch) and, where images come shard by shard or are shared
+//! among ranks, from the rank; a view from (seed, epoch, image, view), and broken
 //! images are replaced by a rule that looks at nothing else than which images are broken: so the batches are the same
 //! bits for any number of threads and any queue, and a [`Cursor`] continues exactly where it was taken.
 
 mod batch;
 mod build;
 mod config;
+mod order;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -65,12 +67,14 @@ impl Loader {
     /// If a field is out of its range, a batch is larger than the data, or the cursor is of other data.
     pub fn start(dataset: Arc<dyn Dataset>, config: LoaderConfig, cursor: Cursor) -> Result<Self, Error> {
         config.validate()?;
-        let (images, batch_size) = (dataset.len(), config.batch_size);
+        let batch_size = config.batch_size;
+        let images = dataset.len() / config.ranks;
         if batch_size > images {
             return Err(Error::BatchLargerThanData { data: dataset.path().to_owned(), batch_size, images });
         }
         let batches = (images / batch_size) as u64;
         let image = cursor.skipped.iter().max().copied().unwrap_or(0);
+        let images = dataset.len();
         if cursor.step_in_epoch >= batches || image >= images {
             return Err(Error::CursorOutOfRange { batches, images, step: cursor.step_in_epoch, image });
         }
@@ -110,7 +114,8 @@ impl Loader {
         let (broken, last) = (built.broken.len(), built.broken.last().map(ToString::to_string));
         let new = self.report(built.broken)?;
         let Some(content) = built.content else {
-            let (data, images) = (self.plan.dataset.path().to_owned(), self.plan.dataset.len());
+            let data = self.plan.dataset.path().to_owned();
+            let images = self.plan.share().images(&*self.plan.dataset);
             let (usable, batch_size) = (images - broken, self.plan.config.batch_size);
             let last = last.expect("a batch is short of images only because of broken ones");
             return Err(Error::TooFewUsable { data, usable, images, batch_size, last, new });

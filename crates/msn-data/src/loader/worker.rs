@@ -30,7 +30,7 @@ impl Worker {
         WORKER.with_borrow_mut(|Worker { bytes, image, scratch }| {
             let skipped =
                 |reason: String| Skipped { image: index, path: dataset.name(index).to_owned(), reason };
-            dataset.read_into(index, bytes).map_err(|e| skipped(e.to_string()))?;
+            dataset.read_into(index, limits.max_bytes, bytes).map_err(|e| skipped(e.to_string()))?;
             decode_into(bytes, limits, image).map_err(|e| skipped(e.to_string()))?;
             use_image(image, scratch);
             Ok(())

@@ -1,29 +1,74 @@
-//! A text file that lists paths.
+//! Files that list paths: a text file, or a CSV file that has their classes too.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use super::{Dataset, NamedFile, read_file};
+use super::file::read_file;
+use super::names::{Labels, Names};
+use super::{Dataset, parent_folder};
 use crate::Error;
 
-/// The images that a list names, in the order of the list: one path a line, absolute or relative to the folder of
-/// the list; blank lines and lines that start with `#` are left out.
+/// The images that a list names, in its order; their paths are absolute or relative to the folder of the list.
 pub(super) struct List {
     path: PathBuf,
-    files: Vec<NamedFile>,
+    folder: PathBuf,
+    /// The paths as they are written in the list.
+    files: Names,
+    /// The same with `/` between folders.
+    names: Names,
+    /// `None`: the folders that the images lie in.
+    labels: Option<Labels>,
 }
 
 impl List {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    /// One path a line; blank lines and lines that start with `#` are left out.
+    pub(super) fn open_text(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let named =
-            lines.map(|line| NamedFile { name: line.replace('\\', "/").into(), path: folder.join(line) });
-        let files: Vec<NamedFile> = named.collect();
+        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+        let files = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        Self::new(path, files, None)
+    }
+
+    /// A header with a column `path` and perhaps a column `label`, which may be empty where it is not known.
+    pub(super) fn open_csv(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let mut reader =
+            csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(BufReader::new(file));
+        let damaged = |e: csv::Error| match e.into_kind() {
+            csv::ErrorKind::Io(e) => Error::io(path, e),
+            kind => Error::expected(path, "CSV text", format!("{kind:?}")),
+        };
+        let header = reader.headers().map_err(damaged)?.clone();
+        // Spreadsheets begin a UTF-8 file with a byte-order mark.
+        let column = |name| header.iter().position(|found| found.trim_start_matches('\u{feff}') == name);
+        let Some(paths) = column("path") else {
+            let found: Vec<&str> = header.iter().collect();
+            let expected = "a header with the columns `path,label` (or `path` alone)";
+            return Err(Error::expected(path, expected, format!("`{}`", found.join(","))));
+        };
+        let label = column("label");
+        let (mut files, mut labels) = (Names::default(), Labels::default());
+        let mut record = csv::StringRecord::new();
+        while reader.read_record(&mut record).map_err(damaged)? {
+            let line = record.position().map_or(0, csv::Position::line);
+            let Some(file) = record.get(paths).filter(|file| !file.is_empty()) else {
+                return Err(Error::expected(path, format!("a path in line {line}"), "none"));
+            };
+            files.push(file);
+            labels.push(label.and_then(|label| record.get(label)).filter(|label| !label.is_empty()));
+        }
+        Self::new(path, files, label.map(|_| labels))
+    }
+
+    fn new(path: &Path, files: Names, labels: Option<Labels>) -> Result<Self, Error> {
         if files.is_empty() {
             return Err(Error::NoImages { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), files })
+        let mut names = Names::default();
+        files.iter().for_each(|file| names.push(&file.replace('\\', "/")));
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Self { path: path.to_owned(), folder, files, names, labels })
     }
 }
 
@@ -37,10 +82,17 @@ impl Dataset for List {
     }
 
     fn name(&self, index: usize) -> &str {
-        &self.files[index].name
+        self.names.get(index)
     }
 
-    fn read_into(&self, index: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        read_file(&self.files[index].path, bytes)
+    fn label(&self, index: usize) -> Option<&str> {
+        match &self.labels {
+            Some(labels) => labels.get(index),
+            None => parent_folder(self.name(index)),
+        }
+    }
+
+    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        read_file(&self.folder.join(self.files.get(index)), max_bytes, bytes)
     }
 }

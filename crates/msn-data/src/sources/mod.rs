@@ -1,18 +1,51 @@
 //! Where images come from. A new source is a new file here and a line in [`SOURCES`].
 
+mod cifar;
+mod file;
 mod folder;
+mod folder_index;
+mod idx;
 mod list;
+mod names;
+mod parquet;
+mod pattern;
+mod raw;
+#[cfg(feature = "remote")]
+mod remote;
+mod shards;
 mod tar;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use msn_store::CacheFolder;
+use walkdir::WalkDir;
+
 use crate::Error;
+
+pub use file::read_file;
 
 /// Endings, in any case, of the files that count as images. What they hold is decided by content.
 pub const IMAGE_EXTENSIONS: [&str; 8] = [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"];
+
+/// Lists of folders that are kept: a million images take about 40 MB.
+const MAX_LIST_BYTES: u64 = 4 << 30;
+
+/// How the images of a source may be read, which decides what orders an epoch can have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Any image at any time: all orders are equally likely.
+    AtRandom,
+    /// Shard after shard, since one has to come whole before its images can be read. An epoch takes the shards in a
+    /// random order and shuffles together those that follow each other, until they hold `buffer` images.
+    ByShard {
+        /// The images of each shard.
+        shards: Vec<Range<usize>>,
+        /// Images that are shuffled together, at least: 1 or more.
+        buffer: usize,
+    },
+}
 
 /// A finite, ordered set of encoded images. The order is the same each time it is opened.
 pub trait Dataset: Send + Sync {
@@ -27,13 +60,15 @@ pub trait Dataset: Send + Sync {
         self.len() == 0
     }
 
-    /// Path of an image as seen from the root of the source, with `/` between folders.
+    /// Path of an image as seen from the root of the source, with `/` between folders; for images that are parts of a
+    /// file, the file's name and theirs, or their number.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     fn name(&self, index: usize) -> &str;
 
-    /// Class of an image: the name of the folder that it lies in, or `None` if it lies at the root.
+    /// Class of an image. Where the source has no labels: the name of the folder that it lies in, or `None` if it lies
+    /// at the root.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
@@ -44,11 +79,19 @@ pub trait Dataset: Send + Sync {
     /// Replaces the content of `bytes` by the encoded image. May be called from many threads at once.
     ///
     /// # Errors
-    /// If the image cannot be read.
+    /// If the image cannot be read or has more than `max_bytes` bytes, which is found out before they are read.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
-    fn read_into(&self, index: usize, bytes: &mut Vec<u8>) -> Result<(), Error>;
+    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error>;
+
+    /// How the images may be read.
+    fn reading(&self) -> Reading {
+        Reading::AtRandom
+    }
+
+    /// A hint: these images are read next, in about this order. Sources that fetch theirs from afar begin to.
+    fn will_read(&self, _images: &[usize]) {}
 
     /// The encoded image.
     ///
@@ -57,54 +100,157 @@ pub trait Dataset: Send + Sync {
     ///
     /// # Panics
     /// As [`read_into`](Self::read_into).
-    fn read(&self, index: usize) -> Result<Vec<u8>, Error> {
+    fn read(&self, index: usize, max_bytes: usize) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
-        self.read_into(index, &mut bytes)?;
+        self.read_into(index, max_bytes, &mut bytes)?;
         Ok(bytes)
     }
 }
+
+type Opened = Result<Arc<dyn Dataset>, Error>;
 
 /// A kind of source: how to recognise it and how to open it.
 struct Source {
     description: &'static str,
     accepts: fn(&Path) -> bool,
-    open: fn(&Path) -> Result<Arc<dyn Dataset>, Error>,
+    open: fn(&Path, &Access) -> Opened,
 }
 
 /// The sources there are; the first that accepts a path opens it.
-const SOURCES: [Source; 3] = [
+const SOURCES: &[Source] = &[
+    #[cfg(feature = "remote")]
     Source {
-        description: "a folder of images",
-        accepts: Path::is_dir,
-        open: |path| Ok(Arc::new(folder::Folder::open(path)?)),
+        description: "an http(s)://, s3:// or gs:// address of .tar or .parquet files",
+        accepts: remote::accepts,
+        open: |path, access| Ok(Arc::new(remote::Remote::open(path, access)?)),
     },
+    Source { description: "CIFAR .bin files", accepts: cifar::accepts, open: |path, _| cifar::open(path) },
+    Source { description: "a folder of images or shards", accepts: Path::is_dir, open: open_folder },
     Source {
         description: "a .tar of images",
+        accepts: |path| tar::accepts(path) && path.exists(),
+        open: |path, _| Ok(Arc::new(tar::Tar::open(path)?)),
+    },
+    Source {
+        description: "tar shards (shards-{000..099}.tar)",
         accepts: tar::accepts,
-        open: |path| Ok(Arc::new(tar::Tar::open(path)?)),
+        open: |path, _| tar::open_all(path, &expand(path)?),
+    },
+    Source {
+        description: "Parquet files",
+        accepts: |path| has_extension(path, "parquet"),
+        open: |path, _| parquet::open_all(path, &expand(path)?),
+    },
+    Source {
+        description: "an IDX file (train-images-idx3-ubyte)",
+        accepts: idx::accepts,
+        open: |path, _| Ok(Arc::new(idx::Idx::open(path)?)),
+    },
+    Source {
+        description: "a .csv of path,label",
+        accepts: |path| has_extension(path, "csv"),
+        open: |path, _| Ok(Arc::new(list::List::open_csv(path)?)),
     },
     Source {
         description: "a .txt list of paths",
         accepts: |path| has_extension(path, "txt"),
-        open: |path| Ok(Arc::new(list::List::open(path)?)),
+        open: |path, _| Ok(Arc::new(list::List::open_text(path)?)),
     },
 ];
 
-/// Opens an image folder of any depth, a `.tar` of images, or a `.txt` list of paths.
+/// What sources need besides a path.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Where the lists of large folders and of remote shards are kept; `None`: each opening makes them anew.
+    pub lists: Option<CacheFolder>,
+    /// Where remote shards are kept, which cannot be read without it. Twice the shards that hold `shuffle_buffer` images
+    /// should fit.
+    #[cfg(feature = "remote")]
+    pub shards: Option<CacheFolder>,
+    /// Images that are shuffled together, at least, where they come shard by shard.
+    #[cfg(feature = "remote")]
+    pub shuffle_buffer: usize,
+    /// How long to wait for servers.
+    #[cfg(feature = "remote")]
+    pub patience: msn_remote::Patience,
+}
+
+impl Access {
+    /// The cache folder of the user: `MSN_CACHE`, or `msn` in the system's place for caches. Remote shards take up to 50
+    /// GiB of it, or `MSN_CACHE_GIB`; at least 10,000 images are shuffled together.
+    pub fn of_user() -> Self {
+        Self {
+            lists: CacheFolder::of_user("lists", MAX_LIST_BYTES),
+            #[cfg(feature = "remote")]
+            shards: remote::cache_of_user(),
+            #[cfg(feature = "remote")]
+            shuffle_buffer: 10_000,
+            #[cfg(feature = "remote")]
+            patience: msn_remote::Patience::default(),
+        }
+    }
+}
+
+/// Opens what people have of images: see [`open_with`], with the caches of the user.
+///
+/// # Errors
+/// As [`open_with`].
+pub fn open(path: &Path) -> Result<Arc<dyn Dataset>, Error> {
+    open_with(path, &Access::of_user())
+}
+
+/// Opens an image folder of any depth, a `.tar` of images, tar shards or Parquet files (one, several by a pattern such
+/// as `shards-{000000..000099}.tar`, or a folder of them), CIFAR binary files or their folder, an IDX file, a `.csv` of
+/// `path,label` or a `.txt` list of paths.
 ///
 /// # Errors
 /// If the path does not exist or is of no such kind, cannot be read, or holds no image.
-pub fn open(path: &Path) -> Result<Arc<dyn Dataset>, Error> {
-    std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+pub fn open_with(path: &Path, access: &Access) -> Result<Arc<dyn Dataset>, Error> {
+    let pattern = path.to_str().is_some_and(|path| path.contains('{'));
+    let remote = path.to_str().is_some_and(|path| path.contains("://"));
+    if !remote && (!pattern || path.exists()) {
+        std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+    }
     let Some(source) = SOURCES.iter().find(|source| (source.accepts)(path)) else {
-        let expected = SOURCES.map(|source| source.description).join(" or ");
+        let descriptions: Vec<&str> = SOURCES.iter().map(|source| source.description).collect();
+        let expected = descriptions.join(" or ");
         return Err(Error::UnknownSource {
             path: path.to_owned(),
             expected,
             found: "another file".to_owned(),
         });
     };
-    (source.open)(path)
+    (source.open)(path, access)
+}
+
+/// A folder of images, or, where there is none, of shards: the Parquet files or tar archives at any depth.
+fn open_folder(path: &Path, access: &Access) -> Opened {
+    let no_images = match folder::Folder::open(path, access.lists.as_ref()) {
+        Ok(images) => return Ok(Arc::new(images)),
+        Err(e @ Error::NoImages { .. }) => e,
+        Err(e) => return Err(e),
+    };
+    let mut files: Vec<PathBuf> =
+        WalkDir::new(path).into_iter().filter_map(|entry| Some(entry.ok()?.into_path())).collect();
+    files.retain(|file| file.is_file());
+    files.sort_unstable();
+    let of_kind = |accepts: fn(&Path) -> bool| -> Vec<PathBuf> {
+        files.iter().filter(|file| accepts(file)).cloned().collect()
+    };
+    match (of_kind(|file| has_extension(file, "parquet")), of_kind(tar::accepts)) {
+        (tables, archives) if tables.is_empty() && archives.is_empty() => Err(no_images),
+        (tables, archives) if archives.is_empty() => parquet::open_all(path, &tables),
+        (tables, archives) if tables.is_empty() => tar::open_all(path, &archives),
+        _ => Err(Error::expected(path, "tar archives or Parquet files", "both")),
+    }
+}
+
+/// The files that a pattern names, or the one file.
+fn expand(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    match path.to_str().filter(|_| !path.exists()) {
+        Some(text) => Ok(pattern::expand(text)?.into_iter().map(PathBuf::from).collect()),
+        None => Ok(vec![path.to_owned()]),
+    }
 }
 
 fn has_extension(path: &Path, expected: &str) -> bool {
@@ -127,25 +273,21 @@ fn parent_folder(name: &str) -> Option<&str> {
     (!matches!(parent, "" | "." | "..")).then_some(parent)
 }
 
-fn read_file(path: &Path, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    let read = |bytes: &mut Vec<u8>| -> io::Result<()> {
-        bytes.clear();
-        File::open(path)?.read_to_end(bytes)?;
-        Ok(())
-    };
-    read(bytes).map_err(|e| Error::io(path, e))
-}
-
 /// `path` with `/` between its parts, for people and for comparing names across systems.
 fn display_name(path: &Path) -> String {
     let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     parts.join("/")
 }
 
-/// A file and the name that it goes by.
-struct NamedFile {
-    name: Box<str>,
-    path: PathBuf,
+/// The last part of a path.
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// FNV-1a, to tell names of files in a cache apart.
+fn fingerprint(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let absorb = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, absorb)
 }
 
 #[cfg(test)]

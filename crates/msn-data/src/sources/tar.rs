@@ -1,10 +1,17 @@
 //! An uncompressed tar archive of images, indexed once and then read at random.
+//!
+//! By itself or as a shard: in the WebDataset convention entries that share a key (the name up to the first dot of its
+//! last part) belong together, `key.jpg` with its class in `key.cls` or `key.json`.
 
-use std::fs::File;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Dataset, is_image_name};
+use super::file::{SharedFile, check_length};
+use super::names::{Labels, Names};
+use super::shards::Shards;
+use super::{Dataset, file_name, is_image_name, parent_folder};
 use crate::Error;
 
 /// How compressed files begin, what they are called, and what to do about them.
@@ -18,98 +25,216 @@ const COMPRESSIONS: [(&[u8], &str, &str); 4] = [
 const TAR_ENDINGS: [&str; 9] =
     [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".tar.lz4"];
 
+/// Fields of `key.json` that may hold the class, the first that is there.
+const LABEL_FIELDS: [&str; 3] = ["label", "cls", "class"];
+/// A longer `.cls` or `.json` entry is no label.
+const MAX_LABEL_BYTES: u64 = 64 << 10;
+
 /// True for names of tar archives, compressed ones too: those are told apart, with advice, when they are opened.
 pub(super) fn accepts(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name = file_name(path).to_lowercase();
     TAR_ENDINGS.iter().any(|ending| name.ends_with(ending))
-}
-
-struct Entry {
-    name: Box<str>,
-    offset: u64,
-    length: usize,
 }
 
 /// The images of a tar archive, ordered by name.
 pub(super) struct Tar {
-    path: PathBuf,
-    file: File,
-    entries: Vec<Entry>,
+    file: SharedFile,
+    names: Names,
+    labels: Labels,
+    places: Vec<Place>,
+    /// Where a shard is damaged: the last "image" stands for those that are lost, and this is what there is to say.
+    damage: Option<String>,
 }
 
 impl Tar {
+    /// A whole archive: a damaged one is an error, since a person who gives one file should know that it is cut.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
-        refuse_compressed(path, &mut file)?;
-        let mut entries = index(path, &file)?;
-        if entries.is_empty() {
+        let file = SharedFile::open(path)?;
+        refuse_compressed(&file)?;
+        let (contents, end) = Contents::of(&file);
+        end?;
+        if contents.images.is_empty() {
             return Err(Error::NoImages { path: path.to_owned() });
         }
-        entries.sort_unstable_by(|a, b| (&a.name, a.offset).cmp(&(&b.name, b.offset)));
-        Ok(Self { path: path.to_owned(), file, entries })
+        Ok(contents.into_tar(file, "", None))
+    }
+
+    /// One archive of many, whose name stands before those of its images. Of a damaged one the whole images remain, and
+    /// one more that cannot be read: so the damage is listed with the other broken images and stops the run if it is
+    /// large.
+    pub(super) fn open_shard(path: &Path) -> Result<Self, Error> {
+        Self::of_shard(SharedFile::open(path)?)
+    }
+
+    /// As [`open_shard`](Self::open_shard), for a file that is open already.
+    pub(super) fn of_shard(file: SharedFile) -> Result<Self, Error> {
+        let path = file.path().to_owned();
+        refuse_compressed(&file)?;
+        let (contents, end) = Contents::of(&file);
+        let damage = end.err().map(|e| e.to_string());
+        if let Some(damage) = &damage {
+            tracing::warn!("{damage}");
+        }
+        Ok(contents.into_tar(file, &format!("{}/", file_name(&path)), damage))
+    }
+}
+
+/// Offset and length in bytes of an image in its archive.
+pub(super) type Place = (u64, usize);
+
+impl Tar {
+    /// Where the images are; those that are lost have no place and come last.
+    #[cfg(feature = "remote")]
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
     }
 }
 
 impl Dataset for Tar {
     fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     fn len(&self) -> usize {
-        self.entries.len()
+        self.names.len()
     }
 
     fn name(&self, index: usize) -> &str {
-        &self.entries[index].name
+        self.names.get(index)
     }
 
-    fn read_into(&self, index: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        let entry = &self.entries[index];
-        bytes.resize(entry.length, 0);
-        read_exact_at(&self.file, bytes, entry.offset).map_err(|e| Error::io(self.path.join(&*entry.name), e))
+    fn label(&self, index: usize) -> Option<&str> {
+        self.labels.get(index)
+    }
+
+    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        let name = self.names.get(index);
+        let Some(&(offset, length)) = self.places.get(index) else {
+            let reason = self.damage.clone().expect("only damage has no place");
+            return Err(Error::LostImages { shard: self.path().to_owned(), reason });
+        };
+        check_length(Path::new(name), length as u64, max_bytes)?;
+        bytes.resize(length, 0);
+        self.file.read_exact_at(bytes, offset).map_err(|e| Error::io(self.path().join(name), e))
     }
 }
 
-fn refuse_compressed(path: &Path, file: &mut File) -> Result<(), Error> {
-    let mut first = Vec::new();
-    file.by_ref().take(6).read_to_end(&mut first).map_err(|e| Error::io(path, e))?;
+fn refuse_compressed(file: &SharedFile) -> Result<(), Error> {
+    let path = file.path();
+    let mut first = vec![0; file.length().min(6) as usize];
+    file.read_exact_at(&mut first, 0).map_err(|e| Error::io(path, e))?;
     match COMPRESSIONS.iter().find(|(magic, ..)| first.starts_with(magic)) {
         Some(&(_, format, command)) => Err(Error::CompressedTar { path: path.to_owned(), format, command }),
         None => Ok(()),
     }
 }
 
-/// Reads the headers alone, skipping from one to the next.
-fn index(path: &Path, mut file: &File) -> Result<Vec<Entry>, Error> {
-    use io::Seek;
-    let found = file.metadata().map_err(|e| Error::io(path, e))?.len();
-    file.rewind().map_err(|e| Error::io(path, e))?;
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut last = String::new();
-    let mut end = 0;
-    let mut archive = tar::Archive::new(file);
-    for entry in archive.entries_with_seek().map_err(|e| Error::io(path, e))? {
-        let complete = entries.len();
-        let entry = entry.map_err(|e| broken(path, e, &last, end, found, complete))?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
-        let (offset, size) = (entry.raw_file_position(), entry.size());
-        end = offset.saturating_add(size);
-        if end > found {
-            return Err(Error::TruncatedTar {
-                path: path.to_owned(),
-                entry: name,
-                needed: end,
-                found,
-                complete,
-            });
-        }
-        if entry.header().entry_type().is_file() && is_image_name(&name) {
-            let length = usize::try_from(size).expect("shorter than the file, which was opened");
-            entries.push(Entry { name: name.as_str().into(), offset, length });
-        }
-        last = name;
+/// What the headers of an archive tell.
+#[derive(Default)]
+struct Contents {
+    images: Vec<Entry>,
+    /// Classes by their keys.
+    classes: HashMap<String, String>,
+}
+
+struct Entry {
+    name: String,
+    offset: u64,
+    length: usize,
+}
+
+impl Contents {
+    /// Reads the headers and the labels alone, skipping the rest; up to the damage where there is any.
+    fn of(file: &SharedFile) -> (Self, Result<(), Error>) {
+        let mut contents = Self::default();
+        let end = contents.fill(file);
+        (contents, end)
     }
-    Ok(entries)
+
+    fn fill(&mut self, shared: &SharedFile) -> Result<(), Error> {
+        let (path, found) = (shared.path(), shared.length());
+        let mut last = String::new();
+        let mut end = 0;
+        let mut archive = tar::Archive::new(shared.reader());
+        for entry in archive.entries_with_seek().map_err(|e| Error::io(path, e))? {
+            let complete = self.images.len();
+            let mut entry = entry.map_err(|e| broken(path, e, &last, end, found, complete))?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
+            let (offset, size) = (entry.raw_file_position(), entry.size());
+            end = offset.saturating_add(size);
+            if end > found {
+                let path = path.to_owned();
+                return Err(Error::TruncatedTar { path, entry: name, needed: end, found, complete });
+            }
+            if entry.header().entry_type().is_file() {
+                if is_image_name(&name) {
+                    let length = usize::try_from(size).expect("shorter than the file, which was opened");
+                    self.images.push(Entry { name: name.clone(), offset, length });
+                } else if let Some(class) = class_of(&name, size, &mut entry) {
+                    self.classes.insert(key(&name).0.to_owned(), class);
+                }
+            }
+            last = name;
+        }
+        Ok(())
+    }
+
+    /// Sorts, and puts `prefix` before the names.
+    fn into_tar(mut self, file: SharedFile, prefix: &str, damage: Option<String>) -> Tar {
+        let plain: HashSet<String> = self
+            .images
+            .iter()
+            .map(|image| key(&image.name))
+            .filter(|(key, ending)| !ending.contains('.') && self.classes.contains_key(*key))
+            .map(|(key, _)| key.to_owned())
+            .collect();
+        // `key.seg.png` beside `key.jpg` and `key.cls` is a part of that sample, not a picture of its own.
+        self.images.retain(|image| {
+            let (key, ending) = key(&image.name);
+            !(ending.contains('.') && plain.contains(key))
+        });
+        self.images.sort_unstable_by(|a, b| (&a.name, a.offset).cmp(&(&b.name, b.offset)));
+        let (mut names, mut labels) = (Names::default(), Labels::default());
+        for image in &self.images {
+            names.push(&format!("{prefix}{}", image.name));
+            let class = self.classes.get(key(&image.name).0);
+            labels.push(class.map(String::as_str).or_else(|| parent_folder(&image.name)));
+        }
+        if damage.is_some() {
+            names.push(&format!("{prefix}(lost images)"));
+            labels.push(None);
+        }
+        let places = self.images.iter().map(|image| (image.offset, image.length)).collect();
+        Tar { file, names, labels, places, damage }
+    }
+}
+
+/// A name's key and ending: what stands before and after the first dot of its last part.
+fn key(name: &str) -> (&str, &str) {
+    let start = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[start..].find('.') {
+        Some(dot) => (&name[..start + dot], &name[start + dot + 1..]),
+        None => (name, ""),
+    }
+}
+
+/// The class that a `.cls` or `.json` entry holds, if it does.
+fn class_of(name: &str, size: u64, entry: &mut impl Read) -> Option<String> {
+    let ending = key(name).1;
+    if size > MAX_LABEL_BYTES || !matches!(ending, "cls" | "json") {
+        return None;
+    }
+    let mut text = String::new();
+    entry.read_to_string(&mut text).ok()?;
+    if ending == "cls" {
+        return Some(text.trim().to_owned()).filter(|class| !class.is_empty());
+    }
+    let fields: serde_json::Value = serde_json::from_str(&text).ok()?;
+    match LABEL_FIELDS.iter().find_map(|field| fields.get(field))? {
+        serde_json::Value::String(class) => Some(class.clone()),
+        serde_json::Value::Number(class) => Some(class.to_string()),
+        _ => None,
+    }
 }
 
 /// A failure to read the header after the entry `last`, which ends at byte `end`: a file that stops right there, in
@@ -123,23 +248,19 @@ fn broken(path: &Path, e: io::Error, last: &str, end: u64, found: u64, complete:
     Error::MalformedTar { path: path.to_owned(), complete, reason: e.to_string() }
 }
 
-/// Reads at an offset without moving the file's position, so that threads do not disturb each other.
-#[cfg(unix)]
-fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+/// The archives that a pattern or a folder names, one after the other.
+pub(super) fn open_all(path: &Path, files: &[PathBuf]) -> Result<Arc<dyn Dataset>, Error> {
+    Ok(Arc::new(Shards::open(path, files, Tar::open_shard)?))
 }
 
-/// Reads at an offset; no one depends on the file's position, which moves.
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    use std::os::windows::fs::FileExt;
-    while !bytes.is_empty() {
-        let read = file.seek_read(bytes, offset)?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        bytes = &mut bytes[read..];
-        offset += read as u64;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_end_at_the_first_dot_of_the_last_part() {
+        assert_eq!(key("a.b/c.seg.png"), ("a.b/c", "seg.png"));
+        assert_eq!(key("c.jpg"), ("c", "jpg"));
+        assert_eq!(key("x/c"), ("x/c", ""));
     }
-    Ok(())
 }

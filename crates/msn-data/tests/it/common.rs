@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::{ImageFormat, Rgb, RgbImage};
-use msn_data::{Dataset, Error};
+use msn_data::{Dataset, Error, Limits};
 
 /// A picture that differs from every other one of another number.
 pub(crate) fn picture(number: u32, width: u32, height: u32) -> RgbImage {
@@ -55,7 +55,7 @@ impl Dataset for Memory {
         &self.0[index].0
     }
 
-    fn read_into(&self, index: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    fn read_into(&self, index: usize, _: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
         self.0[index].1.clone_into(bytes);
         Ok(())
     }
@@ -71,4 +71,27 @@ pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     let message = format!("skipped: {} is missing\n", path.display());
     let _ = std::io::stderr().write_all(message.as_bytes());
     None
+}
+
+/// A file of `tests/fixtures`.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+pub(crate) fn names(dataset: &dyn Dataset) -> Vec<&str> {
+    (0..dataset.len()).map(|i| dataset.name(i)).collect()
+}
+
+pub(crate) fn labels(dataset: &dyn Dataset) -> Vec<Option<&str>> {
+    (0..dataset.len()).map(|i| dataset.label(i)).collect()
+}
+
+pub(crate) fn open_error(path: &Path) -> Error {
+    msn_data::open(path).err().unwrap_or_else(|| panic!("{} opened", path.display()))
+}
+
+/// The first pixel of an image of a source.
+pub(crate) fn first_pixel(dataset: &dyn Dataset, index: usize) -> [u8; 3] {
+    let image = msn_data::decode(&dataset.read(index, usize::MAX).unwrap(), &Limits::default()).unwrap();
+    image.pixels()[..3].try_into().unwrap()
 }

@@ -15,8 +15,7 @@ const GREEN: [u8; 3] = [30, 180, 50];
 const YELLOW: [u8; 3] = [240, 230, 60];
 
 fn fixture(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
+    std::fs::read(crate::common::fixture(name)).unwrap()
 }
 
 fn ok(bytes: &[u8]) -> Image {
@@ -56,11 +55,30 @@ fn fixtures_of_every_kind_show_their_four_fields() {
         ("palette.png", upright, 0),
         ("transparent-palette.png", [RED, BLUE, GREEN, [255; 3]], 0),
         ("animated.gif", upright, 0),
+        ("transparent.gif", [RED, BLUE, GREEN, [255; 3]], 0),
+        ("animated.webp", upright, 0),
+        ("lossy-alpha.webp", [RED, BLUE, GREEN, [255; 3]], 3),
+        ("exif-rotated.webp", [GREEN, RED, YELLOW, BLUE], 0),
+        ("exif-rotated.png", [GREEN, RED, YELLOW, BLUE], 0),
+        ("grey-alpha.png", [[87; 3], [65; 3], [120; 3], [214; 3]], 0),
+        ("palette.bmp", upright, 0),
+        ("cmyk.tif", upright, 1),
+        ("jpeg.tif", upright, 3),
+        ("transparent.tif", [RED, BLUE, GREEN, [255; 3]], 0),
     ] {
         assert_fields(name, &ok(&fixture(name)), fields, tolerance);
     }
-    let turned = ok(&fixture("exif-rotated.jpg"));
-    assert_eq!((turned.width(), turned.height()), (16, 32));
+    for name in ["exif-rotated.jpg", "exif-rotated.png", "exif-rotated.webp"] {
+        let turned = ok(&fixture(name));
+        assert_eq!((turned.width(), turned.height()), (16, 32), "{name}");
+    }
+    // The decoder knows no palettes in TIFF files: said, not guessed.
+    let refused = decode(&fixture("palette.tif"), &Limits::default()).unwrap_err().to_string();
+    assert!(refused.contains("TIFF") && refused.contains("Palette"), "{refused}");
+    for name in ["bilevel.png", "bilevel.tif"] {
+        let image = ok(&fixture(name));
+        assert_eq!((pixel(&image, 8, 4), pixel(&image, 24, 12)), ([0; 3], [255; 3]), "{name}");
+    }
 }
 
 #[test]
@@ -90,6 +108,24 @@ fn transparency_is_composed_on_white() {
     }
     let grey = GrayAlphaImage::from_pixel(1, 1, LumaA([0, 51]));
     assert_eq!(ok(&write(&grey.into(), ImageFormat::Png)).pixels(), [204, 204, 204]);
+}
+
+#[test]
+fn portable_pixmaps_are_read_as_written_by_hand() {
+    let image = ok(b"P6 2 1\n255\n\x01\x02\x03\xFF\x20\n");
+    assert_eq!(image, Image::new(2, 1, vec![1, 2, 3, 255, 32, 10]));
+    assert_eq!(ok(b"P5 # made\n# by hand\n1 2 255 \x07\x09"), Image::new(1, 2, vec![7, 7, 7, 9, 9, 9]));
+    for (broken, word) in [
+        (&b"P6 2 1 255 \x01"[..], "expected 6 bytes of pixels, found 1"),
+        (b"P5 0 3 255 ", "size 0 x 3"),
+        (b"P5 1 1 65535 ab", "values up to 255, found 65535"),
+        (b"P5 1 ", "a height"),
+        (b"P6 #", "a width"),
+        (b"P5 4294967295 4294967295 255 ", "at most"),
+    ] {
+        let message = decode(broken, &Limits::default()).unwrap_err().to_string();
+        assert!(message.contains(word), "expected `{word}` in: {message}");
+    }
 }
 
 #[test]
@@ -156,6 +192,7 @@ fn limits_are_checked_before_pixels_are_made() {
     {
         assert_eq!(decode(&encoded(&picture(0, 10, 10), format), &limits), too_many, "{format:?}");
     }
+    assert_eq!(decode(b"P6 10 10 255 ", &limits), too_many, "PPM");
     let limits = Limits { max_bytes: 10, ..limits };
     assert_eq!(decode(&[0; 11], &limits), Err(DecodeError::TooManyBytes { limit: 10, found: 11 }));
     // A PNG header that claims 60,000 x 60,000 pixels over a few bytes.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use msn_data::{Batch, Cursor, Dataset, Error, Loader, LoaderConfig, MaskMode, Masking, Views};
+use msn_data::{Batch, Cursor, Dataset, Error, Loader, LoaderConfig, MaskMode, Masking, Reading, Views};
 
 use crate::common::Memory;
 
@@ -65,6 +65,74 @@ fn a_saved_cursor_continues_with_the_same_bits() {
         let cursor: Cursor = serde_json::from_str(&saved).unwrap();
         let found = take(&mut start(&dataset, config(4), cursor), 8 - stop);
         assert!(found == expected[stop..], "after batch {stop}");
+    }
+}
+
+/// Images that come shard by shard.
+struct Sharded(Arc<dyn Dataset>, Vec<std::ops::Range<usize>>);
+
+impl Dataset for Sharded {
+    fn path(&self) -> &std::path::Path {
+        self.0.path()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.0.name(index)
+    }
+
+    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        self.0.read_into(index, max_bytes, bytes)
+    }
+
+    fn reading(&self) -> Reading {
+        Reading::ByShard { shards: self.1.clone(), buffer: 6 }
+    }
+}
+
+fn sharded() -> Arc<dyn Dataset> {
+    Arc::new(Sharded(Memory::with_broken(26, &[3, 8]), vec![0..5, 5..9, 9..16, 16..17, 17..22, 22..26]))
+}
+
+#[test]
+fn shards_are_read_one_after_another_with_the_same_bits_however_and_after_a_resume() {
+    let dataset = sharded();
+    let alone = LoaderConfig { workers: 1, queue: 1, ..config(4) };
+    let expected = take(&mut start(&dataset, alone, Cursor::default()), 13);
+    let busy = LoaderConfig { workers: 3, queue: 4, ..config(4) };
+    assert!(take(&mut start(&dataset, busy.clone(), Cursor::default()), 13) == expected);
+    for stop in 1..13 {
+        let found = take(&mut start(&dataset, busy.clone(), expected[stop - 1].next.clone()), 13 - stop);
+        assert!(found == expected[stop..], "after batch {stop}");
+    }
+    for epoch in 0..2 {
+        let batches = expected.iter().filter(|batch| batch.epoch == epoch);
+        let images: Vec<usize> = batches.flat_map(|batch| batch.images.clone()).collect();
+        assert_eq!(images.len(), 24);
+        // Two of the places went to images that come later in their epoch and are met there again.
+        let distinct = images.iter().collect::<BTreeSet<_>>().len();
+        assert!((22..=24).contains(&distinct), "{distinct} distinct images");
+    }
+}
+
+#[test]
+fn ranks_share_an_epoch() {
+    for dataset in [Memory::with_broken(26, &[]), sharded()] {
+        let mut seen = Vec::new();
+        for rank in 0..3 {
+            let config = LoaderConfig { rank, ranks: 3, max_skipped: 1.0, ..config(2) };
+            let mut loader = start(&dataset, config, Cursor::default());
+            assert_eq!(loader.batches_per_epoch(), 4, "26 / 3 images, 2 a batch");
+            seen.push(take(&mut loader, 5));
+        }
+        if dataset.reading() == Reading::AtRandom {
+            let first_epoch = seen.iter().flat_map(|batches| &batches[..4]).flat_map(|batch| &batch.images);
+            assert_eq!(first_epoch.collect::<BTreeSet<_>>().len(), 24, "no image twice");
+        }
+        assert!(seen.iter().all(|batches| (batches[4].epoch, batches[4].step_in_epoch) == (1, 0)));
     }
 }
 
@@ -193,6 +261,8 @@ fn impossible_settings_are_refused_at_the_start() {
         ("encoder.patch_size", LoaderConfig { patch_size: 0, ..config(2) }),
         ("views.random_size", LoaderConfig { patch_size: 5, ..config(2) }),
         ("views.focal_size", LoaderConfig { patch_size: 16, ..config(2) }),
+        ("ranks", LoaderConfig { ranks: 0, ..config(2) }),
+        ("rank", LoaderConfig { rank: 2, ranks: 2, ..config(2) }),
         ("data.max_skipped", LoaderConfig { max_skipped: 1.5, ..config(2) }),
         (
             "mask.patch_drop",

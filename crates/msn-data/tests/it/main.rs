@@ -2,9 +2,16 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
 
+mod binary;
 mod common;
 mod decoding;
 mod features;
+mod hostile;
+mod large_folders;
 mod loading;
 mod real_data;
+#[cfg(feature = "remote")]
+mod remote;
+mod shards;
 mod sources;
+mod tables;

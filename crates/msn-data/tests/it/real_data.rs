@@ -17,7 +17,7 @@ fn cifar_10_test_images_open_with_their_classes() {
     assert!(classes.contains("airplane"), "{classes:?}");
     assert_eq!(dataset.name(0), "airplane/0000.jpg");
     for index in [0, 4999, 9999] {
-        let image = decode(&dataset.read(index).unwrap(), &Limits::default()).unwrap();
+        let image = decode(&dataset.read(index, usize::MAX).unwrap(), &Limits::default()).unwrap();
         assert_eq!((image.width(), image.height()), (32, 32));
     }
 }

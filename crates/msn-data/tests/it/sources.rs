@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use msn_data::{Dataset, Error, open};
+use msn_data::{Error, open};
 
-use crate::common::png;
+use crate::common::{labels, names, open_error, png};
 
 fn put(root: &Path, files: &[&str]) {
     for (i, file) in files.iter().enumerate() {
@@ -13,10 +13,6 @@ fn put(root: &Path, files: &[&str]) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, png(i as u32)).unwrap();
     }
-}
-
-fn names(dataset: &dyn Dataset) -> Vec<&str> {
-    (0..dataset.len()).map(|i| dataset.name(i)).collect()
 }
 
 fn write_tar(path: &Path, files: &[(&str, &[u8])]) {
@@ -30,19 +26,14 @@ fn write_tar(path: &Path, files: &[(&str, &[u8])]) {
     archive.finish().unwrap();
 }
 
-fn open_error(path: &Path) -> Error {
-    open(path).err().unwrap_or_else(|| panic!("{} opened", path.display()))
-}
-
 #[test]
 fn a_folder_is_read_at_any_depth_in_sorted_order_with_classes() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), &["b/2.png", "a/x/y/1.JPG", "root.webp", "b/1.tiff", "b/notes.txt", "b/._1.png"]);
     let dataset = open(folder.path()).unwrap();
     assert_eq!(names(&*dataset), ["a/x/y/1.JPG", "b/1.tiff", "b/2.png", "root.webp"]);
-    let labels: Vec<_> = (0..4).map(|i| dataset.label(i)).collect();
-    assert_eq!(labels, [Some("y"), Some("b"), Some("b"), None]);
-    assert_eq!(dataset.read(2).unwrap(), png(0));
+    assert_eq!(labels(&*dataset), [Some("y"), Some("b"), Some("b"), None]);
+    assert_eq!(dataset.read(2, usize::MAX).unwrap(), png(0));
 }
 
 #[cfg(unix)]
@@ -57,7 +48,10 @@ fn symlinks_are_followed_and_loops_are_cut() {
     symlink("nowhere.png", folder.path().join("dangling.png")).unwrap();
     let dataset = open(folder.path()).unwrap();
     assert_eq!(names(&*dataset), ["a/1.png", "dangling.png", "linked/2.png"]);
-    assert!(matches!(dataset.read(1), Err(Error::Io { .. })), "a link to nowhere is one broken image");
+    assert!(
+        matches!(dataset.read(1, usize::MAX), Err(Error::Io { .. })),
+        "a link to nowhere is one broken image"
+    );
 }
 
 #[test]
@@ -73,7 +67,7 @@ fn a_tar_is_read_at_random_in_sorted_order_with_classes() {
     let (dataset, expected) = (&*dataset, [&a, &b, &a]);
     std::thread::scope(|scope| {
         for i in [2, 0, 1, 0, 2, 1] {
-            scope.spawn(move || assert_eq!(&dataset.read(i).unwrap(), expected[i]));
+            scope.spawn(move || assert_eq!(&dataset.read(i, usize::MAX).unwrap(), expected[i]));
         }
     });
 }
@@ -129,8 +123,66 @@ fn a_list_keeps_its_order_and_takes_paths_from_its_folder() {
     let dataset = open(&list).unwrap();
     assert_eq!(names(&*dataset), ["cats/2.png", "cats/1.png", &far.display().to_string()]);
     assert_eq!(dataset.label(0), Some("cats"));
-    assert_eq!(dataset.read(1).unwrap(), png(1));
-    assert_eq!(dataset.read(2).unwrap(), png(0));
+    assert_eq!(dataset.read(1, usize::MAX).unwrap(), png(1));
+    assert_eq!(dataset.read(2, usize::MAX).unwrap(), png(0));
+}
+
+#[test]
+fn a_csv_gives_paths_and_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &["cats/2.png", "a,b.png"]);
+    let list = folder.path().join("list.csv");
+    fs::write(&list, "\u{feff}label, path\r\ncat,cats/2.png\r\n,\"a,b.png\"\r\n").unwrap();
+    let dataset = open(&list).unwrap();
+    assert_eq!(names(&*dataset), ["cats/2.png", "a,b.png"]);
+    assert_eq!(labels(&*dataset), [Some("cat"), None]);
+    assert_eq!(dataset.read(1, usize::MAX).unwrap(), png(1));
+    fs::write(&list, "path\ncats/2.png\n").unwrap();
+    assert_eq!(labels(&*open(&list).unwrap()), [Some("cats")], "without labels: the folder");
+    for (text, words) in [
+        ("file,label\nx.png,1\n", "`path,label`"),
+        ("path,label\n,1\n", "a path in line 2"),
+        ("path,label\n", "no image found"),
+        ("", "`path,label`"),
+    ] {
+        fs::write(&list, text).unwrap();
+        let message = open_error(&list).to_string();
+        assert!(message.contains("list.csv") && message.contains(words), "{message}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_endless_files_neither_hang_nor_fill_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &["1.png"]);
+    let pipe = folder.path().join("pipe.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero.png")).unwrap();
+    let dataset = open(folder.path()).unwrap();
+    assert_eq!(names(&*dataset), ["1.png"]);
+    let list = folder.path().join("list.txt");
+    fs::write(&list, "pipe.png\nzero.png\n1.png\n").unwrap();
+    let dataset = open(&list).unwrap();
+    for index in [0, 1] {
+        let message = dataset.read(index, usize::MAX).unwrap_err().to_string();
+        assert!(message.contains("expected a file"), "{message}");
+    }
+    let message = dataset.read(2, 20).unwrap_err().to_string();
+    assert!(message.contains("1.png: expected at most 20 bytes"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_utf_8_can_be_read() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &["a.png", "z.png"]);
+    let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"m\xFF.png"));
+    fs::write(odd, png(7)).unwrap();
+    let dataset = open(folder.path()).unwrap();
+    assert_eq!(names(&*dataset), ["a.png", "m\u{fffd}.png", "z.png"]);
+    assert_eq!(dataset.read(1, usize::MAX).unwrap(), png(7));
 }
 
 #[test]

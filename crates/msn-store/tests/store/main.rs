@@ -1,6 +1,7 @@
 //! What the crate promises, checked on real files.
 
 mod atomic;
+mod cache;
 mod checkpoints;
 mod corruption;
 mod export;

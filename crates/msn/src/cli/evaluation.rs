@@ -105,7 +105,8 @@ pub(crate) struct Embed {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
 
-    /// Images: a folder (any depth), a .tar of images, or a .txt list of paths.
+    /// Images: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as
+    /// 'shards-{000..099}.tar'), CIFAR .bin or IDX files, a .csv of path,label, or a .txt list of paths.
     #[arg(long, value_name = "PATH")]
     pub(crate) data: PathBuf,
 
@@ -129,7 +130,8 @@ pub(crate) struct Predict {
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) labels: PathBuf,
 
-    /// Images to classify: a folder (any depth), a .tar of images, or a .txt list of paths.
+    /// Images to classify: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as
+    /// 'shards-{000..099}.tar'), CIFAR .bin or IDX files, a .csv of path,label, or a .txt list of paths.
     #[arg(long, value_name = "PATH")]
     pub(crate) images: PathBuf,
 

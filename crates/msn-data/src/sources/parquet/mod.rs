@@ -1,0 +1,109 @@
+//! Parquet tables with a column of encoded images, as Hugging Face keeps them, read at random page by page.
+
+mod chunks;
+mod pages;
+mod schema;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+use super::file::{SharedFile, check_length};
+use super::names::{Labels, Names};
+use super::shards::Shards;
+use super::{Dataset, file_name};
+use crate::Error;
+use chunks::Chunks;
+use pages::Pages;
+pub(super) use pages::SharedCache;
+use schema::Columns;
+
+/// A row takes at least this many bytes of its file: the smallest image has more. Without such a bound the rows that a
+/// few hostile bytes claim would fill the memory with their names.
+const MIN_BYTES_A_ROW: u64 = 16;
+
+/// The images of one file, in the order of its rows.
+pub(super) struct Parquet {
+    path: PathBuf,
+    pages: Pages,
+    /// First row of each row group, and the end of the last.
+    bounds: Vec<usize>,
+    names: Names,
+    labels: Option<Labels>,
+}
+
+impl Parquet {
+    pub(super) fn open(file: SharedFile, number: usize, cache: &SharedCache) -> Result<Self, Error> {
+        let path = &file.path().to_owned();
+        let length = file.length();
+        let chunks = Chunks::new(file);
+        let reader = guarded(path, || SerializedFileReader::new(chunks))?;
+        let metadata = reader.metadata();
+        let columns = Columns::find(path, metadata)?;
+        let mut bounds = vec![0];
+        for group in metadata.row_groups() {
+            let rows = u64::try_from(group.num_rows()).unwrap_or(u64::MAX);
+            let end = (*bounds.last().expect("not empty") as u64).saturating_add(rows);
+            if end > length / MIN_BYTES_A_ROW {
+                let expected = format!("at most {} rows in {length} bytes", length / MIN_BYTES_A_ROW);
+                return Err(Error::expected(path, expected, end));
+            }
+            bounds.push(end as usize);
+        }
+        let stem = file_name(path);
+        let mut names = Names::default();
+        (0..*bounds.last().expect("not empty")).for_each(|row| names.push(&format!("{stem}/{row:06}")));
+        let labels = guarded(path, || columns.labels(&reader))?;
+        let pages = Pages::new(reader, columns.image, number, Arc::clone(cache));
+        Ok(Self { path: path.to_owned(), pages, bounds, names, labels })
+    }
+}
+
+impl Dataset for Parquet {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.names.get(index)
+    }
+
+    fn label(&self, index: usize) -> Option<&str> {
+        self.labels.as_ref().and_then(|labels| labels.get(index))
+    }
+
+    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        let group = self.bounds.partition_point(|&start| start <= index) - 1;
+        let value = guarded(&self.path, || self.pages.value(group, index - self.bounds[group]))?;
+        let Some(value) = value else {
+            return Err(Error::expected(&self.path, format!("an image in row {index}"), "null"));
+        };
+        check_length(Path::new(self.name(index)), value.len() as u64, max_bytes)?;
+        bytes.clear();
+        bytes.extend_from_slice(value.data());
+        Ok(())
+    }
+}
+
+/// Calls the Parquet reader. A damaged file may meet a bug in it: that costs this image or this file, not the run.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Error> {
+    let damaged = |reason: String| Error::MalformedParquet { path: path.to_owned(), reason };
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(result) => result.map_err(|e| damaged(e.to_string())),
+        Err(_) => Err(damaged("its reader failed on it".to_owned())),
+    }
+}
+
+/// The files that a path, a pattern or a folder names, one after the other.
+pub(super) fn open_all(path: &Path, files: &[PathBuf]) -> Result<Arc<dyn Dataset>, Error> {
+    let (cache, mut numbers) = (SharedCache::default(), 0..);
+    let open = |file: &Path| Parquet::open(SharedFile::open(file)?, numbers.next().expect("endless"), &cache);
+    Ok(Arc::new(Shards::open(path, files, open)?))
+}

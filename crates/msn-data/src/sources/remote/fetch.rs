@@ -1,0 +1,213 @@
+//! Shards on their way from a server to the cache.
+
+use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use msn_remote::RemoteFile;
+use msn_store::CacheFolder;
+
+use super::super::file::SharedFile;
+use super::super::parquet::{Parquet, SharedCache};
+use super::super::tar::{Place, Tar};
+use super::{Images, Kind};
+use crate::Error;
+
+/// Files asked for at a time.
+const AT_A_TIME: usize = 4;
+/// Threads that download ahead.
+const AHEAD: usize = 2;
+/// A shard stays open for so many announcements after the last one that names it: those that make batches announce in
+/// turn, each with its own place in the order.
+const KEPT_FOR: u64 = 16;
+
+/// Downloads shards and keeps those open that are in use.
+pub(super) struct Fetcher {
+    shared: Arc<Shared>,
+    /// Announced shards to download.
+    wanted: Sender<usize>,
+}
+
+struct Shared {
+    files: Vec<RemoteFile>,
+    kind: Kind,
+    cache: CacheFolder,
+    pages: SharedCache,
+    slots: Vec<Mutex<Slot>>,
+    announced: Mutex<Announced>,
+}
+
+/// A shard's state. Held locked while it is downloaded, so that all who need it wait for the same download.
+enum Slot {
+    Absent,
+    Open(Images),
+    /// Until the next time that it comes up in an order: else each of its images would wait for the server again.
+    Failed(String),
+}
+
+#[derive(Default)]
+struct Announced {
+    /// How often shards were announced.
+    count: u64,
+    /// For each announced shard, the last announcement that named it.
+    last: HashMap<usize, u64>,
+}
+
+impl Fetcher {
+    pub(super) fn new(files: Vec<RemoteFile>, kind: Kind, cache: CacheFolder) -> Result<Self, Error> {
+        let slots = files.iter().map(|_| Mutex::new(Slot::Absent)).collect();
+        let (pages, announced) = (SharedCache::default(), Mutex::default());
+        let shared = Arc::new(Shared { files, kind, cache, pages, slots, announced });
+        let (wanted, receiver) = channel();
+        let receiver = Arc::new(Mutex::new(receiver));
+        for number in 0..AHEAD {
+            let (shared, receiver) = (Arc::clone(&shared), Arc::clone(&receiver));
+            thread::Builder::new()
+                .name(format!("msn-fetch-{number}"))
+                .spawn(move || fetch_ahead(&shared, &receiver))
+                .map_err(|e| Error::Workers { workers: AHEAD, reason: e.to_string() })?;
+        }
+        Ok(Self { shared, wanted })
+    }
+
+    /// Number of shards.
+    pub(super) fn len(&self) -> usize {
+        self.shared.files.len()
+    }
+
+    pub(super) fn file(&self, shard: usize) -> &RemoteFile {
+        &self.shared.files[shard]
+    }
+
+    /// Downloads a shard if it is not in the cache, and opens it: its images and their places.
+    pub(super) fn open(&self, shard: usize) -> Result<(Images, Vec<Place>), Error> {
+        self.shared.open(shard)
+    }
+
+    /// The shard, if no download is needed or under way.
+    pub(super) fn at_hand(&self, shard: usize) -> Option<Images> {
+        match &*self.shared.slots[shard].try_lock().ok()? {
+            Slot::Open(images) => Some(Arc::clone(images)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_announced(&self, shard: usize) -> bool {
+        lock(&self.shared.announced).last.contains_key(&shard)
+    }
+
+    /// The shard, downloaded if need be.
+    pub(super) fn fetch(&self, shard: usize) -> Result<Images, Error> {
+        self.shared.fetch(shard)
+    }
+
+    /// Says which shards are needed, now and next; others are let go after a while.
+    pub(super) fn announce(&self, shards: &[usize]) {
+        let mut announced = lock(&self.shared.announced);
+        announced.count += 1;
+        let count = announced.count;
+        for &shard in shards {
+            if announced.last.insert(shard, count).is_none() {
+                // Fails only when the threads have ended, which they do not before this does.
+                let _ = self.wanted.send(shard);
+            }
+        }
+        let over: Vec<usize> = announced
+            .last
+            .iter()
+            .filter(|&(_, &last)| count - last > KEPT_FOR)
+            .map(|(&shard, _)| shard)
+            .collect();
+        for shard in over {
+            announced.last.remove(&shard);
+            // One that is still on its way is let go when it is announced and over the next time.
+            if let Ok(mut slot) = self.shared.slots[shard].try_lock() {
+                *slot = Slot::Absent;
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn open(&self, shard: usize) -> Result<(Images, Vec<Place>), Error> {
+        let remote = &self.files[shard];
+        let file = SharedFile::from_file(Path::new(remote.address()), remote.cached(&self.cache)?)?;
+        match self.kind {
+            Kind::Archive => {
+                let images = Tar::of_shard(file)?;
+                let places = images.places().to_vec();
+                Ok((Arc::new(images), places))
+            }
+            Kind::Table => Ok((Arc::new(Parquet::open(file, shard, &self.pages)?), Vec::new())),
+        }
+    }
+
+    fn fetch(&self, shard: usize) -> Result<Images, Error> {
+        let mut slot = lock(&self.slots[shard]);
+        match &*slot {
+            Slot::Open(images) => Ok(Arc::clone(images)),
+            Slot::Failed(reason) => {
+                let shard = self.files[shard].address().into();
+                Err(Error::LostImages { shard, reason: reason.clone() })
+            }
+            Slot::Absent => {
+                let opened = self.open(shard);
+                *slot = match &opened {
+                    Ok((images, _)) => Slot::Open(Arc::clone(images)),
+                    Err(e) => Slot::Failed(e.to_string()),
+                };
+                Ok(opened?.0)
+            }
+        }
+    }
+}
+
+/// Downloads what is announced, until no one announces any more.
+fn fetch_ahead(shared: &Shared, wanted: &Mutex<Receiver<usize>>) {
+    loop {
+        let Ok(shard) = lock(wanted).recv() else { return };
+        // It may be over by now. A failure is met again by those who read the shard.
+        if lock(&shared.announced).last.contains_key(&shard) {
+            let _ = shared.fetch(shard);
+        }
+    }
+}
+
+/// Results of `each` in the order of the items, some made at a time; the first error.
+pub(super) fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    each: impl Fn(&T) -> Result<R, Error> + Sync,
+) -> Result<Vec<R>, Error> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((index, item)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, items.get(index)?)))
+        {
+            let result = each(item);
+            let failed = result.is_err();
+            done.push((index, result));
+            if failed {
+                // The others need not begin anything new.
+                next.store(items.len(), Ordering::Relaxed);
+            }
+        }
+        done
+    };
+    let mut done = thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_A_TIME.min(items.len())).map(|_| scope.spawn(work)).collect();
+        let joined =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        joined.flatten().collect::<Vec<_>>()
+    });
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

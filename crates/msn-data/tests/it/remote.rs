@@ -1,0 +1,183 @@
+//! Shards and tables on an HTTP server that Python starts on loopback.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use msn_data::{Access, Batch, Cursor, Dataset, Error, Loader, LoaderConfig, Reading, Views, open_with};
+use msn_remote::Patience;
+use msn_store::CacheFolder;
+
+use crate::common::{first_pixel, fixture, labels, names};
+
+/// Python's HTTP server on a folder of fixtures.
+struct Server {
+    process: Child,
+    port: u16,
+    folder: tempfile::TempDir,
+    caches: tempfile::TempDir,
+}
+
+impl Server {
+    /// `None` with a message where there is no Python.
+    fn start(files: &[&str]) -> Option<Self> {
+        let [folder, caches] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        for file in files {
+            fs::copy(fixture(file), folder.path().join(file)).unwrap();
+        }
+        let mut command = Command::new("python3");
+        command
+            .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
+            .arg(folder.path());
+        let Ok(mut process) = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else {
+            let _ = std::io::stderr().write_all(b"skipped: no python3, whose http.server these tests ask\n");
+            return None;
+        };
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.split("port ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        Some(Self { process, port, folder, caches })
+    }
+
+    fn url(&self, name: &str) -> PathBuf {
+        format!("http://127.0.0.1:{}/{name}", self.port).into()
+    }
+
+    fn shard_cache(&self) -> PathBuf {
+        self.caches.path().join("shards")
+    }
+
+    /// A cache for so many bytes of shards, three images shuffled together.
+    fn access(&self, bytes: u64) -> Access {
+        let pause = Duration::from_millis(1);
+        Access {
+            lists: Some(CacheFolder::new(self.caches.path().join("lists"), 1 << 20)),
+            shards: Some(CacheFolder::new(self.shard_cache(), bytes)),
+            shuffle_buffer: 3,
+            patience: Patience {
+                stall: Duration::from_secs(5),
+                failures: 2,
+                first_pause: pause,
+                longest_pause: pause,
+            },
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const SHARDS: [&str; 3] = ["shards-000.tar", "shards-001.tar", "shards-002.tar"];
+const PATTERN: &str = "shards-{000..002}.tar";
+/// Bytes of each of the shards.
+const SHARD_BYTES: u64 = 10_240;
+
+fn batches(dataset: &Arc<dyn Dataset>, cursor: Cursor, workers: usize, count: usize) -> Vec<Batch> {
+    let views = Views { random_views: 1, focal_views: 1, random_size: 16, focal_size: 8, ..Views::default() };
+    let config = LoaderConfig { views, workers, max_skipped: 0.5, ..LoaderConfig::new(2, 4, 7) };
+    let mut loader = Loader::start(Arc::clone(dataset), config, cursor).unwrap();
+    (0..count).map(|_| Batch { wait: Duration::ZERO, ..loader.next().unwrap() }).collect()
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn remote_shards_hold_what_local_ones_do() {
+    let Some(server) = Server::start(&SHARDS) else { return };
+    let access = server.access(1 << 20);
+    let remote = open_with(&server.url(PATTERN), &access).unwrap();
+    let local = msn_data::open(&fixture(PATTERN)).unwrap();
+    assert_eq!(names(&*remote), names(&*local));
+    assert_eq!(labels(&*remote), labels(&*local));
+    for i in [8, 0, 4, 3, 7] {
+        assert_eq!(remote.read(i, usize::MAX).unwrap(), local.read(i, usize::MAX).unwrap());
+    }
+    let shards = vec![0..3, 3..6, 6..9];
+    assert_eq!(remote.reading(), Reading::ByShard { shards, buffer: 3 });
+    assert_eq!(remote.path(), server.url(PATTERN));
+    let message = remote.read(0, 9).unwrap_err().to_string();
+    assert!(message.contains("at most 9 bytes"), "{message}");
+}
+
+#[test]
+fn remote_tables_hold_what_local_ones_do() {
+    let Some(server) = Server::start(&["hugging-face.parquet", "plain.parquet"]) else { return };
+    let remote = open_with(&server.url("{hugging-face,plain}.parquet"), &server.access(1 << 20)).unwrap();
+    assert_eq!(remote.len(), 8 + 40);
+    assert_eq!(remote.label(1), Some("dog"));
+    assert_eq!(first_pixel(&*remote, 8 + 20), [200, 235, 7]);
+    assert!(remote.read(4, usize::MAX).unwrap_err().to_string().contains("found null"));
+}
+
+#[test]
+fn batches_of_remote_shards_are_the_same_bits_with_a_small_cache_and_after_a_resume() {
+    let Some(server) = Server::start(&SHARDS) else { return };
+    let large = open_with(&server.url(PATTERN), &server.access(1 << 20)).unwrap();
+    let expected = batches(&large, Cursor::default(), 1, 12);
+    for cached in [1, 2] {
+        fs::remove_dir_all(server.shard_cache()).unwrap();
+        let small = open_with(&server.url(PATTERN), &server.access(cached * SHARD_BYTES)).unwrap();
+        assert!(batches(&small, Cursor::default(), 3, 12) == expected, "{cached} shards in the cache");
+        assert!(bytes_in(&server.shard_cache()) <= cached * SHARD_BYTES);
+        for stop in [1, 5, 10] {
+            let found = batches(&small, expected[stop - 1].next.clone(), 2, 12 - stop);
+            assert!(found == expected[stop..], "after batch {stop}");
+        }
+    }
+    for epoch in 0..3 {
+        let images = expected.iter().filter(|batch| batch.epoch == epoch).flat_map(|batch| &batch.images);
+        assert_eq!(images.collect::<std::collections::BTreeSet<_>>().len(), 8, "none twice in an epoch");
+    }
+}
+
+#[test]
+fn what_shards_hold_is_gone_through_once() {
+    let Some(server) = Server::start(&SHARDS) else { return };
+    let access = server.access(SHARD_BYTES);
+    let first = open_with(&server.url(PATTERN), &access).unwrap();
+    fs::remove_dir_all(server.shard_cache()).unwrap();
+    let second = open_with(&server.url(PATTERN), &access).unwrap();
+    assert_eq!(names(&*first), names(&*second));
+    assert!(!server.shard_cache().exists(), "nothing was downloaded to open");
+    assert_eq!(first_pixel(&*second, 4), [40, 251, 7]);
+    assert!(!server.shard_cache().exists(), "one image is fetched by itself");
+}
+
+#[test]
+fn a_shard_that_vanishes_costs_its_images_until_there_are_too_many() {
+    let Some(server) = Server::start(&SHARDS) else { return };
+    let dataset = open_with(&server.url(PATTERN), &server.access(SHARD_BYTES)).unwrap();
+    fs::remove_file(server.folder.path().join(SHARDS[1])).unwrap();
+    fs::remove_dir_all(server.shard_cache()).unwrap();
+    let found = batches(&dataset, Cursor::default(), 2, 6);
+    let mut skipped: Vec<_> = found.iter().flat_map(|batch| batch.skipped.clone()).collect();
+    skipped.sort_by_key(|skipped| skipped.image);
+    assert_eq!(skipped.iter().map(|skipped| skipped.image).collect::<Vec<_>>(), [3, 4, 5]);
+    assert!(skipped[0].reason.contains("shards-001.tar"), "{}", skipped[0].reason);
+    assert!(found.iter().all(|batch| batch.images.iter().all(|image| !(3..6).contains(image))));
+}
+
+#[test]
+fn remote_sources_that_cannot_be_read_are_explained() {
+    let Some(server) = Server::start(&SHARDS) else { return };
+    let access = server.access(1 << 20);
+    let message =
+        |name: &str, access: &Access| open_with(&server.url(name), access).err().unwrap().to_string();
+    assert!(message("missing-{0..1}.tar", &access).contains("missing-0.tar"));
+    assert!(message("x.zip", &access).contains(".tar or .parquet"));
+    assert!(message(PATTERN, &Access { shards: None, ..access.clone() }).contains("MSN_CACHE"));
+    let error = open_with(&server.url(PATTERN), &server.access(SHARD_BYTES - 1)).err().unwrap();
+    assert!(
+        matches!(error, Error::Remote(_)) && error.to_string().contains("the bound of this cache"),
+        "{error}"
+    );
+}

@@ -1,0 +1,58 @@
+//! What can go wrong between an address and its bytes.
+
+use msn_store::StoreError;
+
+/// A failure to read a remote file: each says where, what was expected and what was found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is no address that can be read.
+    #[error("{address}: expected the address of a file (http, https, s3 or gs): {reason}")]
+    Address {
+        /// The text.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server says no, or not what a server of files would say.
+    #[error("{address}: cannot read: {source}")]
+    Refused {
+        /// The file.
+        address: String,
+        /// The answer.
+        source: object_store::Error,
+    },
+    /// The server does not answer, or breaks off, again and again.
+    #[error("{address}: gave up after {failures} failures in a row at byte {at}; the last one: {last}")]
+    GaveUp {
+        /// The file.
+        address: String,
+        /// Failures without a byte between them.
+        failures: u32,
+        /// Bytes that had been read.
+        at: u64,
+        /// The latest failure.
+        last: String,
+    },
+    /// The file is not the one that was there before.
+    #[error("{address}: the file has changed: expected {expected}, found {found}")]
+    Changed {
+        /// The file.
+        address: String,
+        /// Length or version before.
+        expected: String,
+        /// Length or version now.
+        found: String,
+    },
+    /// The bytes cannot be written to where they should go.
+    #[error("{address}: cannot keep what was read: {source}")]
+    Write {
+        /// The file.
+        address: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The local cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] StoreError),
+}

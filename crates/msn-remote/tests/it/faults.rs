@@ -1,0 +1,95 @@
+//! Networks that stall, break and come back.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use msn_remote::{Error, Patience, RemoteFile};
+
+use crate::servers::{Fault, Faulty};
+
+fn content() -> Vec<u8> {
+    (0..300_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+fn quick() -> Patience {
+    let pause = Duration::from_millis(5);
+    Patience { stall: Duration::from_millis(400), failures: 4, first_pause: pause, longest_pause: pause }
+}
+
+fn download(server: &Faulty) -> Result<Vec<u8>, Error> {
+    let file = RemoteFile::open(&server.url(), &quick())?;
+    let mut bytes = Vec::new();
+    file.download(&mut bytes).map(|()| bytes)
+}
+
+#[test]
+fn a_transfer_goes_on_where_it_broke() {
+    let faults = [Fault::Close(1000), Fault::Busy, Fault::Close(70_000), Fault::Busy, Fault::Close(0)];
+    let server = Faulty::start(content(), &faults);
+    assert_eq!(download(&server).unwrap(), content());
+    assert_eq!(server.starts(), [0, 1000, 1000, 71_000, 71_000, 71_000], "no byte is asked for twice");
+}
+
+#[test]
+fn a_stall_that_ends_in_time_is_waited_for() {
+    let server = Faulty::start(content(), &[Fault::Pause(5000, Duration::from_millis(150))]);
+    assert_eq!(download(&server).unwrap(), content());
+    assert_eq!(server.starts(), [0], "one request was enough");
+}
+
+#[test]
+fn a_longer_stall_is_ended_by_another_request_for_the_rest() {
+    let server = Faulty::start(content(), &[Fault::Pause(5000, Duration::from_secs(20))]);
+    let started = Instant::now();
+    assert_eq!(download(&server).unwrap(), content());
+    assert_eq!(server.starts(), [0, 5000]);
+    assert!(started.elapsed() < Duration::from_secs(15), "not waited for");
+}
+
+#[test]
+fn parts_of_a_file_go_on_too() {
+    let server = Faulty::start(content(), &[Fault::Close(10), Fault::Busy]);
+    let file = RemoteFile::open(&server.url(), &quick()).unwrap();
+    let mut bytes = vec![1, 2, 3];
+    file.read_range(1000..5000, &mut bytes).unwrap();
+    assert_eq!(bytes, content()[1000..5000]);
+    assert_eq!(server.starts(), [1000, 1010, 1010]);
+    let error = file.read_range(5..300_001, &mut bytes).unwrap_err();
+    assert!(matches!(error, Error::Changed { .. }), "{error}");
+}
+
+#[test]
+fn a_server_that_stays_away_is_given_up() {
+    let server =
+        Faulty::start(content(), &[Fault::Close(2000), Fault::Busy, Fault::Busy, Fault::Busy, Fault::Busy]);
+    let error = download(&server).unwrap_err();
+    assert!(matches!(error, Error::GaveUp { failures: 4, at: 2000, .. }), "{error}");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = RemoteFile::open(&format!("http://{closed}/x"), &quick()).err().unwrap();
+    assert!(matches!(error, Error::GaveUp { failures: 4, at: 0, .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_changes_in_between_is_refused() {
+    let server = Faulty::start(content(), &[Fault::Close(3000), Fault::Change]);
+    let error = download(&server).unwrap_err();
+    assert!(matches!(error, Error::Changed { .. }), "{error}");
+}
+
+#[test]
+fn a_full_disk_is_not_the_servers_fault() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let server = Faulty::start(content(), &[]);
+    let file = RemoteFile::open(&server.url(), &quick()).unwrap();
+    let error = file.download(&mut Full).unwrap_err();
+    assert!(matches!(error, Error::Write { .. }), "{error}");
+    assert_eq!(server.starts().len(), 1);
+}

@@ -1,0 +1,8 @@
+//! Real servers on loopback, and one that fails on purpose.
+
+#![allow(clippy::disallowed_methods, reason = "tests write the files that are served")]
+
+mod faults;
+mod http;
+mod s3;
+mod servers;

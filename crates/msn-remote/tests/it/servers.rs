@@ -1,0 +1,217 @@
+//! Servers that tests start, and stop when they end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// Says that a test is skipped: not with `eprintln!`, which the test harness keeps from the person who runs the tests.
+pub(crate) fn skip(why: &str) {
+    let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
+}
+
+/// A program that serves on a port of its own choice.
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    /// Starts a program and waits for the line that names its port after `before`; `None` where it is missing.
+    fn start(mut command: Command, before: &str) -> Option<Self> {
+        let both = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = both.spawn().ok()?;
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(process.stdout.take().unwrap()), Box::new(process.stderr.take().unwrap())];
+        for stream in streams {
+            let (sender, before) = (sender.clone(), before.to_owned());
+            // Read to the end, since a full pipe would stop the server.
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if let Some(at) = line.find(&before) {
+                        let digits = line[at + before.len()..].chars().take_while(char::is_ascii_digit);
+                        let _ = sender.send(digits.collect::<String>().parse().unwrap());
+                    }
+                }
+            });
+        }
+        drop(sender);
+        match receiver.recv_timeout(Duration::from_secs(60)) {
+            Ok(port) => Some(Self { process, port }),
+            Err(_) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                None
+            }
+        }
+    }
+
+    /// Python's own HTTP server, which knows no ranges.
+    pub(crate) fn http(folder: &Path) -> Option<Self> {
+        let mut command = Command::new("python3");
+        command.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"]).arg(folder);
+        let server = Self::start(command, "port ");
+        if server.is_none() {
+            skip("no python3, whose http.server these tests ask");
+        }
+        server
+    }
+
+    /// The S3 server of the Python package `moto[server]`: `moto_server`, or the program that `MSN_MOTO_SERVER` names.
+    pub(crate) fn s3() -> Option<Self> {
+        let program = std::env::var_os("MSN_MOTO_SERVER").unwrap_or_else(|| "moto_server".into());
+        let mut command = Command::new(program);
+        command.args(["-H", "127.0.0.1", "-p", "0"]);
+        let server = Self::start(command, "Running on http://127.0.0.1:");
+        if server.is_none() {
+            skip(
+                "no moto_server (`pip install 'moto[server]'`, or MSN_MOTO_SERVER), whose S3 API these tests ask",
+            );
+        }
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Sends a request with a body, and returns the answer.
+pub(crate) fn put(port: u16, path: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// What a server that fails on purpose does to one request for content.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// Sends nothing for a while after so many bytes, then goes on.
+    Pause(usize, Duration),
+    /// Sends so many bytes and closes the connection.
+    Close(usize),
+    /// Answers 503.
+    Busy,
+    /// Serves other content of the same length from now on.
+    Change,
+}
+
+/// Serves one file, with ranges and versions, and meets the requests for content with the faults, one each.
+pub(crate) struct Faulty {
+    pub(crate) address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    content: Vec<u8>,
+    version: u32,
+    faults: Vec<Fault>,
+    /// The first byte asked for by each request for content.
+    starts: Vec<usize>,
+}
+
+impl Faulty {
+    pub(crate) fn start(content: Vec<u8>, faults: &[Fault]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let faults = faults.iter().rev().copied().collect();
+        let state = Arc::new(Mutex::new(State { content, version: 1, faults, starts: Vec::new() }));
+        let served = Arc::clone(&state);
+        // Ends with the process.
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let state = Arc::clone(&served);
+                thread::spawn(move || {
+                    let _ = serve(stream, &state);
+                });
+            }
+        });
+        Self { address, state }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/x.bin", self.address)
+    }
+
+    pub(crate) fn starts(&self) -> Vec<usize> {
+        self.state.lock().unwrap().starts.clone()
+    }
+}
+
+fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Ok(());
+        }
+    }
+    let lower = head.to_lowercase();
+    let header = |name: &str| lower.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
+    let (content, version, fault, range) = {
+        let mut state = state.lock().unwrap();
+        let is_get = head.starts_with("GET");
+        let fault = if is_get { state.faults.pop() } else { None };
+        if let Some(Fault::Change) = fault {
+            state.content.iter_mut().for_each(|byte| *byte = !*byte);
+            state.version += 1;
+        }
+        let range = header("range: bytes=").map(|range| {
+            let (start, end) = range.split_once('-').unwrap();
+            (start.parse::<usize>().unwrap(), end.parse::<usize>().map_or(state.content.len(), |end| end + 1))
+        });
+        if is_get {
+            state.starts.push(range.map_or(0, |range| range.0));
+        }
+        (state.content.clone(), state.version, fault, range)
+    };
+    let answer = |status: &str, headers: String| {
+        format!("HTTP/1.1 {status}\r\nETag: \"v{version}\"\r\nConnection: close\r\n{headers}\r\n")
+    };
+    if let Some(Fault::Busy) = fault {
+        return stream
+            .write_all(answer("503 Service Unavailable", "Content-Length: 0\r\n".to_owned()).as_bytes());
+    }
+    if header("if-match: ").is_some_and(|wanted| wanted != format!("\"v{version}\"")) {
+        return stream
+            .write_all(answer("412 Precondition Failed", "Content-Length: 0\r\n".to_owned()).as_bytes());
+    }
+    let (status, start, end) = match range {
+        Some((start, end)) => ("206 Partial Content", start, end.min(content.len())),
+        None => ("200 OK", 0, content.len()),
+    };
+    let mut headers = format!("Content-Length: {}\r\n", end - start);
+    if range.is_some() {
+        headers += &format!("Content-Range: bytes {start}-{}/{}\r\n", end - 1, content.len());
+    }
+    stream.write_all(answer(status, headers).as_bytes())?;
+    if head.starts_with("HEAD") {
+        return Ok(());
+    }
+    let body = &content[start..end];
+    match fault {
+        Some(Fault::Pause(after, pause)) => {
+            let (first, second) = body.split_at(after.min(body.len()));
+            stream.write_all(first)?;
+            stream.flush()?;
+            thread::sleep(pause);
+            stream.write_all(second)
+        }
+        Some(Fault::Close(after)) => stream.write_all(&body[..after.min(body.len())]),
+        _ => stream.write_all(body),
+    }
+}

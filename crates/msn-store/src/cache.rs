@@ -1,0 +1,146 @@
+//! A folder of files that can be made again, bounded in size.
+
+use std::fs::{self, File, FileTimes};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::atomic::{self, is_leftover};
+use crate::error::{Result, StoreError};
+
+/// What an interrupted write left is removed once it is this old: younger, it may be the work of another process.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+/// Files by their names, the least recently used ones removed when a new one needs room.
+///
+/// Several processes may use one folder: files appear whole (see [`atomic`]), and one that is removed while another
+/// process reads it stays readable there until it is closed (on Windows it is not removed).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheFolder {
+    path: PathBuf,
+    max_bytes: u64,
+}
+
+impl CacheFolder {
+    /// A folder of at most `max_bytes` bytes. It is made when the first file is written.
+    pub fn new(path: PathBuf, max_bytes: u64) -> Self {
+        Self { path, max_bytes }
+    }
+
+    /// The folder `name` in the user's folder of caches: that of the variable `MSN_CACHE`, else `msn` in that of
+    /// `XDG_CACHE_HOME`, else `~/.cache/msn`, on Windows `msn` in that of `LOCALAPPDATA`. `None` where no such variable
+    /// is set.
+    pub fn of_user(name: &str, max_bytes: u64) -> Option<Self> {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let system = || variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+        let system = if cfg!(windows) { variable("LOCALAPPDATA") } else { system() };
+        let root = variable("MSN_CACHE").or_else(|| Some(system?.join("msn")))?;
+        Some(Self::new(root.join(name), max_bytes))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its bound in bytes.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// Opens a file for reading and marks it as just used; `None` if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it is there and cannot be opened.
+    pub fn open(&self, name: &str) -> Result<Option<File>> {
+        let path = self.path.join(name);
+        match File::open(&path) {
+            Ok(file) => {
+                // In a folder that is for reading only no use is noted, and nothing is removed either.
+                let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
+                Ok(Some(file))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StoreError::io(&path, "open")(e)),
+        }
+    }
+
+    /// The content of a file, as [`open`](Self::open).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or if it cannot be read.
+    pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let Some(mut file) = self.open(name)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut file, &mut bytes)
+            .map_err(StoreError::io(&self.path.join(name), "read"))?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes a file, atomically.
+    ///
+    /// # Errors
+    /// As [`write_with`](Self::write_with).
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write_with(name, bytes.len() as u64, |out| out.write_all(bytes))
+    }
+
+    /// Writes a file of `length` bytes, atomically, after making room for it.
+    ///
+    /// # Errors
+    /// [`StoreError::CacheTooSmall`] if it is larger than the whole folder may be; [`StoreError::Io`] if it cannot be
+    /// written or `fill` fails, and then it is not there.
+    pub fn write_with(
+        &self,
+        name: &str,
+        length: u64,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<()> {
+        if length > self.max_bytes {
+            let (folder, limit) = (self.path.clone(), self.max_bytes);
+            return Err(StoreError::CacheTooSmall { folder, limit, needed: length, name: name.to_owned() });
+        }
+        fs::create_dir_all(&self.path).map_err(StoreError::io(&self.path, "create the folder"))?;
+        self.make_room(length)?;
+        atomic::write_with(&self.path.join(name), fill)?;
+        // Another write may have made room for itself at the same time.
+        self.make_room(0)
+    }
+
+    /// Removes the least recently used files until `length` bytes more fit, and what was abandoned.
+    fn make_room(&self, length: u64) -> Result<()> {
+        let list = StoreError::io(&self.path, "list");
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(list)? {
+            let entry = entry.map_err(StoreError::io(&self.path, "list"))?;
+            // Another process may have just removed it.
+            let Ok(facts) = entry.metadata() else { continue };
+            let used = facts.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            if is_leftover(&entry.path()) {
+                if used.elapsed().is_ok_and(|age| age > ABANDONED) {
+                    remove(&entry.path())?;
+                }
+            } else if facts.is_file() {
+                files.push((used, facts.len(), entry.path()));
+            }
+        }
+        files.sort_unstable();
+        let mut total: u64 = files.iter().map(|(_, length, _)| length).sum();
+        for (_, bytes, path) in &files {
+            if total.saturating_add(length) <= self.max_bytes {
+                break;
+            }
+            remove(path)?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if cfg!(windows) && e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io(path, "remove")(e)),
+        _ => Ok(()),
+    }
+}

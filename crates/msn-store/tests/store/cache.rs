@@ -1,0 +1,80 @@
+//! A folder that forgets what was not used for longest.
+
+use std::fs::{self, File, FileTimes};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use msn_store::{CacheFolder, StoreError};
+
+/// Says that a file was used `seconds` ago.
+fn used(path: &Path, seconds: u64) {
+    let time = SystemTime::now() - Duration::from_secs(seconds);
+    File::open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
+}
+
+fn files(cache: &CacheFolder) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(cache.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_least_recently_used_files_make_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::new(folder.path().join("new/cache"), 100);
+    assert!(cache.read("a").unwrap().is_none());
+    for (age, name) in [(30, "a"), (20, "b"), (10, "c")] {
+        cache.write(name, &[1; 30]).unwrap();
+        used(&cache.path().join(name), age);
+    }
+    assert_eq!(cache.read("a").unwrap().unwrap(), [1; 30], "and a is used now");
+    cache.write("d", &[2; 40]).unwrap();
+    assert_eq!(files(&cache), ["a", "c", "d"]);
+    cache.write("e", &[3; 100]).unwrap();
+    assert_eq!(files(&cache), ["e"]);
+}
+
+#[test]
+fn what_is_larger_than_the_folder_is_refused_before_anything_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::new(folder.path().to_owned(), 10);
+    cache.write("a", &[1; 10]).unwrap();
+    let error = cache.write("b", &[1; 11]).unwrap_err();
+    assert!(matches!(error, StoreError::CacheTooSmall { limit: 10, needed: 11, .. }), "{error}");
+    assert_eq!(files(&cache), ["a"]);
+}
+
+#[test]
+fn a_failed_write_leaves_nothing_and_an_old_leftover_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::new(folder.path().to_owned(), 100);
+    let failed = cache.write_with("a", 5, |out| {
+        out.write_all(b"ab")?;
+        Err(std::io::Error::other("the network is gone"))
+    });
+    assert!(failed.unwrap_err().to_string().contains("the network is gone"));
+    assert!(files(&cache).is_empty());
+    for (age, name) in [(25 * 3600, ".tmp-old"), (3600, ".tmp-young")] {
+        fs::write(folder.path().join(name), "half").unwrap();
+        used(&folder.path().join(name), age);
+    }
+    cache.write("a", b"whole").unwrap();
+    assert_eq!(files(&cache), [".tmp-young", "a"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_open_stays_readable_after_it_made_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::new(folder.path().to_owned(), 10);
+    cache.write("a", b"0123456789").unwrap();
+    let mut open = cache.open("a").unwrap().unwrap();
+    cache.write("b", b"9876543210").unwrap();
+    assert_eq!(files(&cache), ["b"]);
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut open, &mut bytes).unwrap();
+    assert_eq!(bytes, b"0123456789");
+}
