@@ -121,11 +121,7 @@ mod x86 {
                 *sum = _mm512_fmadd_ps(a, b, *sum);
             }
         }
-        let mut total = _mm512_setzero_ps();
-        for sum in sums {
-            total = _mm512_add_ps(total, sum);
-        }
-        _mm512_reduce_add_ps(total)
+        total_512(sums)
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -138,6 +134,12 @@ mod x86 {
                 *sum = _mm512_dpbf16_ps(*sum, a, b);
             }
         }
+        total_512(sums)
+    }
+
+    /// The sum of all lanes, so that no accumulator can be left out as unused.
+    #[target_feature(enable = "avx512f")]
+    fn total_512(sums: [__m512; SUMS_512]) -> f32 {
         let mut total = _mm512_setzero_ps();
         for sum in sums {
             total = _mm512_add_ps(total, sum);
