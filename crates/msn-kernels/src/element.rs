@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::bf16::{self, Bf16};
-use crate::simd::Simd;
+use crate::simd::{Simd, for_vectors};
 
 /// A number that is stored in memory and computed with as `f32`.
 pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
@@ -38,9 +38,12 @@ impl Element for f32 {
     }
     #[inline(always)]
     fn narrow<S: Simd>(s: S, src: &[Self], dst: &mut [Bf16]) {
-        for (dst, src) in dst.chunks_mut(S::LANES).zip(src.chunks(S::LANES)) {
-            s.store_bf16(s.load(src), &mut dst[..src.len()]);
-        }
+        for_vectors(
+            s,
+            src.len(),
+            #[inline(always)]
+            |range| s.store_bf16(s.load(&src[range.clone()]), &mut dst[range]),
+        );
     }
     fn from_f32(x: f32) -> Self {
         x

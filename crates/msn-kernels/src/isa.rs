@@ -147,6 +147,11 @@ pub fn with_isa<R>(isa: Isa, f: impl FnOnce() -> R) -> Result<R, IsaError> {
     Ok(f())
 }
 
+/// What [`with_isa`] forces on this thread.
+pub(crate) fn forced() -> Option<Isa> {
+    FORCED.get()
+}
+
 /// Whether products of bf16 run at more than the speed of `f32` here: the processor has instructions
 /// for them. Use it to choose the default [`crate::Precision`].
 ///

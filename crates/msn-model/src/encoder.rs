@@ -1,5 +1,6 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use msn_kernels::on_worker;
 use serde::{Deserialize, Serialize};
 
 use crate::init::Init;
@@ -98,11 +99,13 @@ impl Encoder {
 
     /// The features of every image of the views: [S, D].
     pub fn features(&self, views: &[View], features: Features) -> Tensor<2> {
-        let cls = self.forward(views, None);
-        match features {
-            Features::BeforeNorm => cls,
-            Features::AfterNorm => self.norm.forward(cls),
-        }
+        on_worker(|| {
+            let cls = self.forward(views, None);
+            match features {
+                Features::BeforeNorm => cls,
+                Features::AfterNorm => self.norm.forward(cls),
+            }
+        })
     }
 
     /// The projection of [CLS] tokens from before the final norm: norm, then head. cls: [S, D] -> [S, output]

@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use msn_kernels::on_worker;
 use msn_model::{
     Encoder, Path, Prototypes, StateDict, StochasticDepth, View, encoder_seed, load_state, prototypes_seed,
 };
@@ -180,6 +181,16 @@ impl Trainer {
     /// # Panics
     /// If branches are to be dropped and there are not as many seeds as anchors.
     pub fn step(
+        &mut self,
+        views: Views,
+        schedule: Schedule,
+        depth_seeds: &[[u8; 32]],
+        watch: bool,
+    ) -> (StepReport, Option<Collapse>) {
+        on_worker(|| self.step_on_worker(views, schedule, depth_seeds, watch))
+    }
+
+    fn step_on_worker(
         &mut self,
         views: Views,
         schedule: Schedule,

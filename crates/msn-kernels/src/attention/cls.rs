@@ -5,16 +5,19 @@ use super::forward::store_row;
 use super::{Attention, Sequence};
 use crate::element::{Element, SharedOutput};
 use crate::scratch::Scratch;
-use crate::simd::{Simd, Task};
+use crate::simd::{Simd, Task, for_vectors};
 use crate::softmax::vectors as softmax;
 
 /// The dot product of two rows of a head.
 #[inline(always)]
 fn dot<S: Simd, A: Element, B: Element>(s: S, a: &[A], b: &[B]) -> f32 {
     let mut sum = s.splat(0.0);
-    for (a, b) in a.chunks(S::LANES).zip(b.chunks(S::LANES)) {
-        sum = s.mul_add(A::load(s, a), B::load(s, b), sum);
-    }
+    for_vectors(
+        s,
+        a.len(),
+        #[inline(always)]
+        |range| sum = s.mul_add(A::load(s, &a[range.clone()]), B::load(s, &b[range]), sum),
+    );
     s.sum(sum)
 }
 
@@ -22,9 +25,15 @@ fn dot<S: Simd, A: Element, B: Element>(s: S, a: &[A], b: &[B]) -> f32 {
 #[inline(always)]
 fn add_scaled<S: Simd, E: Element>(s: S, sum: &mut [f32], factor: f32, row: &[E]) {
     let factor = s.splat(factor);
-    for (sum, row) in sum.chunks_mut(S::LANES).zip(row.chunks(S::LANES)) {
-        s.store(s.mul_add(factor, E::load(s, row), s.load(sum)), sum);
-    }
+    for_vectors(
+        s,
+        sum.len(),
+        #[inline(always)]
+        |range| {
+            let sum = &mut sum[range.clone()];
+            s.store(s.mul_add(factor, E::load(s, &row[range]), s.load(sum)), sum);
+        },
+    );
 }
 
 /// One sequence, all heads.
@@ -63,7 +72,7 @@ impl<Q: Element, E: Element> Task for Forward<'_, Q, E> {
                 add_scaled(s, out, p * factor, &self.kv[row(token) + width..][..dim]);
             }
             // SAFETY: no other task has this sequence.
-            unsafe { store_row(s, out, self.out, at) };
+            unsafe { store_row(s, 1.0, out, self.out, at) };
         }
     }
 }
@@ -115,14 +124,14 @@ impl<Q: Element, E: Element, G: Element> Task for Backward<'_, Q, E, G> {
                 d_row.fill(0.0);
                 add_scaled(s, d_row, d_score, q);
                 // SAFETY: no other task has this sequence.
-                unsafe { store_row(s, d_row, self.d_kv, row(token)) };
+                unsafe { store_row(s, 1.0, d_row, self.d_kv, row(token)) };
                 d_row.fill(0.0);
                 add_scaled(s, d_row, *p, d_out);
                 // SAFETY: no other task has this sequence.
-                unsafe { store_row(s, d_row, self.d_kv, row(token) + width) };
+                unsafe { store_row(s, 1.0, d_row, self.d_kv, row(token) + width) };
             }
             // SAFETY: no other task has this sequence.
-            unsafe { store_row(s, d_q, self.d_q, at) };
+            unsafe { store_row(s, 1.0, d_q, self.d_q, at) };
         }
     }
 }

@@ -1,12 +1,16 @@
-//! The forward pass of one head: `MR` queries at a time, all keys.
+//! The forward pass of one head, a panel of queries at a time, all keys:
+//!
+//! ```text
+//! S^T = K Q^T / sqrt(head_dim)     keys down, queries across
+//! O = softmax(S) V
+//! ```
 
-use super::operand::{Operand, padded};
-use super::{Head, HeadKernel};
+use super::operand::{Operand, Rows, pack_as_columns, padded};
+use super::{Head, HeadKernel, scores};
 use crate::element::{Element, SharedOutput, with_elements};
-use crate::gemm::kernel::Product;
+use crate::gemm::kernel::{Layout, Product};
 use crate::scratch::Scratch;
-use crate::simd::Simd;
-use crate::softmax::vectors as softmax;
+use crate::simd::{Simd, for_vectors};
 
 pub(super) struct Forward<'a, E> {
     /// `[N, 3 D]`
@@ -22,41 +26,56 @@ impl<E: Element> HeadKernel for Forward<'_, E> {
         let (tokens, ld) = (sequence.tokens, 3 * width);
         let q = &self.qkv[sequence.first * ld + column..];
         let (k, v) = (&q[width..], &q[2 * width..]);
-        let mut keys = Operand::<P>::transposed(s, k, ld, [tokens, dim]);
+        let mut queries = Operand::<P>::transposed(s, q, ld, [tokens, dim]);
+        let mut keys = Rows::new::<S, P, E>(s, k, ld, [tokens, dim]);
         let mut values = Operand::<P>::straight(s, v, ld, [tokens, dim]);
-        let (score_ld, out_ld) = (padded::<S>(tokens), padded::<S>(dim));
-        let (mut scores, mut out) = (Scratch::new(S::MR * score_ld), Scratch::new(S::MR * out_ld));
-        let (scores, out) = (scores.floats(), out.floats());
-        for first in (0..tokens).step_by(S::MR) {
-            let rows = S::MR.min(tokens - first);
-            keys.multiply_rows(s, (&q[first * ld..], ld, rows), dim, scores);
-            let mut factors = Scratch::new(rows);
-            let factors = factors.floats();
-            for (scores, factor) in scores.chunks_exact_mut(score_ld).zip(&mut *factors) {
-                *factor = softmax::exponentials(s, &mut scores[..tokens], head.scale());
-            }
-            values.multiply_rows(s, (&*scores, score_ld, rows), tokens, out);
-            for (i, (out, factor)) in out.chunks_exact_mut(out_ld).zip(factors).enumerate() {
-                let row = (sequence.first + first + i) * width + column;
-                softmax::multiply(s, &mut out[..dim], *factor);
-                // SAFETY: the row lies inside the head's part, which the caller lends to this call.
-                unsafe { store_row(s, &out[..dim], self.out, row) };
+
+        let mut scores = Scratch::new(tokens.next_multiple_of(S::MR) * S::NR);
+        let mut weights = Scratch::new(tokens.div_ceil(P::PER_WORD) * S::NR);
+        let (mut factors, mut out) = (Scratch::new(S::NR), Scratch::new(S::MR * padded::<S>(dim)));
+        let (scores, weights) = (scores.floats(), weights.words());
+        let (factors, out) = (factors.floats(), out.floats());
+        for (panel, first) in (0..tokens).step_by(S::NR).enumerate() {
+            let lanes = queries.multiply_panel(s, &mut keys, tokens, panel, scores);
+            let scores = &mut scores[..tokens * lanes];
+            scores::exponentials::<S, P>(s, scores, lanes, head.scale(), factors);
+            pack_as_columns::<S, P>(s, scores, [tokens, lanes], weights);
+            let count = S::NR.min(tokens - first);
+            for row in (0..count).step_by(S::MR) {
+                let rows = S::MR.min(count - row);
+                let weights = (Layout::Columns(lanes), &weights[row..]);
+                values.multiply(s, weights, rows, out, false);
+                for (i, out) in out.chunks_exact(padded::<S>(dim)).take(rows).enumerate() {
+                    let (factor, token) = (factors[row + i], sequence.first + first + row + i);
+                    // SAFETY: the row lies inside the head's part, which the caller lends to this call.
+                    unsafe { store_row(s, factor, &out[..dim], self.out, token * width + column) };
+                }
             }
         }
     }
 }
 
-/// Stores `src` to `dst` from `offset` on.
+/// Stores `factor` times `src` to `dst` from `offset` on.
 ///
 /// # Safety
 /// No other thread uses these elements.
 #[inline(always)]
-pub(super) unsafe fn store_row<S: Simd>(s: S, src: &[f32], dst: &SharedOutput<'_>, offset: usize) {
+pub(super) unsafe fn store_row<S: Simd>(
+    s: S,
+    factor: f32,
+    src: &[f32],
+    dst: &SharedOutput<'_>,
+    offset: usize,
+) {
+    let factor = s.splat(factor);
     with_elements!(SharedOutput, dst, dst => {
         // SAFETY: by the caller's promise.
         let dst = unsafe { dst.part(offset, src.len()) };
-        for (src, dst) in src.chunks(S::LANES).zip(dst.chunks_mut(S::LANES)) {
-            Element::store(s, s.load(src), dst);
-        }
+        for_vectors(
+            s,
+            src.len(),
+            #[inline(always)]
+            |range| Element::store(s, s.mul(factor, s.load(&src[range.clone()])), &mut dst[range]),
+        );
     });
 }

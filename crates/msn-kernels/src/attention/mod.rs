@@ -9,6 +9,9 @@ mod cls;
 mod forward;
 mod operand;
 mod plain;
+mod scores;
+
+use std::marker::PhantomData;
 
 use crate::element::{Output, SharedOutput, Source, with_elements};
 use crate::gemm::Precision;
@@ -222,7 +225,10 @@ trait HeadKernel: Sync {
     unsafe fn run<S: Simd, P: crate::gemm::kernel::Product>(&self, s: S, head: Head);
 }
 
-/// A kernel on all heads, each a task.
+/// Tokens whose heads are a task, at least: the heads of a short sequence are over too soon to be shared out one by one.
+const TASK_TOKENS: usize = 256;
+
+/// A kernel on all heads.
 struct EachHead<'a, K> {
     precision: Precision,
     heads: &'a [Head],
@@ -237,7 +243,7 @@ impl<K: HeadKernel> Task for EachHead<'_, K> {
         struct One<'a, K, P> {
             each: &'a K,
             head: Head,
-            product: std::marker::PhantomData<P>,
+            product: PhantomData<P>,
         }
         impl<K: HeadKernel, P: crate::gemm::kernel::Product> Task for One<'_, K, P> {
             type Output = ();
@@ -247,16 +253,29 @@ impl<K: HeadKernel> Task for EachHead<'_, K> {
                 unsafe { self.each.run::<S, P>(s, self.head) };
             }
         }
-        let (each, product) = (&self.each, std::marker::PhantomData);
-        parallel::for_each(self.heads.len(), |i| {
-            let head = self.heads[i];
-            match self.precision {
-                Precision::F32 => s.call(One::<K, F32Product> { each, head, product }),
-                Precision::Bf16 => {
-                    let product = std::marker::PhantomData;
-                    s.call(One::<K, Bf16Product> { each, head, product });
+        let each = &self.each;
+        let tasks = tasks(self.heads);
+        parallel::for_each(tasks.len(), |task| {
+            for &head in tasks[task] {
+                match self.precision {
+                    Precision::F32 => s.call(One::<K, F32Product> { each, head, product: PhantomData }),
+                    Precision::Bf16 => s.call(One::<K, Bf16Product> { each, head, product: PhantomData }),
                 }
             }
         });
     }
+}
+
+/// Cuts the heads, which follow one another, into tasks.
+fn tasks(heads: &[Head]) -> Vec<&[Head]> {
+    let mut tasks = Vec::new();
+    let (mut start, mut tokens) = (0, 0);
+    for (i, head) in heads.iter().enumerate() {
+        tokens += head.sequence.tokens;
+        if tokens >= TASK_TOKENS || i + 1 == heads.len() {
+            tasks.push(&heads[start..=i]);
+            (start, tokens) = (i + 1, 0);
+        }
+    }
+    tasks
 }

@@ -1,12 +1,67 @@
-//! Small matrix products inside one task, of panels packed there.
+//! Small matrix products inside one task.
 
 use std::marker::PhantomData;
 
 use crate::element::{Element, SharedMut};
-use crate::gemm::kernel::{self, KC, Layout, Product, Tile};
+use crate::gemm::kernel::{self, KC, Layout, Product, Tile, tile_rows};
 use crate::gemm::pack::{self, InnerRows, Panels, panel_width, panels_len};
 use crate::scratch::Scratch;
 use crate::simd::Simd;
+
+/// An operand A: rows where they are, if they are stored as they would be packed, or packed.
+pub(super) enum Rows<'a> {
+    InPlace { words: &'a [u32], stride: usize },
+    Packed { words: Scratch, stride: usize },
+}
+
+impl<'a> Rows<'a> {
+    /// `rows` rows of `k` elements, `ld` apart; behind them may stand others, which are then read in vain.
+    #[inline(always)]
+    pub(super) fn new<S: Simd, P: Product, E: Element>(
+        s: S,
+        src: &'a [E],
+        ld: usize,
+        [rows, k]: [usize; 2],
+    ) -> Self {
+        if let Some((words, stride)) = pack::rows_in_place::<P, E>(src, ld, [tile_rows::<S>(rows), k])
+            && !kernel::rows_share_sets(stride)
+        {
+            return Self::InPlace { words, stride };
+        }
+        let mut packed = Self::room::<S, P>(rows, k);
+        for row in 0..rows {
+            P::pack_row(s, &src[row * ld..][..k], packed.row(row, 0, k.div_ceil(P::PER_WORD)));
+        }
+        packed
+    }
+
+    /// Room for `rows` rows of `k` elements, with arbitrary contents.
+    pub(super) fn room<S: Simd, P: Product>(rows: usize, k: usize) -> Self {
+        let stride = k.div_ceil(P::PER_WORD).next_multiple_of(S::LANES) + S::LANES;
+        Self::Packed { words: Scratch::new(tile_rows::<S>(rows) * stride), stride }
+    }
+
+    /// `count` words of a packed row, from word `from` on.
+    ///
+    /// # Panics
+    /// If the rows are not packed.
+    #[inline(always)]
+    pub(super) fn row(&mut self, row: usize, from: usize, count: usize) -> &mut [u32] {
+        match self {
+            Self::InPlace { .. } => unreachable!("borrowed rows are not written"),
+            Self::Packed { words, stride } => &mut words.words()[row * *stride + from..][..count],
+        }
+    }
+
+    /// The rows from `first` on, for a tile.
+    #[inline(always)]
+    pub(super) fn from(&mut self, first: usize) -> (Layout, &[u32]) {
+        match self {
+            Self::InPlace { words, stride } => (Layout::InPlace(*stride), &words[first * *stride..]),
+            Self::Packed { words, stride } => (Layout::InPlace(*stride), &words.words()[first * *stride..]),
+        }
+    }
+}
 
 /// A packed operand B.
 pub(super) struct Operand<P> {
@@ -32,7 +87,7 @@ impl<P: Product> Operand<P> {
         Self { packed, columns: n, words, product: PhantomData }
     }
 
-    /// Packs `n` rows of `k` elements, the rows being the columns of B.
+    /// Packs `n` rows of `k` elements, the rows being the columns of B. Lanes beyond the last column are arbitrary.
     #[inline(always)]
     pub(super) fn transposed<S: Simd, E: Element>(s: S, src: &[E], ld: usize, [n, k]: [usize; 2]) -> Self {
         let words = k.div_ceil(P::PER_WORD);
@@ -44,45 +99,58 @@ impl<P: Product> Operand<P> {
         Self { packed, columns: n, words, product: PhantomData }
     }
 
-    /// The product of `rows` (at most `MR`) rows of A, packed in `a`, with the words of the inner
-    /// dimension from `from` on, at most [`KC`]. `out` has `MR` rows of [`padded`] columns.
+    /// The product of `rows` (at most `MR`) rows of A with the whole inner dimension. `out` has `MR` rows of
+    /// [`padded`] columns.
     #[inline(always)]
     pub(super) fn multiply<S: Simd>(
         &mut self,
         s: S,
-        (layout, a, rows): (Layout, &[u32], usize),
-        from: usize,
+        (layout, a): (Layout, &[u32]),
+        rows: usize,
         out: &mut [f32],
         accumulate: bool,
     ) {
-        let steps = KC.min(self.words - from);
         let stride = padded::<S>(self.columns);
+        let step = match layout {
+            Layout::Columns(step) => step,
+            Layout::Rows | Layout::InPlace(_) => 1,
+        };
         for (panel, column) in (0..self.columns).step_by(S::NR).enumerate() {
             let width = panel_width::<S>(self.columns, panel);
-            let b = &self.packed.words()[column * self.words + from * width..];
-            let tile = Tile { steps, a, b, out: &mut out[column..], stride, accumulate };
-            kernel::multiply::<S, P>(s, layout, rows, width == S::NR, tile);
+            for from in (0..self.words).step_by(KC) {
+                let b = &self.packed.words()[column * self.words + from * width..];
+                let steps = KC.min(self.words - from);
+                let (a, accumulate) = (&a[from * step..], accumulate || from > 0);
+                let tile = Tile { steps, a, b, out: &mut out[column..], stride, accumulate };
+                kernel::multiply::<S, P>(s, layout, rows, width == S::NR, tile);
+            }
         }
     }
 
-    /// The product with `rows` (at most `MR`) rows of A that are not packed yet, `ld` apart, with the
-    /// whole inner dimension.
+    /// The product of `count` rows of A with column panel `panel` alone, whose width it gives. `out` has rows of that
+    /// width, their number rounded up to `MR`.
+    ///
+    /// # Panics
+    /// If the inner dimension is longer than a block.
     #[inline(always)]
-    pub(super) fn multiply_rows<S: Simd, E: Element>(
+    pub(super) fn multiply_panel<S: Simd>(
         &mut self,
         s: S,
-        (a, ld, rows): (&[E], usize, usize),
-        k: usize,
+        rows: &mut Rows<'_>,
+        count: usize,
+        panel: usize,
         out: &mut [f32],
-    ) {
-        let mut panel = Scratch::new(S::MR * kernel::ROW_STRIDE);
-        let panel = panel.words();
-        for from in (0..self.words).step_by(KC) {
-            let k0 = from * P::PER_WORD;
-            let depth = (KC * P::PER_WORD).min(k - k0);
-            pack::rows::<S, P, E>(s, &a[k0..], ld, rows, depth, panel);
-            self.multiply(s, (Layout::Rows, panel, rows), from, out, from > 0);
+    ) -> usize {
+        assert!(self.words <= KC);
+        let (width, column) = (panel_width::<S>(self.columns, panel), panel * S::NR);
+        let b = &self.packed.words()[column * self.words..];
+        for first in (0..count).step_by(S::MR) {
+            let (layout, a) = rows.from(first);
+            let out = &mut out[first * width..];
+            let tile = Tile { steps: self.words, a, b, out, stride: width, accumulate: false };
+            kernel::multiply::<S, P>(s, layout, S::MR.min(count - first), width == S::NR, tile);
         }
+        width
     }
 }
 
@@ -91,17 +159,16 @@ pub(super) fn padded<S: Simd>(n: usize) -> usize {
     n.next_multiple_of(S::LANES)
 }
 
-/// Packs all columns of `k` rows (at most [`KC`] words) as panels of `MR` rows of a transposed A.
+/// Packs `k` rows of `width` (one vector or two) elements as words of an operand A with [`Layout::Columns`] of `width`.
 #[inline(always)]
-pub(super) fn pack_transposed_a<S: Simd, P: Product>(
+pub(super) fn pack_as_columns<S: Simd, P: Product>(
     s: S,
     src: &[f32],
-    ld: usize,
-    [k, columns]: [usize; 2],
+    [k, width]: [usize; 2],
     dst: &mut [u32],
 ) {
-    let panels = Panels { n: columns, width: S::MR, words: k.div_ceil(P::PER_WORD) };
-    let rows = InnerRows { src, ld, count: k, scale: None };
+    let panels = Panels { n: width, width, words: k.div_ceil(P::PER_WORD) };
+    let rows = InnerRows { src, ld: width, count: k, scale: None };
     let dst = SharedMut::new(dst);
     // SAFETY: `dst` is borrowed by this call alone.
     unsafe { pack::columns::<S, P, f32>(s, rows, panels, &dst, 0) };

@@ -212,7 +212,7 @@ impl<P: Product> Task for BlockChunk<'_, P> {
         let chunk = Chunk::<P> {
             a: RowPanels {
                 words: &a[self.rows.start * words..],
-                layout: Layout::Columns,
+                layout: Layout::Columns(S::MR),
                 panel_stride: S::MR * words,
                 block_stride: S::MR * KC,
             },

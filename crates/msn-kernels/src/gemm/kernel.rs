@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::element::Element;
-use crate::simd::{Simd, Task};
+use crate::simd::{Simd, Task, for_vectors, math};
 use crate::{Bf16, bf16};
 
 /// Words of the inner dimension in a block: a block of a B panel (32 columns) takes 32 KiB, of an A panel
@@ -20,6 +20,9 @@ pub(crate) trait Product: Copy + Send + Sync + 'static {
 
     /// `acc + a * b`, over all elements of the words.
     fn step<S: Simd>(s: S, acc: S::V, a: S::W, b: S::W) -> S::V;
+
+    /// e^x for x <= 0, as exact as operands of the product are.
+    fn exp<S: Simd>(s: S, x: S::V) -> S::V;
 
     /// Rows of `k` elements as words, where they are stored as they would be packed.
     fn words_of<E: Element>(rows: &[E], k: usize) -> Option<&[u32]>;
@@ -50,15 +53,23 @@ impl Product for F32Product {
         s.mul_add(s.words_as_floats(a), s.words_as_floats(b), acc)
     }
 
+    #[inline(always)]
+    fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+        math::exp(s, x)
+    }
+
     fn words_of<E: Element>(rows: &[E], _k: usize) -> Option<&[u32]> {
         E::f32_words(rows)
     }
 
     #[inline(always)]
     fn pack_row<S: Simd, E: Element>(s: S, src: &[E], dst: &mut [u32]) {
-        for (dst, src) in dst.chunks_mut(S::LANES).zip(src.chunks(S::LANES)) {
-            s.store_words(s.floats_as_words(E::load(s, src)), &mut dst[..src.len()]);
-        }
+        for_vectors(
+            s,
+            src.len(),
+            #[inline(always)]
+            |range| s.store_words(s.floats_as_words(E::load(s, &src[range.clone()])), &mut dst[range]),
+        );
     }
 
     #[inline(always)]
@@ -87,6 +98,11 @@ impl Product for Bf16Product {
     #[inline(always)]
     fn step<S: Simd>(s: S, acc: S::V, a: S::W, b: S::W) -> S::V {
         s.dot_bf16(acc, a, b)
+    }
+
+    #[inline(always)]
+    fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+        math::exp_coarse(s, x)
     }
 
     fn words_of<E: Element>(rows: &[E], k: usize) -> Option<&[u32]> {
@@ -143,8 +159,8 @@ pub(crate) enum Layout {
     Rows,
     /// Row by row, this many words apart: a matrix that is read where it is.
     InPlace(usize),
-    /// Word by word of the inner dimension, `MR` rows each.
-    Columns,
+    /// Word by word of the inner dimension, this many words apart: those of all rows side by side.
+    Columns(usize),
 }
 
 /// Computes `rows` (at most `MR`) rows and one (`!wide`) or two vectors of columns. The rows of `out`
@@ -154,11 +170,10 @@ pub(crate) enum Layout {
 /// If the panels or the tile are shorter than that takes.
 #[inline(always)]
 pub(crate) fn multiply<S: Simd, P: Product>(s: S, layout: Layout, rows: usize, wide: bool, tile: Tile<'_>) {
-    match (layout, S::MR) {
-        (Layout::Rows, _) => sized::<S, P, ROW_STRIDE, 1>(s, rows, wide, ROW_STRIDE, tile),
-        (Layout::InPlace(stride), _) => sized::<S, P, ANY_STRIDE, 1>(s, rows, wide, stride, tile),
-        (Layout::Columns, 12) => sized::<S, P, 1, 12>(s, rows, wide, 1, tile),
-        (Layout::Columns, _) => sized::<S, P, 1, 6>(s, rows, wide, 1, tile),
+    match layout {
+        Layout::Rows => sized::<S, P, ROW_STRIDE, 1>(s, rows, wide, ROW_STRIDE, tile),
+        Layout::InPlace(stride) => sized::<S, P, ANY, 1>(s, rows, wide, stride, tile),
+        Layout::Columns(step) => sized::<S, P, 1, ANY>(s, rows, wide, step, tile),
     }
 }
 
@@ -167,19 +182,19 @@ fn sized<S: Simd, P: Product, const ROW: usize, const STEP: usize>(
     s: S,
     rows: usize,
     wide: bool,
-    row_stride: usize,
+    apart: usize,
     tile: Tile<'_>,
 ) {
     /// Enters the smallest tile that has the rows.
     macro_rules! enter {
         ($large:literal, $medium:literal, $small:literal) => {
             match (rows, wide) {
-                (..=$small, false) => s.call(Micro::<P, $small, 1, ROW, STEP>::new(row_stride, tile)),
-                (..=$small, true) => s.call(Micro::<P, $small, 2, ROW, STEP>::new(row_stride, tile)),
-                (..=$medium, false) => s.call(Micro::<P, $medium, 1, ROW, STEP>::new(row_stride, tile)),
-                (..=$medium, true) => s.call(Micro::<P, $medium, 2, ROW, STEP>::new(row_stride, tile)),
-                (_, false) => s.call(Micro::<P, $large, 1, ROW, STEP>::new(row_stride, tile)),
-                (_, true) => s.call(Micro::<P, $large, 2, ROW, STEP>::new(row_stride, tile)),
+                (..=$small, false) => s.call(Micro::<P, $small, 1, ROW, STEP>::new(apart, tile)),
+                (..=$small, true) => s.call(Micro::<P, $small, 2, ROW, STEP>::new(apart, tile)),
+                (..=$medium, false) => s.call(Micro::<P, $medium, 1, ROW, STEP>::new(apart, tile)),
+                (..=$medium, true) => s.call(Micro::<P, $medium, 2, ROW, STEP>::new(apart, tile)),
+                (_, false) => s.call(Micro::<P, $large, 1, ROW, STEP>::new(apart, tile)),
+                (_, true) => s.call(Micro::<P, $large, 2, ROW, STEP>::new(apart, tile)),
             }
         };
     }
@@ -190,13 +205,25 @@ fn sized<S: Simd, P: Product, const ROW: usize, const STEP: usize>(
     }
 }
 
-/// Words from a row to the next where they are not known when the loop is compiled.
-const ANY_STRIDE: usize = 0;
+/// The rows that a tile reads for `rows` rows: a multiple of a third of `MR`.
+pub(crate) fn tile_rows<S: Simd>(rows: usize) -> usize {
+    rows.next_multiple_of(S::MR / 3)
+}
 
-/// A tile of `M` rows and `N` vectors; words of A are `ROW` apart from row to row (`row_stride` if that is
-/// [`ANY_STRIDE`]), `STEP` from one to the next of the inner dimension.
+/// Whether rows this many words apart meet in the sets of a first-level cache, if not every row then every other.
+pub(crate) fn rows_share_sets(stride: usize) -> bool {
+    const SET_PERIOD: usize = 2048;
+    (stride * size_of::<u32>()).is_multiple_of(SET_PERIOD)
+}
+
+/// Words from a row, or from a word of the inner dimension, to the next, where they are not known when the loop is
+/// compiled.
+const ANY: usize = 0;
+
+/// A tile of `M` rows and `N` vectors; words of A are `ROW` apart from row to row, `STEP` from one to the next of the
+/// inner dimension; `apart` where either is [`ANY`].
 struct Micro<'a, P, const M: usize, const N: usize, const ROW: usize, const STEP: usize> {
-    row_stride: usize,
+    apart: usize,
     tile: Tile<'a>,
     product: PhantomData<P>,
 }
@@ -205,8 +232,8 @@ impl<'a, P, const M: usize, const N: usize, const ROW: usize, const STEP: usize>
     Micro<'a, P, M, N, ROW, STEP>
 {
     #[inline(always)]
-    fn new(row_stride: usize, tile: Tile<'a>) -> Self {
-        Self { row_stride, tile, product: PhantomData }
+    fn new(apart: usize, tile: Tile<'a>) -> Self {
+        Self { apart, tile, product: PhantomData }
     }
 }
 
@@ -218,8 +245,9 @@ impl<P: Product, const M: usize, const N: usize, const ROW: usize, const STEP: u
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Tile { steps, a, b, out, stride, accumulate } = self.tile;
-        let row_stride = if ROW == ANY_STRIDE { self.row_stride } else { ROW };
-        assert!(steps == 0 || (M - 1) * row_stride + (steps - 1) * STEP < a.len());
+        let row_stride = if ROW == ANY { self.apart } else { ROW };
+        let step = if STEP == ANY { self.apart } else { STEP };
+        assert!(steps == 0 || (M - 1) * row_stride + (steps - 1) * step < a.len());
         assert!(steps * N * S::LANES <= b.len());
         assert!((M - 1) * stride + N * S::LANES <= out.len());
         let out = out.as_mut_ptr();
@@ -248,7 +276,7 @@ impl<P: Product, const M: usize, const N: usize, const ROW: usize, const STEP: u
                         *acc = P::step(s, *acc, word, column);
                     }
                 }
-                a = a.wrapping_add(STEP);
+                a = a.wrapping_add(step);
                 b = b.wrapping_add(N * S::LANES);
             }
         }

@@ -36,6 +36,17 @@ pub(crate) fn rows<S: Simd, P: Product, E: Element>(
     }
 }
 
+/// `rows` rows of `k` elements, `ld` apart, as words, and the words from one to the next, if they are stored as they would
+/// be packed.
+pub(crate) fn rows_in_place<P: Product, E: Element>(
+    src: &[E],
+    ld: usize,
+    [rows, k]: [usize; 2],
+) -> Option<(&[u32], usize)> {
+    let src = src.get(..(rows - 1) * ld + k)?;
+    if ld.is_multiple_of(P::PER_WORD) { Some((P::words_of(src, k)?, ld / P::PER_WORD)) } else { None }
+}
+
 /// Packs panel `j` of an operand B that is stored transposed, `[n, k]` with rows `ld` apart, into `panel`
 /// (`[words, width]`).
 #[inline(always)]
@@ -47,9 +58,15 @@ pub(crate) fn transposed_panel<S: Simd, P: Product, E: Element>(
     j: usize,
     panel: &mut [u32],
 ) {
+    let width = panel_width::<S>(n, j);
+    let words = k / P::PER_WORD;
+    if words.is_multiple_of(S::LANES)
+        && let Some((src, ld)) = rows_in_place::<P, E>(src, ld, [n.next_multiple_of(S::LANES), k])
+    {
+        return transposed_in_place(s, src, ld, words, j * S::NR, width, panel);
+    }
     let mut row_major = Scratch::new(S::LANES * ROW_STRIDE);
     let row_major = row_major.words();
-    let width = panel_width::<S>(n, j);
     for first in (0..width).step_by(S::LANES) {
         let column = j * S::NR + first;
         let count = S::LANES.min(n - column);
@@ -61,6 +78,25 @@ pub(crate) fn transposed_panel<S: Simd, P: Product, E: Element>(
                 let dst = &mut panel[(k0 / P::PER_WORD + word) * width + first..];
                 s.transpose(&row_major[word..], ROW_STRIDE, dst, width, S::LANES.min(words - word));
             }
+        }
+    }
+}
+
+/// [`transposed_panel`] of rows that are stored as they would be packed. Rows after the last one fill up its vector.
+#[inline(always)]
+fn transposed_in_place<S: Simd>(
+    s: S,
+    src: &[u32],
+    ld: usize,
+    words: usize,
+    first_column: usize,
+    width: usize,
+    panel: &mut [u32],
+) {
+    for first in (0..width).step_by(S::LANES) {
+        for word in (0..words).step_by(S::LANES) {
+            let src = &src[(first_column + first) * ld + word..];
+            s.transpose(src, ld, &mut panel[word * width + first..], width, S::LANES);
         }
     }
 }
@@ -151,7 +187,8 @@ fn whole_panel<S: Simd, P: Product, E: Element>(s: S, src: &[E], ld: usize, widt
         12 => panel_of::<S, P, E, 12>(s, src, ld, dst),
         8 => panel_of::<S, P, E, 8>(s, src, ld, dst),
         6 => panel_of::<S, P, E, 6>(s, src, ld, dst),
-        _ => unreachable!("no register tile is {width} wide"),
+        4 => panel_of::<S, P, E, 4>(s, src, ld, dst),
+        _ => unreachable!("no panel is {width} wide"),
     }
 }
 

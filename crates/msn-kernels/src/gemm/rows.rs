@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::epilogue::Shared;
-use super::kernel::{Bf16Product, F32Product, KC, Layout, Product, ROW_STRIDE};
+use super::kernel::{self, Bf16Product, F32Product, KC, Layout, Product, ROW_STRIDE};
 use super::macro_kernel::{Chunk, RowPanels};
 use super::pack::{self, InnerRows, Panels, panel_width, panels_len};
 use super::{Dims, Precision};
@@ -120,12 +120,10 @@ impl<P: Product> RowChunk<'_, P> {
     /// The rows where they are, if they are stored as they would be packed, in whole tiles, and do not share cache sets.
     #[inline(always)]
     fn in_place<S: Simd>(&self) -> Option<RowPanels<'_>> {
-        /// Bytes after which rows meet in the sets of a first-level cache, if not at every row then at every other.
-        const SET_PERIOD: usize = 2048;
         let Dims { k, .. } = self.problem.dims;
         let stride = k / P::PER_WORD;
-        let whole_tiles = self.rows.len().is_multiple_of(S::MR / 3);
-        if !whole_tiles || (stride * size_of::<u32>()).is_multiple_of(SET_PERIOD) {
+        let whole_tiles = kernel::tile_rows::<S>(self.rows.len()) == self.rows.len();
+        if !whole_tiles || kernel::rows_share_sets(stride) {
             return None;
         }
         let words = with_elements!(Source, self.problem.a, a => P::words_of(&a[self.rows.start * k..], k))?;

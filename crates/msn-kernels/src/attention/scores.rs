@@ -1,0 +1,71 @@
+//! Softmax of scores that are stored transposed, `[keys, width]`: queries lie side by side in the lanes of one vector or
+//! two, so that maxima and sums run down the columns, and nothing is done across lanes.
+
+use crate::gemm::kernel::Product;
+use crate::simd::Simd;
+
+/// Replaces each column by `exp(scale (column - max))`; `factors` receives 1 / the sum of each. The largest element is
+/// subtracted before the scaling, so that elements near it keep all their digits.
+#[inline(always)]
+pub(super) fn exponentials<S: Simd, P: Product>(
+    s: S,
+    scores: &mut [f32],
+    width: usize,
+    scale: f32,
+    factors: &mut [f32],
+) {
+    let scale = s.splat(scale);
+    for lane in (0..width).step_by(S::LANES) {
+        let largest = largest(s, scores, width, lane);
+        let mut sum = s.splat(0.0);
+        for row in scores.chunks_exact_mut(width) {
+            let x = &mut row[lane..][..S::LANES];
+            let e = P::exp(s, s.mul(scale, s.sub(s.load(x), largest)));
+            s.store(e, x);
+            sum = s.add(sum, e);
+        }
+        s.store(s.div(s.splat(1.0), sum), &mut factors[lane..][..S::LANES]);
+    }
+}
+
+/// Replaces scores by probabilities P, and the gradients dP of the probabilities in `d` by those of the products `q k`,
+/// before their scaling: `scale P (dP - sum(P dP))`, the sum down the column.
+#[inline(always)]
+pub(super) fn gradients<S: Simd, P: Product>(
+    s: S,
+    scores: &mut [f32],
+    d: &mut [f32],
+    width: usize,
+    scale: f32,
+) {
+    let scale = s.splat(scale);
+    for lane in (0..width).step_by(S::LANES) {
+        let largest = largest(s, scores, width, lane);
+        let (mut sum, mut dot) = (s.splat(0.0), s.splat(0.0));
+        for (row, d) in scores.chunks_exact_mut(width).zip(d.chunks_exact(width)) {
+            let x = &mut row[lane..][..S::LANES];
+            let e = P::exp(s, s.mul(scale, s.sub(s.load(x), largest)));
+            s.store(e, x);
+            sum = s.add(sum, e);
+            dot = s.mul_add(e, s.load(&d[lane..][..S::LANES]), dot);
+        }
+        let factor = s.div(s.splat(1.0), sum);
+        let mean = s.mul(dot, factor);
+        for (row, d) in scores.chunks_exact_mut(width).zip(d.chunks_exact_mut(width)) {
+            let (x, d) = (&mut row[lane..][..S::LANES], &mut d[lane..][..S::LANES]);
+            let p = s.mul(s.load(x), factor);
+            s.store(s.mul(s.mul(p, scale), s.sub(s.load(d), mean)), d);
+            s.store(p, x);
+        }
+    }
+}
+
+/// The largest element of each column of a vector's width, from column `lane` on.
+#[inline(always)]
+fn largest<S: Simd>(s: S, scores: &[f32], width: usize, lane: usize) -> S::V {
+    scores.chunks_exact(width).fold(
+        s.splat(f32::NEG_INFINITY),
+        #[inline(always)]
+        |largest, row| s.max(s.load(&row[lane..][..S::LANES]), largest),
+    )
+}
