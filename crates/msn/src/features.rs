@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use clap::ValueEnum;
 use msn_data::{Dataset, Limits, Skipped};
 use msn_eval::{ExtractError, Extractor, FeatureRows, Labelled};
 use msn_store::StoreError;
+use serde::Serialize;
 
 use crate::cli::{EncoderChoice, FeatureChoice};
 use crate::device;
@@ -39,9 +41,38 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         (run, None) => Extractor::pretrained(Path::new(run), features, &device).map_err(explain)?,
     };
     for rejected in extractor.passed_over() {
-        warn(&rejected.to_string());
+        let used = extractor.origin().map(|origin| format!("; using {} instead", origin.folder.display()));
+        warn(&format!("{rejected}{}", used.unwrap_or_default()));
     }
     Ok(extractor)
+}
+
+/// What the JSON of an evaluation says of the encoder.
+#[derive(Serialize)]
+pub(crate) struct EncoderFacts<'a> {
+    /// As given.
+    checkpoint: &'a str,
+    /// The checkpoint that was read; none for raw pixels.
+    checkpoint_folder: Option<&'a Path>,
+    /// Steps that it was trained for.
+    step: Option<u64>,
+    /// Where the features were read, and their number; raw pixels pass through no encoder.
+    features: Option<String>,
+    dim: usize,
+}
+
+impl<'a> EncoderFacts<'a> {
+    pub(crate) fn of(extractor: &'a Extractor, choice: &'a EncoderChoice) -> Self {
+        let origin = extractor.origin();
+        let name = choice.features.to_possible_value().map(|value| value.get_name().to_owned());
+        Self {
+            checkpoint: &choice.checkpoint,
+            checkpoint_folder: origin.map(|origin| &*origin.folder),
+            step: origin.map(|origin| origin.step),
+            features: origin.and(name),
+            dim: extractor.dim(),
+        }
+    }
 }
 
 /// The run folder that a `--checkpoint` belongs to, and what else it says, to be put after a name: nothing,

@@ -108,7 +108,7 @@ mod tests {
         let names = counts
             .iter()
             .enumerate()
-            .flat_map(|(class, &count)| (0..count).map(move |i| format!("{class:02}/{i}.png")));
+            .flat_map(|(class, &count)| (0..count).map(move |i| format!("{class:03}/{i}.png")));
         Names(names.collect())
     }
 
