@@ -1,6 +1,7 @@
 //! `--checkpoint`: from images to rows of features.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use msn_data::{Dataset, Limits, Skipped};
 use msn_eval::{ExtractError, Extractor, FeatureRows, Labelled};
-use msn_store::StoreError;
+use msn_store::{RunDir, StoreError};
 use serde::Serialize;
 
 use crate::cli::{EncoderChoice, FeatureChoice};
@@ -28,6 +29,12 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         FeatureChoice::AfterNorm => msn_model::Features::AfterNorm,
     };
     let explain = |error: ExtractError| match error {
+        ExtractError::Store(StoreError::Io { path, source, .. })
+            if source.kind() == ErrorKind::NotFound
+                && path.parent().is_some_and(|folder| !folder.exists()) =>
+        {
+            no_such_checkpoint(path.parent().unwrap_or(&path))
+        }
         ExtractError::Store(StoreError::NotARun { .. }) => {
             anyhow!(
                 "{error}; --checkpoint takes a run folder, RUN/checkpoints/step-N, untrained:RUN or raw-pixels"
@@ -45,6 +52,18 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         warn(&format!("{rejected}{}", used.unwrap_or_default()));
     }
     Ok(extractor)
+}
+
+/// For a folder `RUN/checkpoints/step-N` that does not exist.
+fn no_such_checkpoint(folder: &Path) -> anyhow::Error {
+    let run = folder.parent().and_then(Path::parent);
+    let steps = run.and_then(|run| RunDir::open(run).ok()?.checkpoints().steps().ok());
+    let found = match steps.as_deref() {
+        None => "no run there".to_owned(),
+        Some([]) => "no checkpoint in that run".to_owned(),
+        Some(steps) => steps.iter().map(|step| format!("step-{step}")).collect::<Vec<_>>().join(", "),
+    };
+    anyhow!("{}: expected a checkpoint, found no such folder; there is {found}", folder.display())
 }
 
 /// What the JSON of an evaluation says of the encoder.

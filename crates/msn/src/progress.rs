@@ -38,7 +38,7 @@ pub(crate) fn say(line: &str) {
 }
 
 /// The text without what would change colours or move the cursor of a terminal: names of files may hold anything.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let escaped = |c: char| c.is_control() && c != '\n' && c != '\t';
     text.chars().fold(String::new(), |mut harmless, c| {
         if escaped(c) {

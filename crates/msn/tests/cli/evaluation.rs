@@ -136,6 +136,13 @@ fn a_checkpoint_in_place_of_a_broken_one_is_named() {
     for part in ["step-12 passed over", "using run/checkpoints/step-6 instead"] {
         assert!(finished.stderr.contains(part), "expected `{part}` in: {}", finished.stderr);
     }
+    let embed = |checkpoint: &str| {
+        scratch.msn(&["embed", "--checkpoint", checkpoint, "--data", "images", "--out", "rows.npy"])
+    };
+    embed("run/checkpoints/step-7")
+        .fails_with(&["step-7: expected a checkpoint", "there is step-6, step-12"]);
+    embed("nowhere/checkpoints/step-7")
+        .fails_with(&["step-7: expected a checkpoint", "there is no run there"]);
     fs::remove_dir_all(scratch.path("run/checkpoints")).unwrap();
     fs::remove_file(scratch.path("run/latest")).unwrap();
     scratch.msn(&knn).fails_with(&["run/checkpoints: no checkpoint", "step-N", "has not saved one yet"]);

@@ -111,8 +111,8 @@ impl std::fmt::Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             0..10_000 => write!(f, "{} B", self.0),
-            10_000..10_000_000 => write!(f, "{:.1} kB", self.0 as f64 / 1e3),
-            10_000_000..10_000_000_000 => write!(f, "{:.1} MB", self.0 as f64 / 1e6),
+            10_000..1_000_000 => write!(f, "{:.1} kB", self.0 as f64 / 1e3),
+            1_000_000..1_000_000_000 => write!(f, "{:.1} MB", self.0 as f64 / 1e6),
             _ => write!(f, "{:.1} GB", self.0 as f64 / 1e9),
         }
     }
@@ -130,12 +130,18 @@ fn classes(found: &Inspection) -> String {
     if found.unlabelled > 0 {
         write!(text, ", and {} without one", counted(found.unlabelled, "image")).expect(MEMORY);
     }
-    writeln!(text, "; smallest {} ({}), largest {} ({})", smallest.0, smallest.1, largest.0, largest.1)
-        .expect(MEMORY);
+    if smallest.1 == largest.1 {
+        text.push_str(&format!("; {} each\n", counted(largest.1, "image")));
+    } else {
+        text.push_str(&format!(
+            "; smallest {} ({}), largest {} ({})\n",
+            smallest.0, smallest.1, largest.0, largest.1
+        ));
+    }
     let mut line = |(name, count): (&String, usize)| writeln!(text, "  {count:>8}  {name}").expect(MEMORY);
     if by_size.len() <= SHOWN_CLASSES {
         found.classes.iter().for_each(|(name, &count)| line((name, count)));
-    } else {
+    } else if smallest.1 < largest.1 {
         by_size[..SHOWN_CLASSES / 2].iter().copied().for_each(&mut line);
         by_size[by_size.len() - SHOWN_CLASSES / 2..].iter().copied().for_each(&mut line);
         writeln!(text, "  the {} others: with --json", by_size.len() - SHOWN_CLASSES).expect(MEMORY);
