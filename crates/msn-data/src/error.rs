@@ -115,6 +115,9 @@ pub enum Error {
     #[cfg(feature = "remote")]
     #[error(transparent)]
     Remote(#[from] msn_remote::Error),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Store(#[from] msn_store::StoreError),
     /// A configuration value is out of its range.
     #[error("{field}: expected {expected}, found {found}")]
     Config {
@@ -137,7 +140,9 @@ pub enum Error {
     },
     /// More broken images than the configuration allows.
     #[error(
-        "{}: {skipped} of {images} images could not be read, expected at most the fraction data.max_skipped = {max_skipped}; the last one: {last}",
+        "{}: {skipped} of {images} images could not be read, expected at most {allowed} (data.max_skipped = {max_skipped}); \
+         the last one: {last}; repair or remove them, or set data.max_skipped higher (1 allows any number) to go on \
+         without them",
         data.display()
     )]
     TooManySkipped {
@@ -147,7 +152,9 @@ pub enum Error {
         skipped: usize,
         /// Images in the data.
         images: usize,
-        /// The allowed fraction.
+        /// Broken images allowed.
+        allowed: usize,
+        /// The fraction that allows them.
         max_skipped: f64,
         /// Path and reason of the latest.
         last: String,
@@ -156,7 +163,7 @@ pub enum Error {
     },
     /// Too few images work to fill even one batch.
     #[error(
-        "{}: only {usable} of {images} images can be read, expected at least train.batch_size = {batch_size} to fill a batch; the last broken one: {last}",
+        "{}: only {usable} of {images} images can be read, expected at least train.batch_size = {batch_size} to fill a batch; the last broken one: {last}; repair them, or set train.batch_size={usable} or less",
         data.display()
     )]
     TooFewUsable {

@@ -6,6 +6,9 @@
 //!                                              Image --EvalTransform--> load_eval: pixels for features
 //! ```
 //!
+//! For people: [`inspect`] looks at all images of a source, [`contact_sheet`] and [`picture_of_views`] draw them, and [`pack`]
+//! writes them into tar shards.
+//!
 //! Every random draw derives from (run seed, epoch, image, view), see [`rng`]; batches are the same bits for any
 //! number of worker threads.
 
@@ -15,18 +18,24 @@ mod decode;
 mod error;
 mod eval;
 mod image;
+mod inspect;
 mod loader;
 mod mask;
+mod pack;
+mod picture;
 mod simd;
 mod sources;
 mod views;
 
-pub use decode::{Limits, decode, decode_into};
+pub use decode::{Format, Limits, decode, decode_into};
 pub use error::{DecodeError, Error};
 pub use eval::{EvalBatch, EvalConfig, EvalTransform, check_image, load_eval};
 pub use image::Image;
-pub use loader::{Batch, Cursor, Loader, LoaderConfig, Skipped, ViewBatch};
+pub use inspect::{InspectConfig, Inspection, Spread, inspect};
+pub use loader::{Batch, BatchViews, Cursor, Loader, LoaderConfig, Skipped, ViewBatch, preview};
 pub use mask::{MaskMode, Masking, kept_patches, random_mask};
+pub use pack::{PackConfig, PackRecord, ShardRecord, ShardSize, pack};
+pub use picture::{contact_sheet, encode_picture, is_picture, picture_of_views};
 pub use sources::{Access, Dataset, IMAGE_EXTENSIONS, Reading, open, open_with, read_file};
 pub use views::color::{Adjustment, Jitter};
 pub use views::crop::CropBox;

@@ -22,7 +22,7 @@ mod splits;
 
 pub use classes::Classes;
 pub use error::Error;
-pub use extract::{ExtractError, Extractor, FeatureRows};
+pub use extract::{ExtractError, Extractor, FeatureRows, Origin};
 pub use features::{Features, Labelled};
 pub use knn::{Knn, KnnScore};
 pub use logistic::{LogisticFit, LogisticRegression, default_lambda};

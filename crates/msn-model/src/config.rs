@@ -8,17 +8,17 @@ use crate::{Error, Variant};
 pub struct EncoderConfig {
     /// A name such as `vit-s16` that sets `dim`, `depth`, `heads` and `patch_size`; empty to set them freely.
     pub variant: String,
-    /// Side of the large views, pixels; a multiple of `patch_size`.
+    /// Side of the large views, pixels; a multiple of `patch_size`, at most 4096.
     pub image_size: usize,
-    /// Side of a patch, pixels; at least 1.
+    /// Side of a patch, pixels; 1 to 4096.
     pub patch_size: usize,
-    /// Embedding dimension D; a multiple of `heads`.
+    /// Embedding dimension D; a multiple of `heads`, at most 65,536.
     pub dim: usize,
-    /// Number of transformer blocks; at least 1.
+    /// Number of transformer blocks; 1 to 1024.
     pub depth: usize,
     /// Number of attention heads; at least 1.
     pub heads: usize,
-    /// Hidden units of a block's MLP, as a multiple of `dim`; at least 1.
+    /// Hidden units of a block's MLP, as a multiple of `dim`; 1 to 64.
     pub mlp_ratio: usize,
     /// Deviation of the truncated normal that the weights of the blocks start from, above 0. ViT and DeiT use 0.02,
     /// which suits the widths they come in; small widths, whose sums have fewer terms, learn sooner with more:
@@ -64,10 +64,12 @@ impl EncoderConfig {
     /// # Errors
     /// [`Error::Config`] for the first field that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
-        at_least_one("encoder.patch_size", self.patch_size)?;
-        at_least_one("encoder.depth", self.depth)?;
-        at_least_one("encoder.heads", self.heads)?;
-        at_least_one("encoder.mlp_ratio", self.mlp_ratio)?;
+        within("encoder.image_size", MAX_SIZE, self.image_size)?;
+        within("encoder.patch_size", MAX_SIZE, self.patch_size)?;
+        within("encoder.dim", MAX_WIDTH, self.dim)?;
+        within("encoder.depth", MAX_DEPTH, self.depth)?;
+        within("encoder.heads", MAX_WIDTH, self.heads)?;
+        within("encoder.mlp_ratio", MAX_MLP_RATIO, self.mlp_ratio)?;
         multiple("encoder.image_size", self.image_size, "encoder.patch_size", self.patch_size)?;
         multiple("encoder.dim", self.dim, "encoder.heads", self.heads)?;
         if !(0.0..1.0).contains(&self.drop_path) {
@@ -97,9 +99,9 @@ impl EncoderConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeadConfig {
-    /// Units of the two hidden layers; at least 1.
+    /// Units of the two hidden layers; 1 to 65,536.
     pub hidden_dim: usize,
-    /// Dimension of the projection that meets the prototypes; at least 1.
+    /// Dimension of the projection that meets the prototypes; 1 to 65,536.
     pub output_dim: usize,
     /// Whether batch norm follows each hidden layer.
     pub batch_norm: bool,
@@ -117,16 +119,24 @@ impl HeadConfig {
     /// # Errors
     /// [`Error::Config`] for the first field that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
-        at_least_one("head.hidden_dim", self.hidden_dim)?;
-        at_least_one("head.output_dim", self.output_dim)
+        within("head.hidden_dim", MAX_WIDTH, self.hidden_dim)?;
+        within("head.output_dim", MAX_WIDTH, self.output_dim)
     }
 }
 
-fn at_least_one(field: &'static str, found: usize) -> Result<(), Error> {
-    if found >= 1 {
+/// Ten times and more what published vision transformers have, so that a slip of the keyboard is told from a wish.
+const MAX_DEPTH: usize = 1024;
+const MAX_WIDTH: usize = 65_536;
+const MAX_MLP_RATIO: usize = 64;
+/// Of the sides of views, pixels.
+const MAX_SIZE: usize = 4096;
+
+/// From 1 to `most`.
+fn within(field: &'static str, most: usize, found: usize) -> Result<(), Error> {
+    if (1..=most).contains(&found) {
         return Ok(());
     }
-    Err(Error::Config { field, expected: "at least 1".to_owned(), found: found.to_string() })
+    Err(Error::Config { field, expected: format!("1 to {most}"), found: found.to_string() })
 }
 
 fn multiple(field: &'static str, found: usize, of: &str, divisor: usize) -> Result<(), Error> {
@@ -154,6 +164,20 @@ mod tests {
         let config = EncoderConfig { image_size: 230, ..Default::default() };
         let message = config.validate().expect_err("230 is no multiple of 16").to_string();
         assert!(message.contains("encoder.image_size") && message.contains("230"), "{message}");
+    }
+
+    #[test]
+    fn sizes_that_no_one_means_are_refused() {
+        let free = EncoderConfig { variant: String::new(), ..Default::default() };
+        for (field, config) in [
+            ("encoder.depth", EncoderConfig { depth: 1_000_000, ..free.clone() }),
+            ("encoder.dim", EncoderConfig { dim: 4_800_000, ..free.clone() }),
+            ("encoder.mlp_ratio", EncoderConfig { mlp_ratio: 0, ..free.clone() }),
+            ("encoder.image_size", EncoderConfig { image_size: 1 << 20, ..free.clone() }),
+        ] {
+            let message = config.validate().expect_err("out of range").to_string();
+            assert!(message.starts_with(field) && message.contains("expected 1 to"), "{message}");
+        }
     }
 
     #[test]

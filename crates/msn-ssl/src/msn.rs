@@ -5,11 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, check, cosine_similarity, sharpened_log_targets, sinkhorn};
 
+/// Far more than any use of prototypes has.
+const MAX_PROTOTYPES: usize = 1 << 20;
+
 /// Section `[objective]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MsnConfig {
-    /// Number of prototypes K; at least 2.
+    /// Number of prototypes K; 2 to 1,048,576.
     pub prototypes: usize,
     /// Whether the prototypes stay as they are drawn.
     pub freeze_prototypes: bool,
@@ -54,7 +57,8 @@ impl MsnConfig {
         let positive = |x: f64| x > 0.0 && x.is_finite();
         let weight = |x: f64| x >= 0.0 && x.is_finite();
         let sharpening = |x: f64| x > 0.0 && x <= 1.0;
-        check(self.prototypes >= 2, "objective.prototypes", "at least 2", self.prototypes)?;
+        let prototypes = (2..=MAX_PROTOTYPES).contains(&self.prototypes);
+        check(prototypes, "objective.prototypes", "2 to 1048576", self.prototypes)?;
         check(positive(self.temperature), "objective.temperature", "a number above 0", self.temperature)?;
         check(sharpening(self.sharpen), "objective.sharpen", "a number in (0, 1]", self.sharpen)?;
         check(sharpening(self.sharpen_end), "objective.sharpen_end", "a number in (0, 1]", self.sharpen_end)?;

@@ -144,10 +144,12 @@ pub enum StoreError {
         found: String,
     },
     /// A run that has not saved a checkpoint yet.
-    #[error("{}: no checkpoint: expected at least one folder named step-N", folder.display())]
+    #[error("{}: no checkpoint: expected at least one folder named step-N, found {found}", folder.display())]
     NoCheckpoint {
         /// The folder of checkpoints.
         folder: PathBuf,
+        /// What is there instead, in words.
+        found: String,
     },
     /// Checkpoints exist, and none can be read.
     #[error("{}: no checkpoint can be read:{}", folder.display(), listed(rejected))]
@@ -181,6 +183,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What is there instead, in words.
         found: String,
+    },
+    /// A folder that should hold shards with their record and does not.
+    #[error("{}: expected a folder of shards that was begun before, with {expected} in it, found none", path.display())]
+    NoShards {
+        /// The folder.
+        path: PathBuf,
+        /// Name of the record.
+        expected: &'static str,
     },
     /// Another process writes to the run.
     #[error("{}: in use by {}: wait until it ends, or stop it", path.display(), holder_name(*holder))]

@@ -38,6 +38,7 @@ mod image_folder;
 mod json_lines;
 mod lock;
 mod run;
+mod shard_folder;
 mod tensors;
 
 pub use cache::CacheFolder;
@@ -46,4 +47,5 @@ pub use error::{Result, StoreError};
 pub use image_folder::ImageFolder;
 pub use json_lines::{JsonLines, Skipped, SkippedLog};
 pub use run::RunDir;
+pub use shard_folder::ShardFolder;
 pub use tensors::{Array, StateDict, read_safetensors, write_safetensors};

@@ -78,7 +78,8 @@ pub enum Error {
         found: String,
     },
     /// A run that is resumed with other settings than it was started with.
-    #[error("{}: this run was started with {field} = {expected}, found {found}; a resumed run keeps its settings", .run.display())]
+    #[error("{}: this run was started with {field} = {expected}, found {found}; a resumed run keeps its settings: \
+         leave {field} out, or start another run with another --out", .run.display())]
     ChangedOnResume {
         /// The run folder.
         run: PathBuf,
@@ -90,7 +91,8 @@ pub enum Error {
         found: String,
     },
     /// A run that is resumed on other images than it was started with.
-    #[error("{}: a resumed run needs the images that it was started with, in the same order: {difference}", .run.display())]
+    #[error("{}: a resumed run needs the images that it was started with, in the same order: {difference}; give the --data of \
+         then, or start another run with another --out", .run.display())]
     OtherImages {
         /// The run folder.
         run: PathBuf,
@@ -132,6 +134,19 @@ pub enum Error {
     /// The run folder.
     #[error(transparent)]
     Store(#[from] msn_store::StoreError),
+}
+
+impl Error {
+    /// The field that is out of its range, if that is what is wrong.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Config { field, .. }
+            | Self::Model(msn_model::Error::Config { field, .. })
+            | Self::Objective(msn_ssl::Error::Config { field, .. })
+            | Self::Data(msn_data::Error::Config { field, .. }) => Some(field),
+            _ => None,
+        }
+    }
 }
 
 fn losses(last: &[f64]) -> String {

@@ -1,21 +1,25 @@
 //! The arguments of every command.
 
+mod data;
 mod evaluation;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use data::{DataCommand, DataViews, Inspect, Pack};
 pub(crate) use evaluation::{Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict};
 
 const EXAMPLES: &str = "\
 Examples:
   msn demo                                          everything once, on images that it draws itself
   msn pretrain --data photos --out runs/photos      learn from a folder of images without labels
+  msn data inspect photos                           what is in them, and what is broken
   msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test
   msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
 
-Exit codes: 0, 1 for a failure that is explained, 2 for wrong arguments.";
+Exit codes: 0 done; 1 a failure that is explained; 2 wrong arguments; 130 stopped by Ctrl-C and 143 by SIGTERM, where
+pretrain and demo save a checkpoint first, unless a second signal comes.";
 
 const CPU: &str = "cpu";
 
@@ -31,6 +35,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Demo(Demo),
     Pretrain(Pretrain),
+    #[command(subcommand)]
+    Data(DataCommand),
     #[command(subcommand)]
     Eval(Evaluation),
     Embed(Embed),
@@ -140,6 +146,11 @@ pub(crate) struct OnDevice {
 }
 
 impl OnDevice {
+    /// Whether it computes in the machine's memory.
+    pub(crate) fn is_cpu(&self) -> bool {
+        self.name == CPU
+    }
+
     /// The argument as it has to be repeated in another command, led by a space.
     pub(crate) fn repeated(&self) -> String {
         if self.name == CPU { String::new() } else { format!(" --device {}", self.name) }

@@ -1,4 +1,5 @@
-//! Exit codes: 0, 1 for a failure that is explained, 2 for wrong arguments.
+//! Exit codes: 0, 1 for a failure that is explained, 2 for wrong arguments, 128 + the signal's number for work that a
+//! signal stopped.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Error;
 
 use crate::progress::say;
+use crate::signals;
 
 /// A failure that other arguments would avoid. Looks like the error that it holds.
 #[derive(Debug)]
@@ -22,6 +24,26 @@ impl std::error::Error for WrongArguments {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
     }
+}
+
+/// Work that a signal stopped, of which everything has been said. The shell's convention: 130 for Ctrl-C, 143 for
+/// SIGTERM, whether or not there was something to save first.
+#[derive(Debug)]
+struct Stopped {
+    signal: i32,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped by signal {}", self.signal)
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// The end of work that a signal stopped, after telling how to go on.
+pub(crate) fn stopped(signal: i32) -> Error {
+    Error::new(Stopped { signal })
 }
 
 /// For `map_err`: the arguments are to blame.
@@ -52,6 +74,9 @@ pub(crate) fn exit_code(result: Result<(), Error>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(&Stopped { signal }) = error.downcast_ref() {
+                return ExitCode::from(signals::exit_code(signal) as u8);
+            }
             say(&format!("error: {}", chain(&error)));
             ExitCode::from(if error.is::<WrongArguments>() { 2 } else { 1 })
         }

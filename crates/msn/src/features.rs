@@ -1,13 +1,16 @@
 //! `--checkpoint`: from images to rows of features.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use clap::ValueEnum;
 use msn_data::{Dataset, Limits, Skipped};
 use msn_eval::{ExtractError, Extractor, FeatureRows, Labelled};
-use msn_store::StoreError;
+use msn_store::{RunDir, StoreError};
+use serde::Serialize;
 
 use crate::cli::{EncoderChoice, FeatureChoice};
 use crate::device;
@@ -26,6 +29,12 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         FeatureChoice::AfterNorm => msn_model::Features::AfterNorm,
     };
     let explain = |error: ExtractError| match error {
+        ExtractError::Store(StoreError::Io { path, source, .. })
+            if source.kind() == ErrorKind::NotFound
+                && path.parent().is_some_and(|folder| !folder.exists()) =>
+        {
+            no_such_checkpoint(path.parent().unwrap_or(&path))
+        }
         ExtractError::Store(StoreError::NotARun { .. }) => {
             anyhow!(
                 "{error}; --checkpoint takes a run folder, RUN/checkpoints/step-N, untrained:RUN or raw-pixels"
@@ -39,9 +48,50 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         (run, None) => Extractor::pretrained(Path::new(run), features, &device).map_err(explain)?,
     };
     for rejected in extractor.passed_over() {
-        warn(&rejected.to_string());
+        let used = extractor.origin().map(|origin| format!("; using {} instead", origin.folder.display()));
+        warn(&format!("{rejected}{}", used.unwrap_or_default()));
     }
     Ok(extractor)
+}
+
+/// For a folder `RUN/checkpoints/step-N` that does not exist.
+fn no_such_checkpoint(folder: &Path) -> anyhow::Error {
+    let run = folder.parent().and_then(Path::parent);
+    let steps = run.and_then(|run| RunDir::open(run).ok()?.checkpoints().steps().ok());
+    let found = match steps.as_deref() {
+        None => "no run there".to_owned(),
+        Some([]) => "no checkpoint in that run".to_owned(),
+        Some(steps) => steps.iter().map(|step| format!("step-{step}")).collect::<Vec<_>>().join(", "),
+    };
+    anyhow!("{}: expected a checkpoint, found no such folder; there is {found}", folder.display())
+}
+
+/// What the JSON of an evaluation says of the encoder.
+#[derive(Serialize)]
+pub(crate) struct EncoderFacts<'a> {
+    /// As given.
+    checkpoint: &'a str,
+    /// The checkpoint that was read; none for raw pixels.
+    checkpoint_folder: Option<&'a Path>,
+    /// Steps that it was trained for.
+    step: Option<u64>,
+    /// Where the features were read, and their number; raw pixels pass through no encoder.
+    features: Option<String>,
+    dim: usize,
+}
+
+impl<'a> EncoderFacts<'a> {
+    pub(crate) fn of(extractor: &'a Extractor, choice: &'a EncoderChoice) -> Self {
+        let origin = extractor.origin();
+        let name = choice.features.to_possible_value().map(|value| value.get_name().to_owned());
+        Self {
+            checkpoint: &choice.checkpoint,
+            checkpoint_folder: origin.map(|origin| &*origin.folder),
+            step: origin.map(|origin| origin.step),
+            features: origin.and(name),
+            dim: extractor.dim(),
+        }
+    }
 }
 
 /// The run folder that a `--checkpoint` belongs to, and what else it says, to be put after a name: nothing,

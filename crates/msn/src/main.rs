@@ -9,6 +9,7 @@ mod device;
 mod failure;
 mod features;
 mod labels;
+mod memory;
 mod output;
 mod progress;
 mod report;
@@ -37,6 +38,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(arguments) => commands::demo::run(&arguments),
         Command::Pretrain(arguments) => commands::pretrain::run(&arguments),
+        Command::Data(command) => commands::data::run(&command),
         Command::Eval(Evaluation::Lowshot(arguments)) => commands::lowshot::run(&arguments),
         Command::Eval(Evaluation::Knn(arguments)) => commands::knn::run(&arguments),
         Command::Embed(arguments) => commands::embed::run(&arguments),

@@ -1,35 +1,53 @@
 //! What a person sees of long work: a bar on a terminal, a line every so often elsewhere.
 
 mod training;
+mod warnings;
 
 use std::fmt;
 use std::io::{IsTerminal, Write, stderr};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use console::Term;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
-use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use training::TrainingProgress;
+pub(crate) use warnings::show_warnings;
+
+/// Columns that a line with everything needs.
+const WIDE: usize = 100;
 
 /// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Sends the warnings of all crates to stderr.
-pub(crate) fn show_warnings() {
-    tracing_subscriber::fmt()
-        .with_writer(stderr)
-        .log_internal_errors(false)
-        .with_ansi(stderr().is_terminal())
-        .with_max_level(LevelFilter::WARN)
-        .with_target(false)
-        .without_time()
-        .init();
-}
+/// The bar that is on the screen, which lines are printed above.
+static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// A line on stderr. Work goes on where nobody reads it any more, as after `msn ... 2>&1 | head`: `eprintln!` would
 /// end a training run there.
 pub(crate) fn say(line: &str) {
-    let _ = stderr().write_all(format!("{line}\n").as_bytes());
+    let line = harmless(line) + "\n";
+    let print = || {
+        let _ = stderr().write_all(line.as_bytes());
+    };
+    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match shown {
+        Some(bar) => bar.suspend(print),
+        None => print(),
+    }
+}
+
+/// The text without what would change colours or move the cursor of a terminal: names of files may hold anything.
+pub(crate) fn harmless(text: &str) -> String {
+    let escaped = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.chars().fold(String::new(), |mut harmless, c| {
+        if escaped(c) {
+            harmless.extend(c.escape_default())
+        } else {
+            harmless.push(c)
+        }
+        harmless
+    })
 }
 
 /// Such as `1 image` or `24 images`.
@@ -47,6 +65,11 @@ pub(crate) fn warn(message: &str) {
     say(&format!("warning: {message}"));
 }
 
+/// Columns of the terminal.
+fn columns() -> usize {
+    usize::from(Term::stderr().size().1)
+}
+
 /// Counts images.
 pub(crate) struct ImageProgress {
     what: &'static str,
@@ -59,7 +82,10 @@ impl ImageProgress {
     /// `what` is done to `images` images, such as `features of the test images`.
     pub(crate) fn new(what: &'static str, images: usize) -> Self {
         let lines = (!stderr().is_terminal()).then(Lines::new);
-        let template = "{msg}  {wide_bar}  {human_pos}/{human_len}  {rate}  {eta} left";
+        let template = match columns() {
+            WIDE.. => "{msg}  {wide_bar}  {human_pos}/{human_len}  {rate}  {eta} left",
+            _ => "{human_pos}/{human_len}  {wide_msg}",
+        };
         Self { what, images, lines, bar: bar(images as u64, template).with_message(what) }
     }
 
@@ -79,7 +105,7 @@ impl ImageProgress {
 
 impl Drop for ImageProgress {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        clear(&self.bar);
     }
 }
 
@@ -111,7 +137,15 @@ fn bar(length: u64, template: &str) -> ProgressBar {
         // A bar that cannot be drawn is no reason to stop.
         let _ = write!(out, "{:.0} images/s", state.per_sec());
     };
-    ProgressBar::new(length).with_style(style.with_key("rate", rate).progress_chars("=> "))
+    let bar = ProgressBar::new(length).with_style(style.with_key("rate", rate).progress_chars("=> "));
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+    bar
+}
+
+/// Takes a bar off the screen.
+fn clear(bar: &ProgressBar) {
+    bar.finish_and_clear();
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Such as `3 minutes`.
@@ -130,6 +164,11 @@ mod tests {
         assert_eq!(human(120.0), "2 minutes");
         assert_eq!(human(-1.0), "0 seconds");
         assert!(human(f64::MAX).ends_with(" years"), "{}", human(f64::MAX));
+    }
+
+    #[test]
+    fn a_terminal_is_told_nothing_but_text() {
+        assert_eq!(harmless("a\u{1b}[31m\u{7}é\n\tb"), "a\\u{1b}[31m\\u{7}é\n\tb");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::EncoderChoice;
 use crate::failure::NO_STDOUT;
 use crate::features;
-use crate::progress::{say, warn};
+use crate::progress::{harmless, say, warn};
 
 /// A table in plain text: the first column to the left, the others to the right.
 pub(crate) struct Table {
@@ -83,7 +83,7 @@ pub(crate) fn show(
 /// Prints results on standard output.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context(NO_STDOUT)
+    out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()).context(NO_STDOUT)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use msn_data::{Dataset, Limits};
 use msn_store::RunDir;
 use msn_train::config::{DataFacts, suggest};
@@ -29,6 +29,13 @@ const MAY_CHANGE: [&str; 10] = [
     "data.max_skipped",
 ];
 
+/// Given by the command's own argument.
+const DATA_PATH: &str = "data.path";
+
+/// Where a value comes from that is not given: with a file, and without.
+const DEFAULT: &str = "the default";
+const PICKED: &str = "picked from the images";
+
 /// What the command line says about the configuration.
 pub(crate) struct Given<'a> {
     /// `--data`
@@ -43,14 +50,13 @@ impl<'a> Given<'a> {
     /// Reads what the arguments name; whatever is wrong here is wrong with the arguments.
     pub(crate) fn read(data: &'a Path, file: Option<&Path>, arguments: &[String]) -> anyhow::Result<Self> {
         let file = file.map(Source::file).transpose().map_err(wrong_arguments)?;
-        let overrides: Result<_, _> = arguments.iter().map(|argument| Source::argument(argument)).collect();
-        Ok(Self { data, file, overrides: overrides.map_err(wrong_arguments)? })
+        Ok(Self { data, file, overrides: read_overrides(arguments)? })
     }
 
     /// The configuration of a new run, and lines that explain it: without a file the settings are picked.
     pub(crate) fn for_new_run(&self, dataset: &dyn Dataset) -> anyhow::Result<(Config, Vec<String>)> {
         match &self.file {
-            Some(file) => Ok((self.over(&Config::default(), Some(file))?, Vec::new())),
+            Some(file) => Ok((self.over(&Config::default(), Some(file), DEFAULT)?, Vec::new())),
             None => {
                 // The limits are needed before the rest can be picked.
                 let data = Config::merge(&Config::default(), &self.overrides).map_err(wrong_arguments)?.data;
@@ -61,7 +67,7 @@ impl<'a> Given<'a> {
                 let mut lines = vec!["settings picked, since there is no --config:".to_owned()];
                 lines
                     .extend(choices.iter().map(|choice| format!("  {} ({})", choice.setting, choice.reason)));
-                Ok((self.finish(config)?, lines))
+                Ok((self.finish(config, PICKED)?, lines))
             }
         }
     }
@@ -72,8 +78,8 @@ impl<'a> Given<'a> {
         let own = Source::toml(&path.display().to_string(), &run.read_config()?)?;
         let own = Config::merge(&Config::default(), &[own])?;
         let wanted = match &self.file {
-            Some(file) => self.over(&Config::default(), Some(file))?,
-            None => self.over(&own, None)?,
+            Some(file) => self.over(&Config::default(), Some(file), DEFAULT)?,
+            None => self.over(&own, None, "that of the run")?,
         };
         if let Some((field, expected, found)) = own.first_difference(&wanted, &MAY_CHANGE) {
             let run = run.path().to_path_buf();
@@ -82,17 +88,55 @@ impl<'a> Given<'a> {
         Ok(wanted)
     }
 
-    fn over(&self, base: &Config, file: Option<&Source>) -> anyhow::Result<Config> {
-        let sources: Vec<Source> = file.into_iter().chain(&self.overrides).cloned().collect();
-        self.finish(Config::merge(base, &sources).map_err(wrong_arguments)?)
+    /// Where the value of a field comes from that neither a file nor an argument gives, in words to be put after a
+    /// message about it; empty for others.
+    pub(crate) fn origin(&self, field: &str) -> String {
+        self.origin_of(field, if self.file.is_some() { DEFAULT } else { PICKED })
     }
 
-    fn finish(&self, mut config: Config) -> anyhow::Result<Config> {
+    fn origin_of(&self, field: &str, origin: &str) -> String {
+        let names: &[&str] = match field {
+            "encoder.image_size" | "views.random_size" => &["encoder.image_size", "views.random_size"],
+            "encoder.dim" | "encoder.depth" | "encoder.heads" | "encoder.patch_size" => {
+                &[field, "encoder.variant"]
+            }
+            field => &[field],
+        };
+        let mut sources = self.file.iter().chain(&self.overrides);
+        if sources.any(|source| names.iter().any(|name| source.sets(name))) {
+            return String::new();
+        }
+        format!(" ({origin}, since it is not given: give it too, as {field}=VALUE)")
+    }
+
+    fn over(&self, base: &Config, file: Option<&Source>, origin: &str) -> anyhow::Result<Config> {
+        let sources: Vec<Source> = file.into_iter().chain(&self.overrides).cloned().collect();
+        self.finish(Config::merge(base, &sources).map_err(wrong_arguments)?, origin)
+    }
+
+    /// `origin`: where values come from that are not given.
+    fn finish(&self, mut config: Config, origin: &str) -> anyhow::Result<Config> {
         config.data.path = self.data.display().to_string();
         config.train.precision = config.train.precision.settled();
-        config.validate().map_err(wrong_arguments)?;
+        config.validate().map_err(|error| {
+            let origin = error.field().map_or_else(String::new, |field| self.origin_of(field, origin));
+            wrong_arguments(anyhow!("{error}{origin}"))
+        })?;
         Ok(config)
     }
+}
+
+/// The settings of `KEY=VALUE` arguments.
+pub(crate) fn read_overrides(arguments: &[String]) -> anyhow::Result<Vec<Source>> {
+    let overrides: Result<Vec<Source>, _> =
+        arguments.iter().map(|argument| Source::argument(argument)).collect();
+    let overrides = overrides.map_err(wrong_arguments)?;
+    if overrides.iter().any(|source| source.sets(DATA_PATH)) {
+        return Err(wrong_arguments(anyhow!(
+            "{DATA_PATH}: expected no such setting: the command has its own argument for the images"
+        )));
+    }
+    Ok(overrides)
 }
 
 /// Median of the shorter sides of some images spread over the dataset, pixels.

@@ -1,37 +1,82 @@
 //! The first SIGINT or SIGTERM asks to save and end, the second ends at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use anyhow::Context;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use signal_hook::iterator::{Handle, Signals};
+
+use crate::progress::say;
 
 /// Whether a signal asked to stop. When this is dropped there is nothing left to save, and the next signal ends the
 /// process at once.
-pub(crate) struct StopRequest(Arc<AtomicBool>);
+pub(crate) struct StopRequest {
+    asked: Arc<AtomicBool>,
+    /// Number of the signal; 0 before there is one.
+    signal: Arc<AtomicUsize>,
+    /// Whether a person has been told.
+    told: Arc<AtomicBool>,
+    announcer: Handle,
+}
 
 impl StopRequest {
     /// Takes over SIGINT and SIGTERM.
     pub(crate) fn listen() -> anyhow::Result<Self> {
-        let asked = Arc::new(AtomicBool::new(false));
+        let (asked, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         for signal in [SIGINT, SIGTERM] {
             // Actions run in the order of registration: the first signal finds the flag down and raises it.
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))
+            flag::register_conditional_shutdown(signal, exit_code(signal), Arc::clone(&asked))
+                .and_then(|_| flag::register_usize(signal, Arc::clone(&number), signal as usize))
                 .and_then(|_| flag::register(signal, Arc::clone(&asked)))
                 .with_context(|| format!("cannot listen to signal {signal}"))?;
         }
-        Ok(Self(asked))
+        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen to signals")?;
+        let announcer = signals.handle();
+        let told = Arc::new(AtomicBool::new(false));
+        let announce = {
+            let told = Arc::clone(&told);
+            move || signals.forever().take(1).for_each(|signal| tell(signal, &told))
+        };
+        let thread = thread::Builder::new().name("msn-signals".to_owned());
+        thread.spawn(announce).context("cannot start a thread")?;
+        Ok(Self { asked, signal: number, told, announcer })
     }
 
     /// Whether the run should save and end.
     pub(crate) fn is_made(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        let made = self.asked.load(Ordering::SeqCst);
+        if made {
+            // A short step may end before the thread has had its turn.
+            tell(self.signal(), &self.told);
+        }
+        made
+    }
+
+    /// Number of the signal that asked; 0 without one.
+    pub(crate) fn signal(&self) -> i32 {
+        self.signal.load(Ordering::SeqCst) as i32
+    }
+}
+
+/// What a shell reports of a process that this signal ended.
+pub(crate) fn exit_code(signal: i32) -> i32 {
+    128 + signal
+}
+
+/// Tells, once, that the signal has come: at once, since a step may take minutes.
+fn tell(signal: i32, told: &AtomicBool) {
+    if !told.swap(true, Ordering::SeqCst) {
+        let again = if signal == SIGINT { "a second Ctrl-C" } else { "a second signal" };
+        say(&format!("stopping after this step, with a checkpoint; {again} ends at once, without one"));
     }
 }
 
 impl Drop for StopRequest {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.asked.store(true, Ordering::SeqCst);
+        self.announcer.close();
     }
 }

@@ -3,9 +3,9 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
 
-use super::Limits;
+use super::{Format, Limits};
 use crate::{DecodeError, Image};
 
 /// Largest decoded pixel: four channels of 32-bit float (TIFF).
@@ -15,13 +15,13 @@ const WORKSPACE: u64 = 64 << 20;
 
 pub(super) fn decode_into(
     bytes: &[u8],
-    format: ImageFormat,
-    name: &'static str,
+    format: Format,
     limits: &Limits,
     image: &mut Image,
 ) -> Result<(), DecodeError> {
+    let name = format.name();
     let malformed = |e: image::ImageError| DecodeError::Malformed { format: name, reason: e.to_string() };
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format.library());
     let mut allocation = image::Limits::default();
     allocation.max_alloc =
         Some(limits.max_pixels.saturating_mul(MAX_BYTES_PER_PIXEL).saturating_add(WORKSPACE));

@@ -1,14 +1,15 @@
 //! Encoded bytes to 8-bit RGB.
 
 mod common;
+mod format;
 mod jpeg;
 mod pnm;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use image::ImageFormat;
-
 use crate::{DecodeError, Image};
+
+pub use format::Format;
 
 /// Guards against files that would fill the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -60,40 +61,20 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, DecodeError> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_into(bytes: &[u8], limits: &Limits, image: &mut Image) -> Result<(), DecodeError> {
-    if bytes.is_empty() {
-        return Err(DecodeError::Empty);
-    }
     if bytes.len() > limits.max_bytes {
         return Err(DecodeError::TooManyBytes { limit: limits.max_bytes, found: bytes.len() });
     }
-    if pnm::accepts(bytes) {
-        return pnm::decode_into(bytes, limits, image);
-    }
-    let (format, name) = format_of(bytes)?;
+    let format = Format::of(bytes)?;
     // A hostile file may meet a bug in a decoder: that costs this image, not the run.
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
-        ImageFormat::Jpeg => jpeg::decode_into(bytes, limits, image),
-        _ => common::decode_into(bytes, format, name, limits, image),
+        Format::Pnm => pnm::decode_into(bytes, limits, image),
+        Format::Jpeg => jpeg::decode_into(bytes, limits, image),
+        other => common::decode_into(bytes, other, limits, image),
     }));
     decoded.unwrap_or_else(|panic| {
         *image = Image::default();
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);
         let reason = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(DecodeError::Panicked { format: name, reason })
-    })
-}
-
-fn format_of(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeError> {
-    Ok(match image::guess_format(bytes) {
-        Ok(format @ ImageFormat::Jpeg) => (format, "JPEG"),
-        Ok(format @ ImageFormat::Png) => (format, "PNG"),
-        Ok(format @ ImageFormat::WebP) => (format, "WebP"),
-        Ok(format @ ImageFormat::Bmp) => (format, "BMP"),
-        Ok(format @ ImageFormat::Tiff) => (format, "TIFF"),
-        Ok(format @ ImageFormat::Gif) => (format, "GIF"),
-        _ => {
-            let first: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
-            return Err(DecodeError::UnknownFormat { found: first.join(" ") });
-        }
+        Err(DecodeError::Panicked { format: format.name(), reason })
     })
 }

@@ -26,6 +26,19 @@ pub struct Batch {
     pub wait: Duration,
 }
 
+/// The views of some images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchViews {
+    /// The images, by their index in the dataset: `[B]`.
+    pub images: Vec<usize>,
+    /// The target view of each image.
+    pub target: ViewBatch,
+    /// The large anchor views, `random_views` of them.
+    pub random: Vec<ViewBatch>,
+    /// The small anchor views, `focal_views` of them.
+    pub focal: Vec<ViewBatch>,
+}
+
 /// One view of each image of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewBatch {
@@ -36,6 +49,16 @@ pub struct ViewBatch {
     /// Indices of the patches that stay, in ascending order, row-major over the grid of patches: one list for all
     /// images or one an image. `None` where all stay.
     pub keep: Option<Vec<Vec<u32>>>,
+}
+
+impl ViewBatch {
+    /// The view of the image at `place` in the batch: its pixels, `[3, size, size]`, and the patches that stay, if not
+    /// all do.
+    pub(crate) fn of(&self, place: usize) -> (&[f32], Option<&[u32]>) {
+        let values = 3 * self.size * self.size;
+        let keep = self.keep.as_ref().map(|lists| &*lists[if lists.len() == 1 { 0 } else { place }]);
+        (&self.pixels[place * values..][..values], keep)
+    }
 }
 
 /// A place in a run, to be saved with a checkpoint.
@@ -51,7 +74,7 @@ pub struct Cursor {
 }
 
 /// A broken image.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Skipped {
     /// Index in the dataset.
     pub image: usize,

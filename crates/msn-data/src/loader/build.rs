@@ -7,9 +7,9 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::order::{self, Share};
-use super::{LoaderConfig, Position, Skipped, ViewBatch, Worker, pool};
+use super::{BatchViews, LoaderConfig, Position, Skipped, ViewBatch, Worker, pool};
 use crate::rng::Rng;
-use crate::{Dataset, Error, MaskMode, ViewKind, ViewParams, kept_patches, random_mask, render};
+use crate::{Dataset, Error, MaskMode, ViewKind, kept_patches, random_mask, render};
 
 /// Everything that determines batches.
 pub(super) struct Plan {
@@ -23,16 +23,8 @@ pub(super) struct Plan {
 /// A finished batch with the broken images met on the way.
 pub(super) struct Built {
     /// `None` if all images that are not in `broken` are too few to fill it.
-    pub(super) content: Option<Content>,
+    pub(super) content: Option<BatchViews>,
     pub(super) broken: Vec<Skipped>,
-}
-
-/// See [`Batch`](super::Batch).
-pub(super) struct Content {
-    pub(super) images: Vec<usize>,
-    pub(super) target: ViewBatch,
-    pub(super) random: Vec<ViewBatch>,
-    pub(super) focal: Vec<ViewBatch>,
 }
 
 /// One image of the batch in the making: its index, and the place of each of its views in the batch.
@@ -81,7 +73,7 @@ impl Plan {
         let focal = batches.split_off(1 + views.random_views);
         let random = batches.split_off(1);
         let target = batches.pop().expect("the target is always there");
-        Built { content: Some(Content { images, target, random, focal }), broken }
+        Built { content: Some(BatchViews { images, target, random, focal }), broken }
     }
 
     /// Renders the views of the batch; returns its images, if enough of them work, and the broken ones.
@@ -129,14 +121,12 @@ impl Plan {
         if self.stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let LoaderConfig { views, normalization, seed, limits, .. } = &self.config;
+        let LoaderConfig { views, normalization, limits, .. } = &self.config;
         let Slot { image: index, views: places } = slot;
         Worker::with_image(&*self.dataset, *index, limits, |image, scratch| {
             for (view, place) in places.iter_mut().enumerate() {
-                let kind = views.kind(view);
-                let mut rng = Rng::for_view(*seed, epoch, *index, view as u32);
-                let params = ViewParams::sample(views, kind, image.width(), image.height(), &mut rng);
-                render(image, &params, views.size(kind), normalization, scratch, place);
+                let params = self.config.draw(epoch, *index, view, image);
+                render(image, &params, views.size(views.kind(view)), normalization, scratch, place);
             }
         })
     }

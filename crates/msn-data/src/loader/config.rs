@@ -2,7 +2,11 @@
 
 use std::thread::available_parallelism;
 
-use crate::{Error, Limits, Masking, Normalization, ViewKind, Views};
+use crate::rng::Rng;
+use crate::{Error, Image, Limits, Masking, Normalization, ViewKind, ViewParams, Views};
+
+/// Broken images that are borne however few images there are.
+const FEW_BROKEN: usize = 3;
 
 /// How to make batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +32,7 @@ pub struct LoaderConfig {
     /// Batches that may be ahead of the training step, finished or in the making, 1 or more. Does not change the
     /// batches; each holds all its views in memory.
     pub queue: usize,
-    /// Largest fraction of the images that may be broken, [0, 1].
+    /// Largest fraction of the images that may be broken, [0, 1]; see [`allowed_broken`](Self::allowed_broken).
     pub max_skipped: f64,
     /// Guards against huge images.
     pub limits: Limits,
@@ -52,6 +56,19 @@ impl LoaderConfig {
             max_skipped: 0.01,
             limits: Limits::default(),
         }
+    }
+
+    /// Broken images that a run on so many images bears: the fraction `max_skipped` of them, and a few in small sets,
+    /// where one would be more than that. A fraction of 0 allows none.
+    pub(crate) fn allowed_broken(&self, images: usize) -> usize {
+        let share = (self.max_skipped * images as f64) as usize;
+        if self.max_skipped > 0.0 { share.max(FEW_BROKEN) } else { 0 }
+    }
+
+    /// Draws the view of that number (see [`Views::kind`]) of the image of that index in the dataset.
+    pub(crate) fn draw(&self, epoch: u64, index: usize, view: usize, image: &Image) -> ViewParams {
+        let mut rng = Rng::for_view(self.seed, epoch, index, view as u32);
+        ViewParams::sample(&self.views, self.views.kind(view), image.width(), image.height(), &mut rng)
     }
 
     /// Checks every field.

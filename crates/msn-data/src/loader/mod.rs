@@ -9,6 +9,7 @@ mod batch;
 mod build;
 mod config;
 mod order;
+mod preview;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -19,9 +20,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-pub use batch::{Batch, Cursor, Skipped, ViewBatch};
+pub use batch::{Batch, BatchViews, Cursor, Skipped, ViewBatch};
 pub use config::LoaderConfig;
+pub use preview::preview;
 
+pub(crate) use order::order_of_all;
 pub(crate) use worker::{Worker, pool};
 
 use crate::{Dataset, Error};
@@ -155,11 +158,11 @@ impl Loader {
     fn report(&mut self, broken: Vec<Skipped>) -> Result<Vec<Skipped>, Error> {
         let new: Vec<Skipped> = broken.into_iter().filter(|s| self.skipped.insert(s.image)).collect();
         let (skipped, images) = (self.skipped.len(), self.plan.dataset.len());
-        let max_skipped = self.plan.config.max_skipped;
+        let (max_skipped, allowed) = (self.plan.config.max_skipped, self.plan.config.allowed_broken(images));
         match new.last() {
-            Some(last) if skipped as f64 > max_skipped * images as f64 => {
+            Some(last) if skipped > allowed => {
                 let (data, last) = (self.plan.dataset.path().to_owned(), last.to_string());
-                Err(Error::TooManySkipped { data, skipped, images, max_skipped, last, new })
+                Err(Error::TooManySkipped { data, skipped, images, allowed, max_skipped, last, new })
             }
             _ => Ok(new),
         }

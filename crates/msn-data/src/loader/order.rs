@@ -25,6 +25,11 @@ impl Share {
     }
 }
 
+/// All images in the order of a first epoch with this seed.
+pub(crate) fn order_of_all(dataset: &dyn Dataset, seed: u64) -> Vec<usize> {
+    of_epoch(dataset, seed, 0, Share { rank: 0, ranks: 1 })
+}
+
 /// The images of an epoch in their order. The shares of all ranks together hold no image twice.
 pub(super) fn of_epoch(dataset: &dyn Dataset, seed: u64, epoch: u64, share: Share) -> Vec<usize> {
     let images = dataset.len();

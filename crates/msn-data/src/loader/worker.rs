@@ -1,6 +1,7 @@
 //! A thread that turns one image after the other into views.
 
 use std::cell::RefCell;
+use std::path::Path;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -21,20 +22,42 @@ thread_local! {
 
 impl Worker {
     /// Reads and decodes an image and hands it to `use_image` with this thread's working space.
-    pub(crate) fn with_image(
+    pub(crate) fn with_image<T>(
         dataset: &dyn Dataset,
         index: usize,
         limits: &Limits,
-        use_image: impl FnOnce(&Image, &mut Scratch),
-    ) -> Result<(), Skipped> {
+        use_image: impl FnOnce(&Image, &mut Scratch) -> T,
+    ) -> Result<T, Skipped> {
+        Self::with_file(dataset, index, limits, |_, image, scratch| use_image(image, scratch))
+    }
+
+    /// As [`with_image`](Self::with_image), with the encoded bytes that the image was decoded from.
+    pub(crate) fn with_file<T>(
+        dataset: &dyn Dataset,
+        index: usize,
+        limits: &Limits,
+        use_file: impl FnOnce(&[u8], &Image, &mut Scratch) -> T,
+    ) -> Result<T, Skipped> {
         WORKER.with_borrow_mut(|Worker { bytes, image, scratch }| {
-            let skipped =
-                |reason: String| Skipped { image: index, path: dataset.name(index).to_owned(), reason };
+            let name = dataset.name(index);
+            let skipped = |reason: String| Skipped {
+                image: index,
+                path: name.to_owned(),
+                reason: without_name(&reason, name).to_owned(),
+            };
             dataset.read_into(index, limits.max_bytes, bytes).map_err(|e| skipped(e.to_string()))?;
             decode_into(bytes, limits, image).map_err(|e| skipped(e.to_string()))?;
-            use_image(image, scratch);
-            Ok(())
+            Ok(use_file(bytes, image, scratch))
         })
+    }
+}
+
+/// A reason without the name of the image at its start, which stands before the reason anyway: in `photos/a.jpg: cannot
+/// read` it is the end of a path.
+fn without_name<'a>(reason: &'a str, name: &str) -> &'a str {
+    match reason.split_once(": ") {
+        Some((place, rest)) if Path::new(place).ends_with(name) => rest,
+        _ => reason,
     }
 }
 
@@ -42,4 +65,22 @@ impl Worker {
 pub(crate) fn pool(workers: usize) -> Result<ThreadPool, Error> {
     let named = ThreadPoolBuilder::new().num_threads(workers).thread_name(|i| format!("msn-data-{i}"));
     named.build().map_err(|e| Error::Workers { workers, reason: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_image_is_not_said_twice() {
+        for (reason, name, rest) in [
+            ("photos/cat/a.jpg: cannot read: gone", "cat/a.jpg", "cannot read: gone"),
+            ("a.jpg: expected at most 3 bytes", "a.jpg", "expected at most 3 bytes"),
+            ("shard.tar: images are lost: cut", "shard.tar/x.jpg", "shard.tar: images are lost: cut"),
+            ("malformed PNG data: a.jpg", "a.jpg", "malformed PNG data: a.jpg"),
+            ("the file is empty", "a.jpg", "the file is empty"),
+        ] {
+            assert_eq!(without_name(reason, name), rest);
+        }
+    }
 }

@@ -24,7 +24,12 @@ pub(super) struct List {
 impl List {
     /// One path a line; blank lines and lines that start with `#` are left out.
     pub(super) fn open_text(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        let text = std::fs::read_to_string(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::InvalidData => {
+                Error::expected(path, "a list in UTF-8", "another encoding, or no text")
+            }
+            _ => Error::io(path, e),
+        })?;
         let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
         let files = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
         Self::new(path, files, None)
@@ -37,6 +42,10 @@ impl List {
             csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(BufReader::new(file));
         let damaged = |e: csv::Error| match e.into_kind() {
             csv::ErrorKind::Io(e) => Error::io(path, e),
+            csv::ErrorKind::Utf8 { pos, .. } => {
+                let line = pos.map_or(1, |pos| pos.line());
+                Error::expected(path, "CSV text in UTF-8", format!("another encoding in line {line}"))
+            }
             kind => Error::expected(path, "CSV text", format!("{kind:?}")),
         };
         let header = reader.headers().map_err(damaged)?.clone();

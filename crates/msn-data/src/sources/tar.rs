@@ -245,7 +245,9 @@ fn broken(path: &Path, e: io::Error, last: &str, end: u64, found: u64, complete:
         let (path, entry) = (path.to_owned(), last.to_owned());
         return Error::TruncatedTar { path, entry, needed: header + 512, found, complete };
     }
-    Error::MalformedTar { path: path.to_owned(), complete, reason: e.to_string() }
+    // What the reader quotes after a colon is the damage itself, which no terminal should get.
+    let reason = e.to_string().split(": ").next().unwrap_or_default().to_owned();
+    Error::MalformedTar { path: path.to_owned(), complete, reason }
 }
 
 /// The archives that a pattern or a folder names, one after the other.

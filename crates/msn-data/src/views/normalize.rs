@@ -46,6 +46,11 @@ impl Normalization {
         [scale(0), scale(1), scale(2)]
     }
 
+    /// The level, 0 to 255, that a normalised value of a channel (red 0, green 1, blue 2) shows.
+    pub(crate) fn level(&self, channel: usize, value: f32) -> u8 {
+        ((value * self.std[channel] + self.mean[channel]) * 255.0).round().clamp(0.0, 255.0) as u8
+    }
+
     /// Normalises the grey levels of a view.
     pub(crate) fn apply(&self, planes: &mut Planes<'_>) {
         apply_all(planes, self.scales());

@@ -221,14 +221,26 @@ fn broken_images_are_replaced_by_the_next_that_work_and_reported_once() {
 
 #[test]
 fn too_many_broken_images_stop_the_run() {
-    let dataset = Memory::with_broken(20, &[1, 4, 6]);
+    let dataset = Memory::with_broken(40, &[1, 4, 6, 17, 30]);
     let config = |max_skipped| LoaderConfig { max_skipped, ..config(5) };
-    take(&mut start(&dataset, config(0.15), Cursor::default()), 8);
+    take(&mut start(&dataset, config(0.125), Cursor::default()), 16);
     let mut loader = start(&dataset, config(0.1), Cursor::default());
-    let error = (0..4).find_map(|_| loader.next().err()).expect("3 of 20 are above 10%");
-    assert!(matches!(error, Error::TooManySkipped { skipped: 3, images: 20, .. }), "{error}");
-    for part in ["memory: 3 of 20", "data.max_skipped = 0.1", "truncated"] {
+    let error = (0..8).find_map(|_| loader.next().err()).expect("5 of 40 are above 10%");
+    assert!(matches!(error, Error::TooManySkipped { skipped: 5, images: 40, allowed: 4, .. }), "{error}");
+    for part in ["memory: 5 of 40", "data.max_skipped = 0.1", "truncated", "set data.max_skipped higher"] {
         assert!(error.to_string().contains(part), "expected `{part}` in: {error}");
+    }
+}
+
+#[test]
+fn a_few_broken_images_are_borne_in_small_sets_unless_none_are_allowed() {
+    let config = |max_skipped| LoaderConfig { max_skipped, ..config(5) };
+    take(&mut start(&Memory::with_broken(20, &[1, 4, 6]), config(0.01), Cursor::default()), 8);
+    let four = start(&Memory::with_broken(20, &[1, 4, 6, 9]), config(0.01), Cursor::default());
+    let one = start(&Memory::with_broken(20, &[1]), config(0.0), Cursor::default());
+    for mut loader in [four, one] {
+        let error = (0..4).find_map(|_| loader.next().err()).expect("too many");
+        assert!(matches!(error, Error::TooManySkipped { .. }), "{error}");
     }
 }
 

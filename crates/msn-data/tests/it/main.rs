@@ -7,11 +7,14 @@ mod common;
 mod decoding;
 mod features;
 mod hostile;
+mod inspect;
 mod large_folders;
 mod loading;
+mod pack;
 mod real_data;
 #[cfg(feature = "remote")]
 mod remote;
 mod shards;
 mod sources;
 mod tables;
+mod views;

@@ -73,6 +73,10 @@ fn shards_that_are_missing_or_of_another_kind_are_named() {
     let dataset = open(&pattern).unwrap();
     let message = dataset.read(6, usize::MAX).unwrap_err().to_string();
     assert!(message.contains("images are lost") && message.contains("not a readable tar"), "{message}");
+    assert!(
+        message.chars().all(|c| c.is_ascii_graphic() || c == ' '),
+        "nothing that a terminal minds: {message:?}"
+    );
 }
 
 #[test]

@@ -118,6 +118,11 @@ fn a_list_keeps_its_order_and_takes_paths_from_its_folder() {
     put(elsewhere.path(), &["far.png"]);
     let far = elsewhere.path().join("far.png");
     let list = folder.path().join("list.txt");
+    fs::write(&list, "\u{feff}cats/2.png\r\ncats/1.png\r\n").unwrap();
+    assert_eq!(names(&*open(&list).unwrap()), ["cats/2.png", "cats/1.png"], "as Notepad writes it");
+    fs::write(&list, b"caf\xE9.png\n").unwrap();
+    let message = open_error(&list).to_string();
+    assert!(message.contains("list.txt") && message.contains("UTF-8"), "{message}");
     let lines = format!("# chosen by hand\ncats/2.png\r\n\n  cats/1.png\n{}\n", far.display());
     fs::write(&list, lines).unwrap();
     let dataset = open(&list).unwrap();
@@ -137,6 +142,11 @@ fn a_csv_gives_paths_and_labels() {
     assert_eq!(names(&*dataset), ["cats/2.png", "a,b.png"]);
     assert_eq!(labels(&*dataset), [Some("cat"), None]);
     assert_eq!(dataset.read(1, usize::MAX).unwrap(), png(1));
+    fs::write(&list, "\u{feff}\"path\",\"label\"\r\n\"cats/2.png\",\"cat\"\r\n").unwrap();
+    assert_eq!(labels(&*open(&list).unwrap()), [Some("cat")], "as spreadsheets quote it");
+    fs::write(&list, b"path,label\ncats/2.png,caf\xE9\n").unwrap();
+    let message = open_error(&list).to_string();
+    assert!(message.contains("UTF-8") && message.contains("line 2"), "{message}");
     fs::write(&list, "path\ncats/2.png\n").unwrap();
     assert_eq!(labels(&*open(&list).unwrap()), [Some("cats")], "without labels: the folder");
     for (text, words) in [

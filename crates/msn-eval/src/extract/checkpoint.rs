@@ -1,6 +1,6 @@
 //! An encoder out of a checkpoint.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use msn_data::{Limits, Normalization};
@@ -28,8 +28,19 @@ pub(super) struct Opened {
     pub(super) image_size: usize,
     pub(super) normalization: Normalization,
     pub(super) limits: Limits,
+    /// The folder of the checkpoint and its step.
+    pub(super) origin: Origin,
     /// Newer checkpoints that had to be passed over.
     pub(super) rejected: Vec<Rejected>,
+}
+
+/// The checkpoint that an encoder was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Steps that it was trained for.
+    pub step: u64,
 }
 
 /// What matters here of a checkpoint's `state.json`.
@@ -75,6 +86,7 @@ pub(super) fn open(path: &Path, weights: Weights, device: &Device) -> Result<Ope
         image_size: config.encoder.image_size,
         normalization: Normalization { mean: config.data.mean, std: config.data.std },
         limits: Limits::of(config.data.max_file_mib, config.data.max_megapixels),
+        origin: Origin { step: checkpoint.step, folder },
         rejected,
     })
 }

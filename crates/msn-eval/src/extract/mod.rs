@@ -12,6 +12,7 @@ use msn_data::{EvalConfig, EvalTransform, Limits, Normalization};
 use msn_model::Encoder;
 use msn_store::Rejected;
 
+pub use checkpoint::Origin;
 pub use error::ExtractError;
 pub use rows::FeatureRows;
 
@@ -32,6 +33,7 @@ const BATCH_SIZE: usize = 32;
 pub struct Extractor {
     kind: Kind,
     config: EvalConfig,
+    origin: Option<Origin>,
     warnings: Vec<Rejected>,
 }
 
@@ -80,7 +82,7 @@ impl Extractor {
         let size = shorter_side.min(LARGEST_RAW_SIZE);
         let config =
             config(EvalTransform { resize: Some(size), crop: size, normalization: Normalization::default() });
-        Self { kind: Kind::RawPixels, config, warnings: Vec::new() }
+        Self { kind: Kind::RawPixels, config, origin: None, warnings: Vec::new() }
     }
 
     fn of_run(
@@ -98,12 +100,22 @@ impl Extractor {
         };
         let config = EvalConfig { limits: opened.limits, ..config(transform) };
         let encoder = Box::new(opened.encoder);
-        Ok(Self { kind: Kind::Encoder { encoder, features }, config, warnings: opened.rejected })
+        Ok(Self {
+            kind: Kind::Encoder { encoder, features },
+            config,
+            origin: Some(opened.origin),
+            warnings: opened.rejected,
+        })
     }
 
     /// Newer checkpoints that could not be read and were passed over, for a person to know.
     pub fn passed_over(&self) -> &[Rejected] {
         &self.warnings
+    }
+
+    /// The checkpoint in use, of which an untrained encoder has the description alone; `None` for raw pixels.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
     }
 
     /// Columns of the rows.

@@ -28,12 +28,17 @@ impl SplitFile {
         Self::parse(&path.display().to_string(), &std::fs::read_to_string(path).map_err(failed)?)
     }
 
-    /// Takes the text apart. Empty lines are skipped; `\` and a leading `./` are read as in a relative path.
+    /// Takes the text apart. Empty lines and a byte-order mark are skipped; `\` and a leading `./` are read as in a
+    /// relative path.
     ///
     /// # Errors
     /// [`Error::EmptySplit`] if it names nothing.
     pub fn parse(origin: &str, text: &str) -> Result<Self, Error> {
-        let numbered = text.lines().enumerate().map(|(i, line)| (i + 1, plain(line.trim())));
+        let numbered = text
+            .trim_start_matches('\u{feff}')
+            .lines()
+            .enumerate()
+            .map(|(i, line)| (i + 1, plain(line.trim())));
         let lines: Vec<_> = numbered.filter(|(_, name)| !name.is_empty()).collect();
         if lines.is_empty() {
             return Err(Error::EmptySplit { origin: origin.to_owned() });

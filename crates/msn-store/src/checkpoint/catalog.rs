@@ -14,8 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Checkpoint, KeepPolicy, Loaded, Rejected, contents, steps_to_prune};
-use crate::atomic;
 use crate::error::{Result, StoreError};
+use crate::{atomic, run};
 
 const PREFIX: &str = "step-";
 const REPLACED_SUFFIX: &str = ".replaced";
@@ -89,7 +89,7 @@ impl Checkpoints {
             }
         }
         if rejected.is_empty() {
-            Err(StoreError::NoCheckpoint { folder: self.folder.clone() })
+            Err(StoreError::NoCheckpoint { folder: self.folder.clone(), found: self.found_instead() })
         } else {
             Err(StoreError::NoValidCheckpoint { folder: self.folder.clone(), rejected })
         }
@@ -126,6 +126,15 @@ impl Checkpoints {
         }
         folders.sort();
         Ok(folders.into_iter().map(|(_, _, path)| path).collect())
+    }
+
+    /// What there is where no checkpoint is, in words.
+    fn found_instead(&self) -> String {
+        match run::first_entry(&self.folder) {
+            Ok(Some(name)) => format!("`{name}`"),
+            Ok(None) => "an empty folder".to_owned(),
+            Err(_) => "no such folder: the run has not saved one yet".to_owned(),
+        }
     }
 
     /// A checkpoint that `latest` names and that is not there: somebody removed it, which must not pass unsaid.

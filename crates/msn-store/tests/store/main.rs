@@ -9,5 +9,6 @@ mod full_disk;
 mod kill;
 mod logs;
 mod run;
+mod shard_folder;
 mod support;
 mod tensors;

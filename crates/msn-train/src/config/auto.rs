@@ -198,6 +198,13 @@ fn work(config: &Config, images: usize) -> f64 {
     images as f64 * (view(whole) + 3.0 * anchors)
 }
 
+/// A quantity in the largest of these units that it fills, or in the first.
+fn scaled(quantity: f64, units: &[(&str, f64)]) -> String {
+    let fills = |(_, size): &&(&str, f64)| quantity >= *size;
+    let (name, size) = units.iter().rev().find(fills).unwrap_or(&units[0]);
+    format!("{:.1} {name}", quantity / size)
+}
+
 /// The picked fields as `config` has them, with the reasons. Groups of fields that are all `given` are left out.
 fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> Vec<Choice> {
     let DataFacts { images, shorter_side } = facts;
@@ -206,7 +213,6 @@ fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> V
     let small_view = config.views.focal_scale[0] > 0.05;
     let (steps, epochs) = (steps(config, images), config.optim.epochs);
     let total = epochs as f64 * work(config, images);
-    let hours = total / WORK_PER_SECOND / 3600.0;
     let blur: &[&str] = if config.views.blur == 0.0 { &["views.blur"] } else { &["views.blur_radius"] };
     let groups: Vec<(&[&str], String)> = vec![
         (
@@ -267,9 +273,13 @@ fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> V
         (
             &["optim.epochs"],
             format!(
-                "{} images seen in all, some {:.2} PFLOP: {hours:.1} hours at the 100 GFLOP/s of a few CPU cores",
+                "{} images seen in all, some {}: {} at the 100 GFLOP/s of a few CPU cores",
                 epochs.saturating_mul(images as u64),
-                total / 1e15
+                scaled(total, &[("GFLOP", 1e9), ("TFLOP", 1e12), ("PFLOP", 1e15), ("EFLOP", 1e18)]),
+                scaled(
+                    total / WORK_PER_SECOND,
+                    &[("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0), ("days", 86400.0)]
+                )
             ),
         ),
         (
@@ -316,6 +326,18 @@ mod tests {
 
     fn text(choices: &[Choice]) -> String {
         choices.iter().map(|choice| format!("{} ({})\n", choice.setting, choice.reason)).collect()
+    }
+
+    #[test]
+    fn costs_are_told_in_units_that_fit() {
+        let units = [("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0)];
+        for (seconds, text) in
+            [(0.25, "0.2 seconds"), (59.0, "59.0 seconds"), (90.0, "1.5 minutes"), (1e5, "27.8 hours")]
+        {
+            assert_eq!(scaled(seconds, &units), text);
+        }
+        let (_, choices) = suggested(24, 16, &["optim.epochs=2"]);
+        assert!(!text(&choices).contains(" 0.0 "), "{}", text(&choices));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod auto;
 mod check;
+mod memory;
 mod merge;
 
 use msn_data::{Limits, LoaderConfig, Masking, Normalization, Views};
@@ -48,7 +49,8 @@ pub struct DataConfig {
     pub mean: [f32; 3],
     /// Channel deviations that views are normalised with; above 0.
     pub std: [f32; 3],
-    /// Largest fraction of the images that may be broken before the run stops, [0, 1].
+    /// Largest fraction of the images that may be broken before the run stops, [0, 1]; unless it is 0, three may be in
+    /// any case.
     pub max_skipped: f64,
     /// Threads that decode and augment; 0 for one a core.
     pub workers: usize,

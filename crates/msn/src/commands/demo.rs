@@ -7,8 +7,8 @@ use anyhow::{bail, ensure};
 use msn_eval::Extractor;
 use msn_store::{RunDir, export};
 use msn_synth::SynthConfig;
+use msn_train::Config;
 use msn_train::config::Source;
-use msn_train::{Config, Ending};
 use serde::Serialize;
 
 use super::lowshot::{self, Percent};
@@ -18,9 +18,10 @@ use crate::cli::Demo;
 use crate::device;
 use crate::failure::wrong_arguments;
 use crate::features::LabelledImages;
+use crate::memory;
 use crate::progress::say;
 use crate::report::{self, Table};
-use crate::settings::Given;
+use crate::settings::{Given, read_overrides};
 
 /// Number of classes.
 const CLASSES: usize = 20;
@@ -63,6 +64,7 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
         (run, config)
     } else {
         let config = configuration(&train_path, &arguments.overrides)?;
+        memory::check(&config, &arguments.device)?;
         // Before the folder is made: otherwise a second try with other arguments would find it in use.
         let (batch_size, images) = (config.train.batch_size, CLASSES * arguments.images_per_class);
         image_set(TRAIN_SEED, arguments.images_per_class)?;
@@ -80,10 +82,7 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
     let labelling = lowshot::draw(&raw_pixels, &train, &SHOTS, SPLITS, SPLIT_SEED)?;
     say("pre-training without labels");
     let resume = format!("msn demo --out {}{} --resume", quoted(out), arguments.device.repeated());
-    let outcome = pretrain::train(&config, train.dataset.clone(), &run, &device, &resume)?;
-    if outcome.ending == Ending::Stopped {
-        return Ok(());
-    }
+    pretrain::train(&config, train.dataset.clone(), &run, &device, &resume)?;
 
     let scores = |extractor: Extractor| -> anyhow::Result<Scores> {
         let scores = lowshot::scores(&extractor, &train, &test, &labelling, None)?;
@@ -121,10 +120,7 @@ fn configuration(data: &Path, overrides: &[String]) -> anyhow::Result<Config> {
     let built_in = Source::toml("demo.toml", include_str!("demo.toml"))?;
     let mut config = Config::merge(&Config::default(), &[built_in])?;
     shorten_warmup(&mut config, overrides);
-    let overrides: Result<Vec<Source>, _> =
-        overrides.iter().map(|argument| Source::argument(argument)).collect();
-    let mut config =
-        overrides.and_then(|overrides| Config::merge(&config, &overrides)).map_err(wrong_arguments)?;
+    let mut config = Config::merge(&config, &read_overrides(overrides)?).map_err(wrong_arguments)?;
     config.data.path = data.display().to_string();
     config.train.precision = config.train.precision.settled();
     config.validate().map_err(wrong_arguments)?;

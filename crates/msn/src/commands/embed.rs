@@ -1,6 +1,6 @@
 //! `msn embed`
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use msn_store::export::{write_lines, write_npy, write_safetensors_matrix};
 
 use crate::cli::Embed;
@@ -40,6 +40,15 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
     // The paths belong to the features: without these they are somebody else's.
     output::check(&paths, &[&arguments.data], |_| out.exists())?;
     let dataset = msn_data::open(&arguments.data)?;
+    let with_line_feed = (0..dataset.len()).find(|&index| dataset.name(index).contains('\n'));
+    if let Some(index) = with_line_feed {
+        bail!(
+            "{}: expected names without line feeds, since {} has one a line, found {:?}; rename it",
+            arguments.data.display(),
+            paths.display(),
+            dataset.name(index)
+        );
+    }
     let extractor = features::extractor(&arguments.encoder, &*dataset)?;
     let indices: Vec<usize> = (0..dataset.len()).collect();
     let rows = features::rows(&extractor, &*dataset, &indices, "features")?;

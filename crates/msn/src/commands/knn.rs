@@ -7,14 +7,15 @@ use msn_eval::Knn;
 use serde::Serialize;
 
 use crate::cli;
-use crate::features::{self, LabelledImages};
+use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::report::{self, Table};
 
 /// The results as JSON.
 #[derive(Serialize)]
 struct Results<'a> {
-    checkpoint: &'a str,
+    #[serde(flatten)]
+    encoder: EncoderFacts<'a>,
     train: &'a Path,
     test: &'a Path,
     temperature: f64,
@@ -43,7 +44,7 @@ pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
         table.row([score.k.to_string(), format!("{:.1}", score.top1)]);
     }
     let results = Results {
-        checkpoint: &arguments.encoder.checkpoint,
+        encoder: EncoderFacts::of(&extractor, &arguments.encoder),
         train: &arguments.train,
         test: &arguments.test,
         temperature: arguments.temperature,

@@ -9,7 +9,7 @@ use msn_eval::{Classes, Extractor, LowShot, ShotScore, SplitFile};
 use serde::Serialize;
 
 use crate::cli::Lowshot;
-use crate::features::{self, LabelledImages};
+use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::progress::warn;
 use crate::report::{self, Table};
@@ -17,7 +17,10 @@ use crate::report::{self, Table};
 /// The results as JSON.
 #[derive(Serialize)]
 struct Results<'a> {
-    checkpoint: &'a str,
+    #[serde(flatten)]
+    encoder: EncoderFacts<'a>,
+    /// Seed of the drawn splits; none for split files.
+    seed: Option<u64>,
     train: &'a Path,
     test: &'a Path,
     test_images: usize,
@@ -64,7 +67,8 @@ pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
         table.row([shots.to_string()].into_iter().chain(cells));
     }
     let results = Results {
-        checkpoint: &arguments.encoder.checkpoint,
+        encoder: EncoderFacts::of(&extractor, &arguments.encoder),
+        seed: arguments.split_file.is_empty().then_some(arguments.seed),
         train: &arguments.train,
         test: &arguments.test,
         test_images: scores.test_images,
@@ -168,16 +172,22 @@ pub(crate) fn scores(
 pub(crate) struct Percent {
     mean: f64,
     sd: f64,
+    /// One split has no deviation to show.
+    #[serde(skip)]
+    splits: usize,
 }
 
 impl Percent {
     pub(crate) fn of(score: &ShotScore) -> Self {
-        Self { mean: score.mean, sd: score.sd }
+        Self { mean: score.mean, sd: score.sd, splits: score.splits.len() }
     }
 }
 
 impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.1} +- {:.1}", self.mean, self.sd)
+        match self.splits {
+            1 => write!(f, "{:.1}", self.mean),
+            _ => write!(f, "{:.1} +- {:.1}", self.mean, self.sd),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A file for each command.
 
+pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod embed;
 pub(crate) mod knn;

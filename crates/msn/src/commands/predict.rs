@@ -1,15 +1,17 @@
 //! `msn predict`
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::ensure;
 use msn_data::Dataset;
-use msn_eval::Labelled;
+use msn_eval::{FeatureRows, Labelled};
 use msn_store::export::write_csv;
 
 use crate::cli::Predict;
 use crate::features;
 use crate::labels::LabelFile;
 use crate::output;
-use crate::progress::{counted, say};
+use crate::progress::{counted, say, warn};
 
 /// Of the file that is written.
 const COLUMNS: [&str; 3] = ["path", "label", "probability"];
@@ -27,6 +29,7 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
         features::rows(&extractor, dataset, &indices, what)
     };
     let labelled = rows(&few, "features of the labelled images")?;
+    warn_of_lost_classes(&few, &labelled);
     let labels = labelled.images.iter().map(|&image| few.class(image).to_owned()).collect();
     let labelled = Labelled::new(labelled.features, labels)?;
     let first = &labelled.labels()[0];
@@ -56,4 +59,22 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Warns of classes of whose labelled images not one can be read.
+fn warn_of_lost_classes(few: &LabelFile, rows: &FeatureRows) {
+    let known: BTreeSet<&str> = rows.images.iter().map(|&image| few.class(image)).collect();
+    let mut lost: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for skipped in &rows.skipped {
+        let class = few.class(skipped.image);
+        if !known.contains(class) {
+            lost.entry(class).or_default().push(skipped.to_string());
+        }
+    }
+    for (class, images) in lost {
+        let images = images.join("; ");
+        warn(&format!(
+            "no image is predicted to be `{class}`, since none of its labelled images can be read: {images}"
+        ));
+    }
 }

@@ -7,10 +7,12 @@ use anyhow::bail;
 use burn::tensor::Device;
 use msn_data::Dataset;
 use msn_store::RunDir;
-use msn_train::{Config, Ending, Outcome};
+use msn_train::{Config, Ending};
 
 use crate::cli::Pretrain;
 use crate::device;
+use crate::failure::stopped;
+use crate::memory;
 use crate::progress::{TrainingProgress, say};
 use crate::settings::Given;
 use crate::signals::StopRequest;
@@ -25,7 +27,8 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
     } else {
         let dataset = msn_data::open(&arguments.data)?;
         let (config, explanation) = given.for_new_run(&*dataset)?;
-        check_batch(&config, &*dataset)?;
+        check_batch(&config, &*dataset, &given)?;
+        memory::check(&config, &arguments.device)?;
         let run = RunDir::create(&arguments.out)?;
         explanation.iter().for_each(|line| say(line));
         (run, config, dataset)
@@ -38,37 +41,38 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
         quoted(run.path()),
         arguments.device.repeated()
     );
-    let outcome = train(&config, dataset, &run, &device, &resume)?;
-    if outcome.ending == Ending::Finished {
-        say(&format!(
-            "next, with labelled images in folders named after their classes:\n  \
-             msn eval lowshot --checkpoint {run} --train LABELLED/TRAIN --test LABELLED/TEST\n\
-             or with the labels of a few images in a file with the columns `path,label`:\n  \
-             msn predict --checkpoint {run} --labels FEW.csv --images {data} --out predicted.csv",
-            run = quoted(run.path()),
-            data = quoted(&arguments.data)
-        ));
-    }
+    train(&config, dataset, &run, &device, &resume)?;
+    say(&format!(
+        "next, with labelled images in folders named after their classes:\n  \
+         msn eval lowshot --checkpoint {run} --train LABELLED/TRAIN --test LABELLED/TEST\n\
+         or with the labels of a few images in a file with the columns `path,label`:\n  \
+         msn predict --checkpoint {run} --labels FEW.csv --images {data} --out predicted.csv",
+        run = quoted(run.path()),
+        data = quoted(&arguments.data)
+    ));
     Ok(())
 }
 
 /// Before the run folder is made: otherwise a second try with a smaller batch would find it in use.
-fn check_batch(config: &Config, dataset: &dyn Dataset) -> anyhow::Result<()> {
+fn check_batch(config: &Config, dataset: &dyn Dataset, given: &Given<'_>) -> anyhow::Result<()> {
     let (batch_size, images) = (config.train.batch_size, dataset.len());
     if batch_size > images {
-        bail!(msn_data::Error::BatchLargerThanData { data: dataset.path().to_owned(), batch_size, images });
+        let error =
+            msn_data::Error::BatchLargerThanData { data: dataset.path().to_owned(), batch_size, images };
+        bail!("{error}{}", given.origin("train.batch_size"));
     }
     Ok(())
 }
 
-/// Trains until the end or a signal, and says where the result is and how to go on: with the command `resume`.
+/// Trains until the end, and says where the result is. Stopped by a signal it tells how to go on, with the command
+/// `resume`, and fails with what ends the program.
 pub(crate) fn train(
     config: &Config,
     dataset: Arc<dyn Dataset>,
     run: &RunDir,
     device: &Device,
     resume: &str,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<()> {
     let mut progress =
         TrainingProgress::new(StopRequest::listen()?, config.optim.epochs, config.objective.prototypes);
     let outcome = msn_train::pretrain(config, dataset, run, device, &mut progress)?;
@@ -82,8 +86,9 @@ pub(crate) fn train(
     }
     if outcome.ending == Ending::Stopped {
         say(&format!("stopped after step {}; to go on:\n  {resume}", outcome.step));
+        return Err(stopped(progress.signal()));
     }
-    Ok(outcome)
+    Ok(())
 }
 
 /// A path as one would type it in a shell.

@@ -8,8 +8,11 @@ use indicatif::ProgressBar;
 use msn_ssl::Collapse;
 use msn_train::{Observer, Progress, Start, StepReport};
 
-use super::{Lines, bar, counted, human, say};
+use super::{Lines, bar, clear, columns, counted, human, say, warn};
 use crate::signals::StopRequest;
+
+/// Columns of the bar.
+const BAR: usize = 20;
 
 /// Shows a training run and lets signals stop it.
 pub(crate) struct TrainingProgress {
@@ -19,6 +22,8 @@ pub(crate) struct TrainingProgress {
     start: Option<(Start, Instant)>,
     /// Signs of collapse at the last logged step, led by two spaces; empty before there is one.
     collapse: String,
+    /// What there is to say about the last step.
+    last: String,
     bar: ProgressBar,
     /// `None` on a terminal, which has the bar.
     lines: Option<Lines>,
@@ -33,13 +38,15 @@ impl TrainingProgress {
             prototypes,
             start: None,
             collapse: String::new(),
+            last: String::new(),
             bar: ProgressBar::hidden(),
             lines: None,
         }
     }
 
-    fn say(&self, line: &str) {
-        self.bar.suspend(|| say(line));
+    /// Number of the signal that asked to stop.
+    pub(crate) fn signal(&self) -> i32 {
+        self.stop.signal()
     }
 
     fn seconds_left(&self, step: u64) -> f64 {
@@ -88,8 +95,8 @@ impl Observer for TrainingProgress {
             say(&format!("going on after step {}", start.done));
         }
         if stderr().is_terminal() {
-            self.bar =
-                bar(start.steps, "{bar:20} {pos}/{len}  {prefix}\n{wide_msg}").with_position(start.done);
+            let template = format!("{{bar:{BAR}}} {{pos}}/{{len}}  {{prefix}}\n{{wide_msg}}");
+            self.bar = bar(start.steps, &template).with_position(start.done);
         } else {
             self.lines = Some(Lines::new());
         }
@@ -102,27 +109,33 @@ impl Observer for TrainingProgress {
         }
         let (pace, losses) = (self.pace(progress), losses(&progress.report));
         let is_last_of_epoch = self.is_last_of_epoch(progress.step);
+        let steps = self.start.as_ref().map_or(0, |(start, _)| start.steps);
         if let Some(lines) = &mut self.lines {
             if lines.due() || is_last_of_epoch {
-                let steps = self.start.as_ref().map_or(0, |(start, _)| start.steps);
                 let wait = format!("waiting for data {:.0}%", 100.0 * progress.data_wait);
                 say(&format!("step {}/{steps}  {pace}  {losses}{}  {wait}", progress.step, self.collapse));
             }
         } else {
+            self.last = format!("step {}/{steps}  {losses}{}", progress.step, self.collapse);
             self.bar.set_position(progress.step);
-            self.bar.set_prefix(pace);
+            // The line has no element that indicatif would shorten by itself.
+            let room = columns().saturating_sub(BAR + format!("  {steps}/{steps}  ").len());
+            self.bar.set_prefix(pace.chars().take(room).collect::<String>());
             self.bar.set_message(format!("{losses}{}", self.collapse));
         }
     }
 
     fn warn(&mut self, message: &str) {
-        self.say(&format!("warning: {message}"));
+        warn(message);
     }
 
     fn saved(&mut self, step: u64, _: &Path) {
         let is_last = self.start.as_ref().is_some_and(|(start, _)| start.steps == step);
         if is_last || self.wants_to_stop() {
-            self.bar.finish_and_clear();
+            clear(&self.bar);
+            if self.lines.is_none() {
+                say(&self.last);
+            }
         }
     }
 

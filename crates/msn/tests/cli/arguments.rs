@@ -13,6 +13,10 @@ fn wrong_arguments_exit_with_2_and_name_the_argument() {
     pretrain("train.batch_size=1").refused_with(&["train.batch_size", "at least 2", "found 1"]);
     pretrain("encoder.depth=deep").refused_with(&["encoder.depth=deep"]);
     pretrain("encoder.variant=vit-xxl16").refused_with(&["encoder.variant", "vit-xxl16", "vit-s16"]);
+    pretrain("data.path=elsewhere").refused_with(&["data.path", "argument for the images"]);
+    pretrain("encoder.depth=1000000").refused_with(&["encoder.depth", "1 to 1024", "found 1000000"]);
+    pretrain("encoder.dim=4800000").refused_with(&["encoder.dim", "1 to 65536", "found 4800000"]);
+    pretrain("objective.prototypes=5000000").refused_with(&["objective.prototypes", "2 to 1048576"]);
     pretrain("--device=abacus").refused_with(&["--device", "expected one of cpu", "`abacus`"]);
     pretrain("--no-such-flag").refused_with(&["--no-such-flag"]);
     scratch.msn(&["pretrain"]).refused_with(&["--data <PATH>", "--out <RUN>"]);
@@ -76,6 +80,42 @@ fn a_patch_that_does_not_divide_the_image_is_refused_by_name() {
 }
 
 #[test]
+fn a_field_that_nobody_gave_is_told_with_where_its_value_comes_from() {
+    let scratch = Scratch::new();
+    let picked = |argument: &str| scratch.msn(&["pretrain", "--data", "images", "--out", "run", argument]);
+    // Images of 16 px get views of 32 px.
+    picked("encoder.patch_size=5").refused_with(&[
+        "encoder.image_size",
+        "found 32 (picked from the images",
+        "encoder.image_size=VALUE",
+    ]);
+    std::fs::write(scratch.path("short.toml"), "[optim]\nepochs = 3\n").unwrap();
+    let short = ["pretrain", "--data", "images", "--out", "run", "--config", "short.toml"];
+    scratch.msn(&short).refused_with(&[
+        "optim.warmup_epochs",
+        "found 15 (the default",
+        "optim.warmup_epochs=VALUE",
+    ]);
+    let warm = [&short[..], &["optim.warmup_epochs=1"]].concat();
+    scratch.msn(&warm).fails_with(&["train.batch_size", "found 64 (the default", "train.batch_size=VALUE"]);
+    // What was given needs no such words.
+    let finished = scratch.pretrain("run", &["optim.warmup_epochs=5"]);
+    assert!(!finished.stderr.contains("the default"), "{}", finished.stderr);
+    finished.refused_with(&["optim.warmup_epochs", "found 5"]);
+}
+
+#[test]
+fn a_run_that_no_machine_can_hold_is_refused_before_it_begins() {
+    let scratch = Scratch::new();
+    let huge = ["encoder.dim=65536", "encoder.depth=1024"];
+    let finished = scratch.pretrain("run", &huge);
+    if cfg!(target_os = "linux") {
+        finished.fails_with(&["GB of memory", "encoder.dim = 65536", "encoder.depth = 1024"]);
+        assert!(!scratch.path("run").exists());
+    }
+}
+
+#[test]
 fn numbers_out_of_range_are_refused_by_every_command() {
     let scratch = Scratch::new();
     let lowshot = ["eval", "lowshot", "--checkpoint", "raw-pixels", "--train", "images", "--test", "images"];
@@ -110,6 +150,10 @@ fn help_shows_examples_for_every_command() {
             "{help}"
         );
     }
+    for command in ["inspect", "views", "pack"] {
+        let help = scratch.msn(&["data", command, "--help"]).success().stdout;
+        assert!(help.contains("Examples") && help.contains("msn data"), "{help}");
+    }
     let help = scratch.msn(&["--help"]).success().stdout;
-    assert!(help.contains("Exit codes"), "{help}");
+    assert!(help.contains("Exit codes") && help.contains("130"), "{help}");
 }

@@ -23,7 +23,7 @@ fn add_truncated_jpeg(scratch: &Scratch) -> String {
 fn a_truncated_image_among_good_ones_is_skipped_counted_and_listed() {
     let scratch = Scratch::new();
     let torn = add_truncated_jpeg(&scratch);
-    let finished = scratch.pretrain("run", &["data.max_skipped=0.1"]).success();
+    let finished = scratch.pretrain("run", &[]).success();
     assert!(
         finished.stderr.contains("skipped images: 1, listed in run/skipped.jsonl"),
         "{}",
@@ -39,10 +39,11 @@ fn a_truncated_image_among_good_ones_is_skipped_counted_and_listed() {
 fn too_many_broken_images_stop_the_run_and_are_listed() {
     let scratch = Scratch::new();
     let torn = add_truncated_jpeg(&scratch);
-    scratch.pretrain("run", &["data.max_skipped=0.01"]).fails_with(&[
+    scratch.pretrain("run", &["data.max_skipped=0"]).fails_with(&[
         "images: 1 of 25 images",
-        "data.max_skipped = 0.01",
+        "data.max_skipped = 0",
         &torn,
+        "set data.max_skipped higher",
     ]);
     let skipped = scratch.lines_of_json("run/skipped.jsonl");
     assert_eq!(skipped.len(), 1, "{skipped:?}");
@@ -61,6 +62,25 @@ fn features_leave_broken_images_out_and_say_so() {
     let paths = scratch.read("rows.txt");
     assert_eq!(paths.lines().count(), 24);
     assert!(!paths.contains(&torn));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_line_feed_in_a_name_stops_embed_before_the_work_and_nothing_else() {
+    let scratch = Scratch::new();
+    let class = names(&scratch.path("images")).remove(0);
+    let folder = scratch.path("images").join(class);
+    fs::copy(folder.join("0001.png"), folder.join("two\nlines\u{7}.png")).unwrap();
+    let embed = ["embed", "--checkpoint", "raw-pixels", "--data", "images", "--out", "rows.npy"];
+    scratch.msn(&embed).fails_with(&["without line feeds", r"two\nlines", "rows.txt"]);
+    assert!(!scratch.path("rows.npy").exists());
+    fs::write(folder.join("two\nlines\u{7}.png"), "no image").unwrap();
+    let finished = scratch.pretrain("run", &[]).success();
+    assert!(
+        finished.stderr.contains(r"lines\u{7}.png") && !finished.stderr.contains('\u{7}'),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]

@@ -91,6 +91,16 @@ fn an_encoder_is_evaluated_like_its_baselines() {
             if checkpoint != "raw-pixels" {
                 let scores = scratch.read_json(&json);
                 assert_eq!(scores["checkpoint"], checkpoint, "{scores}");
+                let step = if checkpoint.contains("step-6") { 6 } else { 12 };
+                assert_eq!(
+                    (&scores["step"], &scores["features"]),
+                    (&step.into(), &"before-norm".into()),
+                    "{scores}"
+                );
+                assert!(
+                    scores["checkpoint_folder"].as_str().unwrap().ends_with(&format!("step-{step}")),
+                    "{scores}"
+                );
                 let table = &scores[results];
                 let rows = table.as_object().map(serde_json::Map::len);
                 assert_eq!(rows, Some(finished.stdout.lines().count() - 1), "{table}");
@@ -105,6 +115,59 @@ fn an_encoder_is_evaluated_like_its_baselines() {
             assert!(row.contains(&shown), "expected `{shown}` in: {row}");
         }
     }
+}
+
+#[test]
+fn one_split_has_no_deviation() {
+    let scratch = easy();
+    let table = run(&scratch, &lowshot(&["--shots", "1", "--splits", "1", "--seed", "3"])).success().stdout;
+    assert!(table.contains("100.0") && !table.contains("+-"), "{table}");
+    let printed = run(&scratch, &lowshot(&["--shots", "1", "--seed", "3", "--json", "-"])).success().stdout;
+    let scores: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((&scores["seed"], &scores["step"]), (&3.into(), &Value::Null), "{scores}");
+}
+
+#[test]
+fn a_checkpoint_in_place_of_a_broken_one_is_named() {
+    let scratch = Scratch::with_run();
+    scratch.corrupt("run/checkpoints/step-12/target.safetensors");
+    let knn = ["eval", "knn", "--checkpoint", "run", "--train", "images", "--test", "images"];
+    let finished = scratch.msn(&knn).success();
+    for part in ["step-12 passed over", "using run/checkpoints/step-6 instead"] {
+        assert!(finished.stderr.contains(part), "expected `{part}` in: {}", finished.stderr);
+    }
+    let embed = |checkpoint: &str| {
+        scratch.msn(&["embed", "--checkpoint", checkpoint, "--data", "images", "--out", "rows.npy"])
+    };
+    embed("run/checkpoints/step-7")
+        .fails_with(&["step-7: expected a checkpoint", "there is step-6, step-12"]);
+    embed("nowhere/checkpoints/step-7")
+        .fails_with(&["step-7: expected a checkpoint", "there is no run there"]);
+    fs::remove_dir_all(scratch.path("run/checkpoints")).unwrap();
+    fs::remove_file(scratch.path("run/latest")).unwrap();
+    scratch.msn(&knn).fails_with(&["run/checkpoints: no checkpoint", "step-N", "has not saved one yet"]);
+}
+
+#[test]
+fn a_class_whose_labelled_images_are_all_broken_is_named() {
+    let scratch = easy();
+    fs::create_dir(scratch.path("easy/c")).unwrap();
+    fs::write(scratch.path("easy/c/0.png"), "no image").unwrap();
+    fs::write(scratch.path("few.csv"), "path,label\na/0.png,left\nb/1.png,right\nc/0.png,top\n").unwrap();
+    let predict = [
+        "predict",
+        "--checkpoint",
+        "raw-pixels",
+        "--labels",
+        "few.csv",
+        "--images",
+        "easy",
+        "--out",
+        "out.csv",
+    ];
+    let finished = scratch.msn(&predict).success();
+    assert!(finished.stderr.contains("predicted to be `top`"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("c/0.png: expected JPEG"), "{}", finished.stderr);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod bad_input;
+mod data;
 mod evaluation;
 mod happy_path;
 mod odd_images;

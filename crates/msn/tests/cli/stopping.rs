@@ -25,10 +25,15 @@ fn start(scratch: &Scratch, run: &str) -> Child {
 #[test]
 fn a_first_signal_saves_and_tells_how_to_go_on() {
     let scratch = Scratch::new();
-    for (name, run) in [("TERM", "terminated"), ("INT", "interrupted")] {
+    for (name, run, code) in [("TERM", "terminated", 143), ("INT", "interrupted", 130)] {
         let child = start(&scratch, run);
         signal(&child, &[name]);
-        let finished = Finished::of(child.wait_with_output().unwrap(), &["pretrain"]).success();
+        let finished = Finished::of(child.wait_with_output().unwrap(), &["pretrain"]).exits_with(code);
+        assert!(
+            finished.stderr.contains("stopping after this step, with a checkpoint"),
+            "{}",
+            finished.stderr
+        );
         let resume = format!("msn pretrain --data images --out {run} --resume");
         assert!(finished.stderr.contains(&resume), "{}", finished.stderr);
         let steps = scratch.lines_of_json(&format!("{run}/metrics.jsonl")).len();
@@ -49,7 +54,7 @@ fn a_demo_that_was_stopped_goes_on_to_its_table() {
     let child = scratch.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
     wait_until(|| std::fs::metadata(scratch.path("demo/metrics.jsonl")).is_ok_and(|file| file.len() > 0));
     signal(&child, &["INT"]);
-    let stopped = Finished::of(child.wait_with_output().unwrap(), &arguments).success();
+    let stopped = Finished::of(child.wait_with_output().unwrap(), &arguments).exits_with(130);
     let resume = ["demo", "--out", "demo", "--resume"];
     assert!(stopped.stderr.contains(&format!("msn {}", resume.join(" "))), "{}", stopped.stderr);
     assert!(!scratch.path("demo/demo.json").exists());

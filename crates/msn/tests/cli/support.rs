@@ -156,7 +156,8 @@ impl Finished {
         self.exits_with(2).explains(parts)
     }
 
-    fn exits_with(self, code: i32) -> Self {
+    /// Expects this exit code.
+    pub(crate) fn exits_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "msn {}: {}", self.arguments, self.stderr);
         self
     }

@@ -1,0 +1,110 @@
+//! Any source to tar shards in the WebDataset convention.
+//!
+//! A sample is `KEY.jpg` (or the ending that its content asks for, whatever the file was called) and `KEY.json` with its
+//! name in the source and, where it has one, the name of its class (`label`) and that class's number (`cls`). Keys are
+//! places in the order of packing, so that none comes twice. Encoded images are copied as they are; bare pixels (CIFAR,
+//! IDX) become PNG.
+
+mod record;
+mod sample;
+
+use std::io::{self, Write};
+
+use msn_store::ShardFolder;
+
+pub use record::{PackRecord, ShardRecord};
+
+use crate::{Dataset, Error, Limits};
+use sample::{Sample, Samples};
+
+/// What the shards hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardSize {
+    /// Most images of a shard, 1 or more.
+    pub images: usize,
+    /// Most bytes of a shard, if not one image alone has more.
+    pub bytes: u64,
+}
+
+impl Default for ShardSize {
+    /// 10,000 images or 1 GiB, whichever comes first: large enough to be read in one go, small enough for a cache.
+    fn default() -> Self {
+        Self { images: 10_000, bytes: 1 << 30 }
+    }
+}
+
+/// How to pack.
+#[derive(Clone, Copy, Debug)]
+pub struct PackConfig {
+    /// When a shard is full.
+    pub size: ShardSize,
+    /// Seed of the order; `None` for the order of the source. Shards are read one after the other in training, so those
+    /// of an ordered source would fill batches with few classes.
+    pub shuffle: Option<u64>,
+    /// Worker threads that read and check images, 1 or more.
+    pub workers: usize,
+    /// Guards against huge images.
+    pub limits: Limits,
+}
+
+/// Packs `dataset` into `folder`, going on where `record` stops; `progress` is told how many images are done. The record
+/// is written with every shard. Images that cannot be decoded are left out and listed in it.
+///
+/// # Errors
+/// If a shard cannot be written, or the worker threads cannot be started.
+///
+/// # Panics
+/// If `record` is not one of this job (see [`PackRecord::check`]).
+pub fn pack(
+    dataset: &dyn Dataset,
+    folder: &ShardFolder,
+    config: &PackConfig,
+    mut record: PackRecord,
+    mut progress: impl FnMut(usize),
+) -> Result<PackRecord, Error> {
+    let mut samples = Samples::new(dataset, config, record.next)?;
+    // So that a job that was killed early can be taken up again.
+    folder.write_record(&record)?;
+    while !record.complete {
+        if samples.peek(&mut record.skipped).is_some() {
+            let file = format!("shards-{:06}.tar", record.shards.len());
+            let mut shard = ShardRecord { file: file.clone(), images: 0, bytes: 0 };
+            folder.write_shard(&file, |out| {
+                let mut archive = tar::Builder::new(out);
+                while let Some(sample) = samples.peek(&mut record.skipped) {
+                    let bytes = shard.bytes + sample.archived_bytes();
+                    if shard.images > 0 && (shard.images == config.size.images || bytes > config.size.bytes) {
+                        break;
+                    }
+                    append(&mut archive, sample)?;
+                    shard.images += 1;
+                    shard.bytes = bytes;
+                    samples.advance();
+                    progress(samples.position());
+                }
+                archive.into_inner()?.flush()
+            })?;
+            shard.bytes += END_OF_ARCHIVE;
+            record.shards.push(shard);
+        } else {
+            record.complete = true;
+        }
+        record.next = samples.position();
+        folder.write_record(&record)?;
+    }
+    Ok(record)
+}
+
+/// Two empty blocks.
+const END_OF_ARCHIVE: u64 = 1024;
+
+/// Adds the entries of a sample. Owner and time are left out, so that the same images give the same bytes.
+fn append(archive: &mut tar::Builder<&mut dyn Write>, sample: &Sample) -> io::Result<()> {
+    for (ending, bytes) in sample.entries() {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, format!("{}.{ending}", sample.key), bytes)?;
+    }
+    Ok(())
+}

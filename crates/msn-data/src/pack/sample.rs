@@ -1,0 +1,155 @@
+//! Images on their way into shards.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::Cursor;
+
+use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::PackConfig;
+use crate::loader::{Skipped, Worker, order_of_all, pool};
+use crate::{Dataset, Error, Format, Image, Limits};
+
+/// Images that each thread reads before they are written.
+const PER_WORKER: usize = 4;
+
+/// The entries of one sample.
+pub(super) struct Sample {
+    pub(super) key: String,
+    ending: &'static str,
+    image: Vec<u8>,
+    json: Vec<u8>,
+}
+
+/// `KEY.json`. A source reads `label` before `cls`.
+#[derive(Serialize)]
+struct Description<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cls: Option<usize>,
+    name: &'a str,
+}
+
+impl Sample {
+    /// Endings and contents.
+    pub(super) fn entries(&self) -> [(&str, &[u8]); 2] {
+        [(self.ending, &self.image), ("json", &self.json)]
+    }
+
+    /// Bytes that the sample takes in an archive: a block of 512 for each header, and whole blocks of content.
+    pub(super) fn archived_bytes(&self) -> u64 {
+        self.entries().iter().map(|(_, bytes)| 512 + bytes.len().next_multiple_of(512) as u64).sum()
+    }
+}
+
+/// The samples of a source in the order of packing, read ahead by worker threads.
+pub(super) struct Samples<'a> {
+    dataset: &'a dyn Dataset,
+    limits: Limits,
+    pool: ThreadPool,
+    ahead: usize,
+    classes: HashMap<&'a str, usize>,
+    order: Vec<usize>,
+    /// Place in the order of the first of `ready`.
+    position: usize,
+    ready: VecDeque<Result<Sample, Skipped>>,
+}
+
+impl<'a> Samples<'a> {
+    /// Those from the place `position` on.
+    pub(super) fn new(dataset: &'a dyn Dataset, config: &PackConfig, position: usize) -> Result<Self, Error> {
+        let order = match config.shuffle {
+            Some(seed) => order_of_all(dataset, seed),
+            None => (0..dataset.len()).collect(),
+        };
+        let mut names: Vec<&str> = order.iter().filter_map(|&index| dataset.label(index)).collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(Self {
+            dataset,
+            limits: config.limits,
+            pool: pool(config.workers)?,
+            ahead: PER_WORKER * config.workers,
+            classes: names.into_iter().enumerate().map(|(number, name)| (name, number)).collect(),
+            order,
+            position,
+            ready: VecDeque::new(),
+        })
+    }
+
+    /// Samples before the next one, in the order.
+    pub(super) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// The next sample; broken images before it are moved to `skipped`.
+    pub(super) fn peek(&mut self, skipped: &mut Vec<Skipped>) -> Option<&Sample> {
+        loop {
+            if self.ready.is_empty() {
+                self.read_ahead();
+            }
+            match self.ready.pop_front()? {
+                Ok(sample) => {
+                    self.ready.push_front(Ok(sample));
+                    return self.ready.front()?.as_ref().ok();
+                }
+                Err(broken) => {
+                    skipped.push(broken);
+                    self.position += 1;
+                }
+            }
+        }
+    }
+
+    /// Goes on to the sample after the next.
+    pub(super) fn advance(&mut self) {
+        if self.ready.pop_front().is_some() {
+            self.position += 1;
+        }
+    }
+
+    fn read_ahead(&mut self) {
+        let rest = &self.order[self.position..];
+        self.dataset.will_read(rest);
+        let part: Vec<(usize, usize)> = rest.iter().copied().enumerate().take(self.ahead).collect();
+        let read = |&(place, index): &(usize, usize)| self.read(self.position + place, index);
+        let samples: Vec<_> = self.pool.install(|| part.par_iter().with_max_len(1).map(read).collect());
+        self.ready.extend(samples);
+    }
+
+    fn read(&self, place: usize, index: usize) -> Result<Sample, Skipped> {
+        let (ending, image) =
+            Worker::with_file(self.dataset, index, &self.limits, |bytes, image, _| content(bytes, image))?;
+        let label = self.dataset.label(index);
+        let cls = label.map(|label| self.classes[label]);
+        let description = Description { label, cls, name: self.dataset.name(index) };
+        let json = serde_json::to_vec(&description).expect("texts and a number");
+        Ok(Sample { key: format!("{place:09}"), ending, image, json })
+    }
+}
+
+/// Ending and bytes that an image is archived with: those it has, or PNG for bare pixels.
+fn content(bytes: &[u8], image: &Image) -> (&'static str, Vec<u8>) {
+    match Format::of(bytes).expect("it was decoded") {
+        Format::Pnm => (Format::Png.extension(), png(bytes.starts_with(b"P5"), image)),
+        format => (format.extension(), bytes.to_vec()),
+    }
+}
+
+fn png(is_grey: bool, image: &Image) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    let mut encode = |pixels: &[u8], colour| {
+        PngEncoder::new(&mut file).write_image(pixels, image.width(), image.height(), colour)
+    };
+    let encoded = if is_grey {
+        let levels: Vec<u8> = image.pixels().iter().step_by(3).copied().collect();
+        encode(&levels, ExtendedColorType::L8)
+    } else {
+        encode(image.pixels(), ExtendedColorType::Rgb8)
+    };
+    encoded.expect("memory takes everything, and an Image has the bytes of its size");
+    file.into_inner()
+}

@@ -1,0 +1,241 @@
+//! Shards that hold what the source held.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use image::ImageFormat;
+use msn_data::{Dataset, Image, Limits, PackConfig, PackRecord, ShardSize, decode, open, pack};
+use msn_store::ShardFolder;
+
+use crate::common::{encoded, fixture, labels, picture, png, truncated_jpeg};
+
+const IN_ORDER: PackConfig = PackConfig {
+    size: ShardSize { images: 4, bytes: u64::MAX },
+    shuffle: None,
+    workers: 2,
+    limits: Limits { max_bytes: 1 << 20, max_pixels: 1_000_000 },
+};
+
+fn packed(source: &dyn Dataset, out: &Path, config: &PackConfig) -> PackRecord {
+    let folder = ShardFolder::create(out).unwrap();
+    pack(source, &folder, config, PackRecord::new(source, config), |_| ()).unwrap()
+}
+
+fn images(dataset: &dyn Dataset) -> Vec<Image> {
+    let read = |index| decode(&dataset.read(index, usize::MAX).unwrap(), &Limits::default()).unwrap();
+    (0..dataset.len()).map(read).collect()
+}
+
+/// Ten images of three classes, one of them named as another format, and a broken one.
+fn folder(root: &Path) {
+    for (class, numbers) in [("cat", 0..4), ("dog", 4..9), ("a cow", 9..10)] {
+        fs::create_dir_all(root.join(class)).unwrap();
+        for number in numbers {
+            fs::write(root.join(format!("{class}/{number}.png")), png(number)).unwrap();
+        }
+    }
+    fs::write(root.join("cat/1.png"), encoded(&picture(50, 33, 21), ImageFormat::Jpeg)).unwrap();
+    fs::write(root.join("dog/broken.jpg"), truncated_jpeg()).unwrap();
+}
+
+#[test]
+fn packed_shards_hold_the_same_images_and_classes() {
+    let scratch = tempfile::tempdir().unwrap();
+    folder(&scratch.path().join("source"));
+    let source = open(&scratch.path().join("source")).unwrap();
+    let out = scratch.path().join("shards");
+    let record = packed(&*source, &out, &IN_ORDER);
+    let files: Vec<_> = record.shards.iter().map(|shard| (shard.file.as_str(), shard.images)).collect();
+    assert_eq!(files, [("shards-000000.tar", 4), ("shards-000001.tar", 4), ("shards-000002.tar", 2)]);
+    for shard in &record.shards {
+        assert_eq!(fs::metadata(out.join(&shard.file)).unwrap().len(), shard.bytes, "{}", shard.file);
+    }
+    assert_eq!(record.classes, ["a cow", "cat", "dog"]);
+    assert_eq!(record.skipped.len(), 1);
+    assert_eq!(record.skipped[0].path, "dog/broken.jpg");
+    assert!(record.complete && record.next == 11);
+
+    let broken = (0..source.len()).find(|&index| source.name(index) == "dog/broken.jpg").unwrap();
+    let whole = |index: &usize| *index != broken;
+    for read in [open(&out).unwrap(), open(&out.join("shards-{000000..000002}.tar")).unwrap()] {
+        let bytes = |dataset: &dyn Dataset, index| dataset.read(index, usize::MAX).unwrap();
+        let expected: Vec<_> = (0..source.len()).filter(whole).map(|index| bytes(&*source, index)).collect();
+        assert_eq!((0..read.len()).map(|index| bytes(&*read, index)).collect::<Vec<_>>(), expected);
+        let expected: Vec<_> = (0..source.len()).filter(whole).map(|index| source.label(index)).collect();
+        assert_eq!(labels(&*read), expected);
+        assert_eq!(read.name(1), "shards-000000.tar/000000001.png");
+        assert_eq!(read.name(2), "shards-000000.tar/000000002.jpg", "the ending follows the content");
+    }
+}
+
+#[test]
+fn samples_are_what_other_readers_of_the_convention_expect() {
+    let scratch = tempfile::tempdir().unwrap();
+    folder(&scratch.path().join("source"));
+    let out = scratch.path().join("shards");
+    let source = open(&scratch.path().join("source")).unwrap();
+    let record = packed(&*source, &out, &PackConfig { shuffle: Some(3), ..IN_ORDER });
+    let mut keys = BTreeSet::new();
+    for shard in &record.shards {
+        let mut archive = tar::Archive::new(fs::File::open(out.join(&shard.file)).unwrap());
+        let mut last = None;
+        for entry in archive.entries().unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.path().unwrap().display().to_string();
+            let (key, ending) = name.split_once('.').unwrap();
+            if ending == "json" {
+                assert_eq!(
+                    last.take().as_deref(),
+                    Some(key),
+                    "the two entries of a sample follow each other"
+                );
+                let fields: serde_json::Value = serde_json::from_reader(entry).unwrap();
+                let class = &record.classes[fields["cls"].as_u64().unwrap() as usize];
+                assert_eq!(fields["label"], class.as_str());
+                assert!(fields["name"].as_str().unwrap().starts_with(&format!("{class}/")), "{fields}");
+            } else {
+                assert!(keys.insert(key.to_owned()), "{key} comes once");
+                last = Some(key.to_owned());
+            }
+        }
+    }
+    assert_eq!(keys.len(), 10);
+}
+
+#[test]
+fn shuffled_shards_hold_every_image_once_in_an_order_of_the_seed() {
+    let scratch = tempfile::tempdir().unwrap();
+    folder(&scratch.path().join("source"));
+    let source = open(&scratch.path().join("source")).unwrap();
+    let content = |name: &str, shuffle| {
+        let out = scratch.path().join(name);
+        packed(&*source, &out, &PackConfig { shuffle, ..IN_ORDER });
+        let dataset = open(&out).unwrap();
+        (0..dataset.len()).map(|index| dataset.read(index, usize::MAX).unwrap()).collect::<Vec<_>>()
+    };
+    let (ordered, one, again, other) =
+        (content("a", None), content("b", Some(1)), content("c", Some(1)), content("d", Some(2)));
+    assert_eq!(one, again);
+    assert!(one != ordered && one != other);
+    let sorted = |mut images: Vec<Vec<u8>>| {
+        images.sort();
+        images
+    };
+    assert_eq!(sorted(one), sorted(ordered));
+}
+
+#[test]
+fn a_shard_is_full_by_its_bytes() {
+    let scratch = tempfile::tempdir().unwrap();
+    folder(&scratch.path().join("source"));
+    let source = open(&scratch.path().join("source")).unwrap();
+    let size = ShardSize { images: usize::MAX, bytes: 12_000 };
+    let record = packed(&*source, &scratch.path().join("a"), &PackConfig { size, ..IN_ORDER });
+    assert!(record.shards.len() > 1);
+    assert!(record.shards.iter().all(|shard| shard.images > 1 && shard.bytes <= 12_000 + 1024), "{record:?}");
+    let size = ShardSize { images: usize::MAX, bytes: 1 };
+    let record = packed(&*source, &scratch.path().join("b"), &PackConfig { size, ..IN_ORDER });
+    assert!(
+        record.shards.iter().all(|shard| shard.images == 1),
+        "an image that is larger has a shard of its own"
+    );
+}
+
+#[test]
+fn packing_goes_on_where_it_was_stopped_with_the_same_bytes() {
+    let scratch = tempfile::tempdir().unwrap();
+    folder(&scratch.path().join("source"));
+    let source = open(&scratch.path().join("source")).unwrap();
+    let config = PackConfig { shuffle: Some(7), ..IN_ORDER };
+    let job = PackRecord::new(&*source, &config);
+    let (whole, stopped) = (scratch.path().join("whole"), scratch.path().join("stopped"));
+    let record = packed(&*source, &whole, &config);
+    let folder = ShardFolder::create(&stopped).unwrap();
+    let kill = AssertUnwindSafe(|| {
+        pack(&*source, &folder, &config, job.clone(), |done| assert!(done < 7, "killed"))
+    });
+    assert!(catch_unwind(kill).is_err());
+    assert_eq!(folder.record::<PackRecord>().unwrap().shards, record.shards[..1]);
+    drop(folder);
+    // A kill after a shard got its name and before the record knew of it, and one that left half a shard.
+    fs::write(stopped.join("shards-000001.tar"), "not in the record").unwrap();
+    fs::write(stopped.join(".tmp-third"), "half").unwrap();
+
+    let folder = ShardFolder::resume(&stopped).unwrap();
+    let found: PackRecord = folder.record().unwrap();
+    assert!(found.next >= 4 && !found.complete);
+    found.check(&job).unwrap();
+    assert_eq!(pack(&*source, &folder, &config, found, |_| ()).unwrap(), record);
+    for shard in &record.shards {
+        assert!(fs::read(whole.join(&shard.file)).unwrap() == fs::read(stopped.join(&shard.file)).unwrap());
+    }
+    assert!(!stopped.join(".tmp-third").exists());
+    assert_eq!(
+        pack(&*source, &folder, &config, folder.record().unwrap(), |_| ()).unwrap(),
+        record,
+        "nothing is left"
+    );
+}
+
+/// In what the job of packing `source` so differs from that of `record`.
+fn differs(record: &PackRecord, source: &dyn Dataset, config: &PackConfig) -> &'static str {
+    record.check(&PackRecord::new(source, config)).unwrap_err().0
+}
+
+#[test]
+fn another_job_is_not_gone_on_with() {
+    let scratch = tempfile::tempdir().unwrap();
+    folder(&scratch.path().join("source"));
+    let source = open(&scratch.path().join("source")).unwrap();
+    let record = packed(&*source, &scratch.path().join("shards"), &IN_ORDER);
+    assert_eq!(differs(&record, &*source, &PackConfig { shuffle: Some(0), ..IN_ORDER }), "order");
+    assert_eq!(
+        differs(&record, &*source, &PackConfig { size: ShardSize::default(), ..IN_ORDER }),
+        "size of the shards"
+    );
+    let shards = open(&scratch.path().join("shards")).unwrap();
+    assert_eq!(differs(&record, &*shards, &IN_ORDER), "number of images");
+    fs::rename(scratch.path().join("source/cat"), scratch.path().join("source/lion")).unwrap();
+    let renamed = open(&scratch.path().join("source")).unwrap();
+    assert_eq!(differs(&record, &*renamed, &IN_ORDER), "names and classes of the images");
+}
+
+#[test]
+fn bare_pixels_become_png_with_the_same_values() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut cifar = Vec::new();
+    for label in [3u8, 0, 9] {
+        cifar.push(label);
+        cifar.extend((0..3072u32).map(|i| (i * 7 + u32::from(label) * 31) as u8));
+    }
+    fs::write(scratch.path().join("data_batch_1.bin"), cifar).unwrap();
+    let header = [0u8, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 4];
+    let idx: Vec<u8> = header.into_iter().chain((0..40).map(|i| i * 6)).collect();
+    fs::write(scratch.path().join("train-images-idx3-ubyte"), idx).unwrap();
+    for (number, name) in ["data_batch_1.bin", "train-images-idx3-ubyte"].into_iter().enumerate() {
+        let source = open(&scratch.path().join(name)).unwrap();
+        let out = scratch.path().join(number.to_string());
+        packed(&*source, &out, &IN_ORDER);
+        let read = open(&out).unwrap();
+        assert_eq!(images(&*read), images(&*source), "{name}");
+        assert_eq!(labels(&*read), labels(&*source), "{name}");
+    }
+}
+
+#[test]
+fn shards_and_tables_can_be_packed_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    for (number, name) in ["shards-{000..002}.tar", "hugging-face.parquet"].into_iter().enumerate() {
+        let source = open(&fixture(name)).unwrap();
+        let out = scratch.path().join(number.to_string());
+        let record = packed(&*source, &out, &IN_ORDER);
+        let read = open(&out).unwrap();
+        assert_eq!(read.len() + record.skipped.len(), source.len(), "{name}");
+        if record.skipped.is_empty() {
+            assert_eq!(labels(&*read), labels(&*source), "{name}");
+            assert_eq!(images(&*read), images(&*source), "{name}");
+        }
+    }
+}

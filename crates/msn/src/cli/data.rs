@@ -1,0 +1,180 @@
+//! Commands that look at images and repack them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use msn_data::ShardSize;
+
+use super::at_least_one;
+
+/// Look at images, at what a network sees of them, and pack them into shards.
+#[derive(Subcommand)]
+pub(crate) enum DataCommand {
+    Inspect(Inspect),
+    Views(DataViews),
+    Pack(Pack),
+}
+
+/// Count images, their sizes, formats, classes and broken files; measure mean and deviation of the channels.
+#[derive(Args)]
+#[command(after_help = "\
+Every image is read and decoded. Broken ones are listed with the reason and are no failure: pretrain skips them.
+
+Examples:
+  msn data inspect photos
+  msn data inspect photos --sheet sheet.png --json photos.json
+  msn data inspect 'shards-{000000..000099}.tar' --sample 5000")]
+pub(crate) struct Inspect {
+    /// Images: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as
+    /// 'shards-{000..099}.tar'), CIFAR .bin or IDX files, a .csv of path,label, or a .txt list of paths.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+
+    /// Look at so many images, drawn at random, instead of all; classes are counted over all in any case.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) sample: Option<usize>,
+
+    /// Seed of that draw.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Where to draw a contact sheet of some images, with their classes or names.
+    #[arg(long, value_name = "FILE.png")]
+    pub(crate) sheet: Option<PathBuf>,
+
+    /// Where to write the same as JSON, with all classes and broken files; - for standard output, without the text.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Draw what the network sees: target view, large anchor view with its mask, focal views.
+///
+/// Each row shows an image with the places that its views were cut from, and the views with the pixels that training
+/// uses: made by the same code from the same seed. Patches that the mask drops are grey.
+#[derive(Args)]
+#[command(after_help = "\
+Settings are those of pretrain: without --config they are picked from the images.
+
+Examples:
+  msn data views photos --out views.png
+  msn data views photos --out views.png --images 4 mask.patch_drop=0.5
+  msn data views photos --out views.png --config runs/photos/config.toml --epoch 12 --image kitchen/001.jpg")]
+pub(crate) struct DataViews {
+    /// Images, as for pretrain.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+
+    /// Picture to draw.
+    #[arg(long, value_name = "FILE.png")]
+    pub(crate) out: PathBuf,
+
+    /// Number of images, a row each, at most 100: the first ones of the epoch.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to_100)]
+    pub(crate) images: usize,
+
+    /// Draw this image, by its name in the source, instead of the first ones; may be given several times.
+    #[arg(long = "image", value_name = "NAME", conflicts_with = "images")]
+    pub(crate) named: Vec<String>,
+
+    /// Epoch whose views are drawn, from 0; every epoch has others.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) epoch: u64,
+
+    /// Settings in TOML; what it leaves out has its default.
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Change a setting, such as views.focal_views=4 or seed=1; the fields are those of config.toml.
+    #[arg(value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+}
+
+/// Pack images from any source into tar shards in the WebDataset convention.
+///
+/// A sample is KEY.jpg (or .png, ...) and KEY.json with its name and class. Encoded images are copied as they are; bare
+/// pixels (CIFAR, IDX) become PNG. Images that cannot be decoded are left out and listed in shards.json.
+#[derive(Args)]
+#[command(after_help = "\
+A shard appears under its name when it is whole. After a stop, the same command with --resume goes on.
+
+Examples:
+  msn data pack photos --out shards
+  msn data pack cifar-10-batches-bin --out shards --shard-size 5000
+  msn data pack photos --out shards --shard-size 512MiB --in-order")]
+pub(crate) struct Pack {
+    /// Images, as for pretrain.
+    #[arg(value_name = "PATH")]
+    pub(crate) source: PathBuf,
+
+    /// Folder to make: shards-000000.tar and so on, shards.json. Must be new or empty.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+
+    /// When a shard is full: a number of images, such as 10000, or of bytes, such as 512MiB or 1GB
+    /// [default: 10000 images or 1GiB, whichever comes first].
+    #[arg(long, value_name = "SIZE", value_parser = shard_size)]
+    pub(crate) shard_size: Option<ShardSize>,
+
+    /// Seed of the order in which images are packed. They are shuffled, since training reads shard after shard.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Keep the order of the source.
+    #[arg(long, conflicts_with = "seed")]
+    pub(crate) in_order: bool,
+
+    /// Go on with the folder in --out that was begun with the same arguments.
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+fn up_to_100(text: &str) -> Result<usize, String> {
+    let number = at_least_one(text).ok().filter(|&number| number <= 100);
+    number.ok_or_else(|| "expected a whole number from 1 to 100".to_owned())
+}
+
+/// Units of bytes. Those of one letter are powers of two, as elsewhere.
+const UNITS: [(&str, u64); 10] = [
+    ("kb", 1000),
+    ("mb", 1_000_000),
+    ("gb", 1_000_000_000),
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("k", 1 << 10),
+    ("m", 1 << 20),
+    ("g", 1 << 30),
+    ("b", 1),
+];
+
+fn shard_size(text: &str) -> Result<ShardSize, String> {
+    let expected =
+        || "expected a number of images, such as 10000, or of bytes, such as 512MiB or 1GB".to_owned();
+    let lower = text.trim().to_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let (number, unit) = (lower[..digits].parse::<u64>().ok(), lower[digits..].trim());
+    let number = number.filter(|&number| number > 0).ok_or_else(expected)?;
+    if unit.is_empty() {
+        return Ok(ShardSize { images: number as usize, bytes: u64::MAX });
+    }
+    let factor =
+        UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| factor).ok_or_else(expected)?;
+    let bytes = number.checked_mul(*factor).ok_or_else(expected)?;
+    Ok(ShardSize { images: usize::MAX, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_of_shards_are_images_or_bytes() {
+        assert_eq!(shard_size("10000"), Ok(ShardSize { images: 10_000, bytes: u64::MAX }));
+        for (text, bytes) in [("512MiB", 512 << 20), ("1 GB", 1_000_000_000), ("3k", 3072), ("700b", 700)] {
+            assert_eq!(shard_size(text), Ok(ShardSize { images: usize::MAX, bytes }), "{text}");
+        }
+        for text in ["", "0", "0MB", "-1", "many", "1.5GB", "10 apples", "99999999999GiB"] {
+            assert!(shard_size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `msn data`
+
+use std::fs;
+
+use crate::support::{Scratch, names};
+
+#[test]
+fn inspect_tells_what_is_there_as_text_and_as_json() {
+    let scratch = Scratch::new();
+    let class = names(&scratch.path("images")).remove(0);
+    fs::write(scratch.path("images").join(&class).join("broken.jpg"), "no image").unwrap();
+    let text = scratch.msn(&["data", "inspect", "images", "--sheet", "sheet.png"]).success();
+    for part in [
+        "images: 25 images",
+        "width, px",
+        "PNG 24",
+        "classes: 3",
+        &format!("{class} (9)"),
+        "broken: 1 of 25",
+        "[data]\nmean = [",
+    ] {
+        assert!(text.stdout.contains(part), "expected `{part}` in: {}", text.stdout);
+    }
+    assert!(text.stdout.contains(&format!("{class}/broken.jpg: expected JPEG")), "{}", text.stdout);
+    image::open(scratch.path("sheet.png")).unwrap();
+
+    let json = scratch.msn(&["data", "inspect", "images", "--json", "-"]).success().stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["images"], &json["broken"]), (&25.into(), &1.into()), "{json}");
+    assert_eq!(json["classes"][&class], 9);
+    assert_eq!(json["broken_images"][0]["path"], format!("{class}/broken.jpg"));
+    assert_eq!(json["width"]["median"], 16);
+
+    // The part of a configuration is one.
+    let settings = text.stdout.split("for a configuration:\n").nth(1).unwrap();
+    let both = format!("{settings}\n{}", scratch.read("tiny.toml"));
+    fs::write(scratch.path("with.toml"), both).unwrap();
+    scratch.msn(&["data", "views", "images", "--out", "views.png", "--config", "with.toml"]).success();
+}
+
+#[test]
+fn inspect_can_look_at_a_sample() {
+    let scratch = Scratch::new();
+    let text = scratch.msn(&["data", "inspect", "images", "--sample", "10"]).success().stdout;
+    assert!(text.contains("images: 24 images, 10 looked at") && text.contains("broken: 0 of 10"), "{text}");
+    scratch.msn(&["data", "inspect", "images", "--sample", "0"]).refused_with(&["--sample", "at least 1"]);
+}
+
+#[test]
+fn inspect_of_nothing_usable_fails_after_telling_why() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("broken")).unwrap();
+    fs::write(scratch.path("broken/a.jpg"), "no image").unwrap();
+    let finished = scratch.msn(&["data", "inspect", "broken", "--sheet", "sheet.png"]);
+    assert!(finished.stdout.contains("broken: 1 of 1\n  a.jpg: expected JPEG"), "{}", finished.stdout);
+    finished.fails_with(&["not one of 1 image can be used"]);
+    assert!(!scratch.path("sheet.png").exists());
+}
+
+#[test]
+fn pictures_are_written_over_pictures_of_ours_alone_and_never_among_the_images() {
+    let scratch = Scratch::new();
+    let views = |out: &str| scratch.msn(&["data", "views", "images", "--out", out, "--config", "tiny.toml"]);
+    views("views.png").success();
+    views("views.png").success();
+    let class = names(&scratch.path("images")).remove(0);
+    let own = scratch.path("images").join(&class).join("0001.png");
+    let before = fs::read(&own).unwrap();
+    fs::copy(&own, scratch.path("mine.png")).unwrap();
+    views("mine.png").fails_with(&["mine.png", "earlier output"]);
+    views("images/new.png").fails_with(&["images/new.png", "outside of images"]);
+    views("views.jpg").refused_with(&["--out", ".png", "views.jpg"]);
+    let sheet = format!("images/{class}/0001.png");
+    scratch
+        .msn(&["data", "inspect", "images", "--sheet", &sheet])
+        .fails_with(&["0001.png", "earlier output"]);
+    assert!(fs::read(own).unwrap() == before && fs::read(scratch.path("mine.png")).unwrap() == before);
+}
+
+#[test]
+fn views_follow_the_settings_and_show_the_images_asked_for() {
+    let scratch = Scratch::new();
+    let views = |out: &str, more: &[&str]| {
+        let common = ["data", "views", "images", "--out", out, "--config", "tiny.toml"];
+        scratch.msn(&[&common[..], more].concat())
+    };
+    views("one.png", &[]).success();
+    views("three.png", &["--images", "3"]).success();
+    views("seed.png", &["seed=1"]).success();
+    views("epoch.png", &["--epoch", "1"]).success();
+    let size = |name: &str| image::image_dimensions(scratch.path(name)).unwrap();
+    assert_eq!(size("one.png").0, size("three.png").0);
+    assert!(size("three.png").1 > 2 * size("one.png").1);
+    let bytes = |name: &str| fs::read(scratch.path(name)).unwrap();
+    assert!(bytes("one.png") != bytes("seed.png") && bytes("one.png") != bytes("epoch.png"));
+    let class = names(&scratch.path("images")).remove(0);
+    views("named.png", &["--image", &format!("{class}/0002.png"), "--image", &format!("{class}/0001.png")])
+        .success();
+    views("x.png", &["--image", "nothing.png"]).refused_with(&[
+        "--image",
+        "nothing.png",
+        &format!("{class}/0001.png"),
+    ]);
+    views("x.png", &["--images", "25"]).refused_with(&["--images", "at most 24", "found 25"]);
+    views("x.png", &["mask.patch_drop=1"]).refused_with(&["mask.patch_drop"]);
+    views("x.png", &["data.path=other"]).refused_with(&["data.path"]);
+    fs::write(scratch.path("images").join(&class).join("broken.jpg"), "no image").unwrap();
+    views("x.png", &["--image", &format!("{class}/broken.jpg")]).fails_with(&["broken.jpg: expected JPEG"]);
+    assert!(!scratch.path("x.png").exists());
+    // Without a configuration the settings are picked.
+    let picked = scratch.msn(&["data", "views", "images", "--out", "picked.png"]).success();
+    assert!(picked.stderr.contains("settings picked from the images"), "{}", picked.stderr);
+}
+
+#[test]
+fn packed_images_train_and_evaluate_as_the_source_does() {
+    let scratch = Scratch::new();
+    let class = names(&scratch.path("images")).remove(0);
+    fs::write(scratch.path("images").join(&class).join("broken.jpg"), "no image").unwrap();
+    let pack = ["data", "pack", "images", "--out", "shards", "--shard-size", "10"];
+    let packed = scratch.msn(&pack).success();
+    for part in [
+        "left out",
+        "broken.jpg",
+        "1 broken image, listed in shards/shards.json",
+        "24 images of 3 classes in 3 shards",
+        "'shards/shards-{000000..000002}.tar'",
+    ] {
+        assert!(packed.stderr.contains(part), "expected `{part}` in: {}", packed.stderr);
+    }
+    assert_eq!(
+        names(&scratch.path("shards")),
+        [".lock", "shards-000000.tar", "shards-000001.tar", "shards-000002.tar", "shards.json"]
+    );
+    scratch.msn(&["pretrain", "--data", "shards", "--out", "run", "--config", "tiny.toml"]).success();
+    let knn = |train: &str| {
+        let test = ["--test", "images", "--k", "1", "--json", "-"];
+        let printed = scratch
+            .msn(&[&["eval", "knn", "--checkpoint", "raw-pixels", "--train", train], &test[..]].concat())
+            .success()
+            .stdout;
+        serde_json::from_str::<serde_json::Value>(&printed).unwrap()["k"].clone()
+    };
+    assert_eq!(knn("shards")["1"], 100.0, "every image is its own nearest neighbour, with its class");
+}
+
+#[test]
+fn packing_never_writes_over_anything_and_resumes_its_own_job_alone() {
+    let scratch = Scratch::new();
+    let pack = |more: &[&str]| {
+        let common = ["data", "pack", "images", "--out", "shards", "--shard-size", "10"];
+        scratch.msn(&[&common[..], more].concat())
+    };
+    pack(&["--resume"]).fails_with(&["shards", "begun before", "shards.json"]);
+    pack(&["--shard-size", "ten"]).refused_with(&["--shard-size"]);
+    pack(&[]).success();
+    let before = fs::read(scratch.path("shards/shards-000001.tar")).unwrap();
+    pack(&[]).fails_with(&["shards", "expected a new or an empty folder"]);
+    pack(&["--resume", "--seed", "1"]).fails_with(&["another order", "seed 0", "seed 1", "--out"]);
+    // As after a kill.
+    let record = scratch.read("shards/shards.json").replace("\"complete\": true", "\"complete\": false");
+    fs::write(scratch.path("shards/shards.json"), record).unwrap();
+    let resumed = pack(&["--resume"]).success();
+    assert!(resumed.stderr.contains("going on after 24 images of 24"), "{}", resumed.stderr);
+    assert!(fs::read(scratch.path("shards/shards-000001.tar")).unwrap() == before);
+}
