@@ -78,13 +78,6 @@ impl Features {
         self
     }
 
-    /// Divides each row by its L2 norm; zero rows stay zero.
-    pub(crate) fn unit_rows(&self) -> Self {
-        let mut unit = self.clone();
-        unit.data.par_chunks_mut(self.dim).for_each(|row| scale_to_unit(row, 0.0, 0.0));
-        unit
-    }
-
     /// Fails unless `other` has as many columns.
     pub(crate) fn check_dim(&self, other: &Self) -> Result<(), Error> {
         if self.dim == other.dim {
@@ -92,6 +85,13 @@ impl Features {
         }
         Err(Error::Dimension { expected: self.dim, found: other.dim })
     }
+}
+
+/// Fills `out` with the rows of `data`, [rows, dim], divided by their L2 norms; zero rows stay zero.
+pub(crate) fn unit_rows_into(data: &[f32], dim: usize, out: &mut Vec<f32>) {
+    out.clear();
+    out.extend_from_slice(data);
+    out.chunks_mut(dim).for_each(|row| scale_to_unit(row, 0.0, 0.0));
 }
 
 /// row = (row - mean) / |row - mean|, or zero where that norm is at most `floor`.
@@ -121,6 +121,15 @@ impl Labelled {
             return Err(Error::LabelCount { rows: features.rows(), found: labels.len() });
         }
         Ok(Self { features, labels })
+    }
+
+    /// The rows of the given numbers in the given order, with their classes.
+    ///
+    /// # Panics
+    /// As [`Features::select`].
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let labels = rows.iter().map(|&row| self.labels[row].clone()).collect();
+        Self { features: self.features.select(rows), labels }
     }
 
     /// The rows.

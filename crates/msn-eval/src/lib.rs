@@ -9,6 +9,8 @@
 //! fixed order.
 
 mod classes;
+mod crossval;
+mod curve;
 mod error;
 mod extract;
 mod features;
@@ -18,17 +20,23 @@ mod lowshot;
 mod predict;
 mod product;
 mod real;
+mod report;
+mod select;
 mod splits;
 
 pub use classes::Classes;
+pub use crossval::{CrossValidation, Lambda, cross_validate};
+pub use curve::{BudgetCurve, CurvePoint, budgets, curve_picture};
 pub use error::Error;
 pub use extract::{ExtractError, Extractor, FeatureRows};
 pub use features::{Features, Labelled};
 pub use knn::{Knn, KnnScore};
 pub use logistic::{LogisticFit, LogisticRegression, default_lambda};
-pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore};
+pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore, SplitSet};
 pub use predict::{Prediction, predict};
-pub use splits::{SplitFile, draw, draw_usable};
+pub use report::{CalibrationBin, ClassScore, ClassificationReport, classification_report};
+pub use select::{SelectionScore, select, select_at_random};
+pub use splits::{Amount, SplitFile, draw, draw_usable};
 
 /// Percentage of positions where `found` equals `expected`, [0, 100].
 ///

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use evaluation::{Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict};
+pub(crate) use evaluation::{Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict, Report};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -39,6 +39,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Pretrain(arguments) => commands::pretrain::run(&arguments),
         Command::Eval(Evaluation::Lowshot(arguments)) => commands::lowshot::run(&arguments),
         Command::Eval(Evaluation::Knn(arguments)) => commands::knn::run(&arguments),
+        Command::Eval(Evaluation::Report(arguments)) => commands::report::run(&arguments),
         Command::Embed(arguments) => commands::embed::run(&arguments),
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Synth(arguments) => commands::synth::run(&arguments),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use msn_eval::{Amount, Lambda};
 
 use super::{OnDevice, at_least_one, positive};
 
@@ -11,6 +12,7 @@ use super::{OnDevice, at_least_one, positive};
 pub(crate) enum Evaluation {
     Lowshot(Lowshot),
     Knn(Knn),
+    Report(Report),
 }
 
 /// Logistic regression on a few labelled images a class, as in the paper.
@@ -24,6 +26,7 @@ Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
 Examples:
   msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test
   msn eval lowshot --checkpoint raw-pixels --train cifar10-train.tar --test cifar10-test.tar --json pixels.json
+  msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test --shots 1%,10% --lambda auto
   msn eval lowshot --checkpoint runs/photos --train a --test b --split-file 1shot-a.txt --split-file 1shot-b.txt")]
 pub(crate) struct Lowshot {
     #[command(flatten)]
@@ -37,9 +40,9 @@ pub(crate) struct Lowshot {
     #[arg(long, value_name = "PATH")]
     pub(crate) test: PathBuf,
 
-    /// Labelled images a class; several separated by commas.
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,5", value_parser = at_least_one)]
-    pub(crate) shots: Vec<usize>,
+    /// Labelled images a class, or a percentage of them such as 1%; several separated by commas.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,5")]
+    pub(crate) shots: Vec<Amount>,
 
     /// How often the shots are drawn.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
@@ -53,9 +56,14 @@ pub(crate) struct Lowshot {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["shots", "splits", "seed"])]
     pub(crate) split_file: Vec<PathBuf>,
 
-    /// Weight of the L2 penalty [default: 0.0025 for up to 5 images a class, 0.075 above].
-    #[arg(long, value_name = "X", value_parser = positive)]
-    pub(crate) lambda: Option<f64>,
+    /// Folder to write the splits to, each as a file for --split-file: DIR/5-shot-0.txt, DIR/1-percent-2.txt.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write_splits: Option<PathBuf>,
+
+    /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
+    /// 5 images a class, 0.075 above].
+    #[arg(long, value_name = "X")]
+    pub(crate) lambda: Option<Lambda>,
 
     /// Where to write the results as JSON [default: RUN/eval/lowshot.json]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]
@@ -68,7 +76,7 @@ pub(crate) struct Lowshot {
 Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
 
 Example:
-  msn eval knn --checkpoint runs/photos --train labelled/train --test labelled/test --k 10,20,100")]
+  msn eval knn --checkpoint runs/photos --train labelled/train --test labelled/test --k 20")]
 pub(crate) struct Knn {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
@@ -82,7 +90,7 @@ pub(crate) struct Knn {
     pub(crate) test: PathBuf,
 
     /// Number of neighbours; several separated by commas.
-    #[arg(long, value_name = "K,...", value_delimiter = ',', default_value = "20", value_parser = at_least_one)]
+    #[arg(long, value_name = "K,...", value_delimiter = ',', default_value = "10,20,100,200", value_parser = at_least_one)]
     pub(crate) k: Vec<usize>,
 
     /// A neighbour of cosine similarity s votes with weight exp(s / temperature).
@@ -90,6 +98,56 @@ pub(crate) struct Knn {
     pub(crate) temperature: f64,
 
     /// Where to write the results as JSON [default: RUN/eval/knn.json]; - for standard output, without the table.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// A closer look at the classifier: classes, confusions, calibration, and accuracy over the number of labels.
+///
+/// A logistic regression as in `lowshot` is fitted for each number of labelled images a class; what the one with the most
+/// labels does with the test images is reported in detail, and the accuracies of all are drawn as a curve.
+#[derive(Args)]
+#[command(after_help = "\
+Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
+
+Examples:
+  msn eval report --checkpoint runs/photos --train labelled/train --test labelled/test
+  msn eval report --checkpoint raw-pixels --train a --test b --shots 1,10,100% --picture curve.svg --json report.json")]
+pub(crate) struct Report {
+    #[command(flatten)]
+    pub(crate) encoder: EncoderChoice,
+
+    /// Labelled images to draw from.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) train: PathBuf,
+
+    /// Labelled images to classify.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) test: PathBuf,
+
+    /// Labelled images a class, or a percentage of them such as 10%; several separated by commas [default: 1,2,5,10,20,..
+    /// up to the smallest class].
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    pub(crate) shots: Vec<Amount>,
+
+    /// How often the labelled images are drawn for a point of the curve.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) splits: u64,
+
+    /// Seed of the draws.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
+    /// 5 images a class, 0.075 above].
+    #[arg(long, value_name = "X")]
+    pub(crate) lambda: Option<Lambda>,
+
+    /// Where to draw the curve, in SVG [default: RUN/eval/report.svg].
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) picture: Option<PathBuf>,
+
+    /// Where to write the results as JSON [default: RUN/eval/report.json]; - for standard output, without the tables.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
@@ -139,9 +197,10 @@ pub(crate) struct Predict {
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) out: PathBuf,
 
-    /// Weight of the L2 penalty [default: 0.0025 for up to 5 images a class, 0.075 above].
-    #[arg(long, value_name = "X", value_parser = positive)]
-    pub(crate) lambda: Option<f64>,
+    /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
+    /// 5 images a class, 0.075 above].
+    #[arg(long, value_name = "X")]
+    pub(crate) lambda: Option<Lambda>,
 }
 
 /// What turns an image into features.

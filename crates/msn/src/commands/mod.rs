@@ -3,7 +3,9 @@
 pub(crate) mod demo;
 pub(crate) mod embed;
 pub(crate) mod knn;
+mod labelling;
 pub(crate) mod lowshot;
 pub(crate) mod predict;
 pub(crate) mod pretrain;
+pub(crate) mod report;
 pub(crate) mod synth;

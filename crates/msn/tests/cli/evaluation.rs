@@ -67,6 +67,70 @@ fn split_files_say_which_images_are_labelled() {
 }
 
 #[test]
+fn splits_are_written_and_read_back_as_the_same_evaluation() {
+    let scratch = easy();
+    let drawn =
+        run(&scratch, &lowshot(&["--shots", "2,50%", "--splits", "2", "--write-splits", "splits/of"]));
+    let drawn = drawn.success();
+    assert_eq!(
+        names(&scratch.path("splits/of")),
+        ["2-shot-0.txt", "2-shot-1.txt", "50-percent-0.txt", "50-percent-1.txt"]
+    );
+    assert_eq!(scratch.read("splits/of/2-shot-0.txt").lines().count(), 4);
+    assert_eq!(scratch.read("splits/of/50-percent-1.txt").lines().count(), 6);
+    assert!(drawn.stdout.contains("\n50% "), "{}", drawn.stdout);
+    // The same again replaces nothing; another draw would.
+    let seeded =
+        |seed| lowshot(&["--shots", "2", "--splits", "2", "--seed", seed, "--write-splits", "splits/of"]);
+    run(&scratch, &seeded("0")).success();
+    run(&scratch, &seeded("1")).fails_with(&["splits/of/2-shot-0.txt", "this very split"]);
+    let read = lowshot(&["--split-file", "splits/of/2-shot-0.txt", "--split-file", "splits/of/2-shot-1.txt"]);
+    let scores = |arguments: &[String]| -> Value {
+        let arguments = [arguments, &["--json".to_owned(), "-".to_owned()]].concat();
+        serde_json::from_str(&run(&scratch, &arguments).success().stdout).unwrap()
+    };
+    let drawn = scores(&lowshot(&["--shots", "2", "--splits", "2"]));
+    assert_eq!(scores(&read)["shots"], drawn["shots"]);
+}
+
+#[test]
+fn a_split_of_the_original_form_is_read_as_it_is() {
+    let scratch = Scratch::new();
+    easy_images(&scratch, "easy", 6);
+    easy_images(&scratch, "test", 3);
+    for class in ["a", "b"] {
+        for index in 0..6 {
+            let name = |name: String| scratch.path("easy").join(class).join(name);
+            fs::rename(name(format!("{index}.png")), name(format!("{class}_{index}.png"))).unwrap();
+        }
+    }
+    fs::write(scratch.path("2imgs_class.txt"), "b_4.png\na_1.png\nb_0.png\na_3.png\n").unwrap();
+    let finished =
+        run(&scratch, &lowshot(&["--split-file", "2imgs_class.txt", "--lambda", "auto"])).success();
+    assert!(finished.stdout.lines().any(|line| line.starts_with("2 ")), "{}", finished.stdout);
+    fs::write(scratch.path("2imgs_class.txt"), "b_4.png\nb_0.png\n").unwrap();
+    let parts = ["test: a/0.png: ", "one of the 1 classes that are labelled in easy", "`a`"];
+    run(&scratch, &lowshot(&["--split-file", "2imgs_class.txt"])).fails_with(&parts);
+}
+
+#[test]
+fn a_penalty_can_be_chosen_and_must_be_one() {
+    let scratch = easy();
+    let auto = run(&scratch, &lowshot(&["--shots", "1,3", "--lambda", "auto", "--json", "-"])).success();
+    assert!(auto.stderr.contains("nothing to choose lambda on: it is 0.0025"), "{}", auto.stderr);
+    let scores: Value = serde_json::from_str(&auto.stdout).unwrap();
+    assert_eq!(scores["shots"]["1"]["splits"][0]["lambda"], 0.0025);
+    for (flag, value, part) in [
+        ("--lambda", "0", "a number above 0, or auto"),
+        ("--lambda", "best", "a number above 0, or auto"),
+        ("--shots", "0", "at least 1, or a percentage such as 1%"),
+        ("--shots", "1,200%", "at least 1, or a percentage such as 1%"),
+    ] {
+        run(&scratch, &lowshot(&[flag, value])).refused_with(&[flag, part]);
+    }
+}
+
+#[test]
 fn an_encoder_is_evaluated_like_its_baselines() {
     let scratch = Scratch::with_run();
     scratch.synth("test", 1);
@@ -114,7 +178,8 @@ fn a_run_that_cannot_be_written_to_is_evaluated_all_the_same() {
     let finished = scratch
         .msn(&["eval", "knn", "--checkpoint", "run", "--train", "images", "--test", "images"])
         .success();
-    assert_eq!(finished.stdout.lines().count(), 2, "{}", finished.stdout);
+    assert_eq!(finished.stdout.lines().count(), 5, "a header and four rows: {}", finished.stdout);
+    assert!(finished.stderr.contains("100 neighbours: there are 24 training images"), "{}", finished.stderr);
     assert!(finished.stderr.contains("warning: no JSON: run/eval"), "{}", finished.stderr);
 }
 
