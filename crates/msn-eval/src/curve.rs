@@ -7,7 +7,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, LowShotReport};
+use crate::{Amount, ShotScore};
 
 /// Size of the picture, pixels.
 const SIZE: (u32, u32) = (760, 480);
@@ -47,11 +47,10 @@ pub struct BudgetCurve {
 }
 
 impl BudgetCurve {
-    /// The curve of a report.
-    pub fn of(name: &str, report: &LowShotReport) -> Self {
-        let point =
-            |score: &crate::ShotScore| CurvePoint { images: score.shots, mean: score.mean, sd: score.sd };
-        let mut points: Vec<CurvePoint> = report.scores.iter().map(point).collect();
+    /// The curve of some scores, in any order.
+    pub fn of(name: &str, scores: &[ShotScore]) -> Self {
+        let point = |score: &ShotScore| CurvePoint { images: score.shots, mean: score.mean, sd: score.sd };
+        let mut points: Vec<CurvePoint> = scores.iter().map(point).collect();
         points.sort_by_key(|point| point.images);
         Self { name: name.to_owned(), points }
     }

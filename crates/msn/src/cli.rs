@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use evaluation::{Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict, Report};
+pub(crate) use evaluation::{
+    Compare, Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict, Report, Select,
+    Selection,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,8 +36,10 @@ pub(crate) enum Command {
     Pretrain(Pretrain),
     #[command(subcommand)]
     Eval(Evaluation),
+    Compare(Compare),
     Embed(Embed),
     Predict(Predict),
+    Select(Select),
     Synth(Synth),
 }
 
@@ -132,7 +137,7 @@ pub(crate) struct Synth {
     pub(crate) seed: u64,
 }
 
-#[derive(Args)]
+#[derive(Clone, Args)]
 pub(crate) struct OnDevice {
     /// Where to compute: cpu, or a device that the program was built with (cuda, metal, rocm, vulkan, wgpu).
     #[arg(long = "device", value_name = "NAME", default_value = CPU)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use msn_data::{Dataset, Limits, Skipped};
-use msn_eval::{ExtractError, Extractor, FeatureRows, Labelled};
+use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled};
 use msn_store::StoreError;
 
 use crate::cli::{EncoderChoice, FeatureChoice};
@@ -14,8 +14,9 @@ use crate::device;
 use crate::progress::{ImageProgress, warn};
 use crate::settings::median_side;
 
-const RAW_PIXELS: &str = "raw-pixels";
-const UNTRAINED: &str = "untrained:";
+/// What `--checkpoint` takes besides paths: this name, and a run after this prefix.
+pub(crate) const RAW_PIXELS: &str = "raw-pixels";
+pub(crate) const UNTRAINED: &str = "untrained:";
 
 /// The encoder that the arguments name; says which checkpoints had to be passed over. `dataset`, of which features
 /// are wanted, decides on the size of raw pixels.
@@ -104,6 +105,11 @@ impl LabelledImages {
         };
         let labels = (0..dataset.len()).map(label).collect::<anyhow::Result<_>>()?;
         Ok(Self { dataset, labels })
+    }
+
+    /// The table of their classes.
+    pub(crate) fn classes(&self) -> Classes {
+        Classes::of(&self.labels)
     }
 
     /// Fails at the first image whose class is not among those of `train`, the labels of images in `path`.

@@ -8,7 +8,6 @@ use anyhow::Context;
 use msn_store::{RunDir, export};
 use serde::Serialize;
 
-use crate::cli::EncoderChoice;
 use crate::failure::NO_STDOUT;
 use crate::features;
 use crate::progress::{say, warn};
@@ -51,16 +50,16 @@ impl Table {
 }
 
 /// Prints the tables of the evaluation `name`, `text`, and writes `results` as JSON: to the file of `--json`, where `-` prints
-/// it instead of the tables; without one to `eval/` in the run folder, if the encoder has one.
+/// it instead of the tables; without one to `eval/` in the run folder of `checkpoint`, if it has one.
 pub(crate) fn show(
     text: &str,
     name: &str,
-    encoder: &EncoderChoice,
+    checkpoint: &str,
     json: Option<&Path>,
     results: &impl Serialize,
 ) -> anyhow::Result<()> {
     // Before the tables, whose reader may leave.
-    match (json, features::run_of(&encoder.checkpoint)) {
+    match (json, features::run_of(checkpoint)) {
         (Some(path), _) if path == Path::new("-") => {
             let text = serde_json::to_string_pretty(results).context("the results have no JSON form")?;
             return print(&format!("{text}\n"));

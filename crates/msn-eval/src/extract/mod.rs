@@ -106,6 +106,16 @@ impl Extractor {
         &self.warnings
     }
 
+    /// What the features are computed by, for people: `192 x 4, patch 4` (dimension x blocks), `32 x 32 px`.
+    pub fn architecture(&self) -> String {
+        match &self.kind {
+            Kind::RawPixels => format!("{0} x {0} px", self.config.transform.crop),
+            Kind::Encoder { encoder, .. } => {
+                format!("{} x {}, patch {}", encoder.dim(), encoder.blocks.len(), encoder.patch_size())
+            }
+        }
+    }
+
     /// Columns of the rows.
     pub fn dim(&self) -> usize {
         match &self.kind {

@@ -57,5 +57,5 @@ pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
         skipped: train.skipped.len() + test.skipped.len(),
         k: scores.iter().map(|score| (score.k, score.top1)).collect(),
     };
-    report::show(&table.text(), "knn", &arguments.encoder, arguments.json.as_deref(), &results)
+    report::show(&table.text(), "knn", &arguments.encoder.checkpoint, arguments.json.as_deref(), &results)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use msn_eval::{Classes, Extractor, Lambda, LowShot, ShotScore, default_lambda};
+use msn_eval::{Extractor, Lambda, LowShot, ShotScore, default_lambda};
 use serde::Serialize;
 
 use super::labelling::{LabelledSets, Labelling};
@@ -34,8 +34,8 @@ struct Results<'a> {
 pub(crate) struct Scores {
     /// One entry for each amount of labelled images, in the order asked for.
     pub(crate) amounts: Vec<ShotScore>,
-    test_images: usize,
-    skipped: usize,
+    pub(crate) test_images: usize,
+    pub(crate) skipped: usize,
 }
 
 pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
     }
     let lambda = arguments.lambda.unwrap_or_default();
     let scores = scores(&extractor, &train, &test, &labelling, lambda)?;
-    let classes = Classes::of(&train.labels).len();
+    let classes = train.classes().len();
     let one_a_class = |score: &ShotScore| score.splits.iter().all(|split| split.images == classes);
     if lambda == Lambda::CrossValidated && scores.amounts.iter().any(one_a_class) {
         say(&format!(
@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
         shots: shots.map(|score| (score.shots, score)).collect(),
         percent: percent.collect(),
     };
-    report::show(&table.text(), "lowshot", &arguments.encoder, arguments.json.as_deref(), &results)
+    report::show(&table.text(), "lowshot", &arguments.encoder.checkpoint, arguments.json.as_deref(), &results)
 }
 
 /// Evaluates an encoder.

@@ -1,5 +1,6 @@
 //! A file for each command.
 
+pub(crate) mod compare;
 pub(crate) mod demo;
 pub(crate) mod embed;
 pub(crate) mod knn;
@@ -8,4 +9,6 @@ pub(crate) mod lowshot;
 pub(crate) mod predict;
 pub(crate) mod pretrain;
 pub(crate) mod report;
+pub(crate) mod select;
+pub(crate) mod selection;
 pub(crate) mod synth;

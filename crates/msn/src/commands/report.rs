@@ -4,8 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use msn_eval::{
-    Amount, BudgetCurve, Classes, ClassificationReport, LowShot, budgets, classification_report,
-    curve_picture,
+    Amount, BudgetCurve, ClassificationReport, LowShot, budgets, classification_report, curve_picture,
 };
 use msn_store::RunDir;
 use serde::Serialize;
@@ -43,7 +42,7 @@ pub(crate) fn run(arguments: &cli::Report) -> anyhow::Result<()> {
     let inputs = [arguments.train.as_path(), &arguments.test];
     output::check_json(arguments.json.as_deref(), &inputs)?;
     if let Some(picture) = &arguments.picture {
-        output::check(picture, &inputs, |start| start.starts_with(b"<svg"))?;
+        output::check_svg(picture, &inputs)?;
     }
     let train = LabelledImages::open(&arguments.train)?;
     let test = LabelledImages::open(&arguments.test)?;
@@ -54,7 +53,7 @@ pub(crate) fn run(arguments: &cli::Report) -> anyhow::Result<()> {
 
     let lambda = arguments.lambda.unwrap_or_default();
     let protocol = LowShot { lambda, ..LowShot::default() };
-    let scores = protocol.run_splits(&data.train, &data.test, &data.sets)?;
+    let scores = protocol.run_splits(&data.train, &data.test, &data.sets)?.scores;
     let curve = BudgetCurve::of(&arguments.encoder.checkpoint, &scores);
     let largest = data.sets.iter().map(|set| &set.splits[0]).max_by_key(|split| split.len());
     let labelled = data.train.select(largest.context("--shots: expected at least one number, found none")?);
@@ -75,12 +74,12 @@ pub(crate) fn run(arguments: &cli::Report) -> anyhow::Result<()> {
         report: &quality,
         curve: &curve,
     };
-    report::show(&text, "report", &arguments.encoder, arguments.json.as_deref(), &results)
+    report::show(&text, "report", &arguments.encoder.checkpoint, arguments.json.as_deref(), &results)
 }
 
 /// The budgets of a curve up to the smallest class.
 fn affordable(train: &LabelledImages) -> Vec<Amount> {
-    let classes = Classes::of(&train.labels);
+    let classes = train.classes();
     let mut images = std::collections::BTreeMap::<&String, usize>::new();
     train.labels.iter().for_each(|label| *images.entry(label).or_default() += 1);
     let smallest = images.values().copied().min().unwrap_or(1);

@@ -217,6 +217,165 @@ fn the_nearest_neighbours_of_easy_images_are_of_their_class() {
 }
 
 #[test]
+fn a_report_has_its_tables_its_picture_and_its_json() {
+    let scratch = easy();
+    let report = [
+        "eval",
+        "report",
+        "--checkpoint",
+        "raw-pixels",
+        "--train",
+        "easy",
+        "--test",
+        "test",
+        "--splits",
+        "2",
+    ];
+    let files = ["--picture", "curve.svg", "--json", "report.json"];
+    let finished = scratch.msn(&[&report[..], &files].concat()).success();
+    for part in ["top-1 %", "expected calibration error %", "labelled images a class", "is \\ called   a   b"]
+    {
+        assert!(finished.stdout.contains(part), "expected `{part}` in: {}", finished.stdout);
+    }
+    assert!(scratch.read("curve.svg").starts_with("<svg"));
+    let scores = scratch.read_json("report.json");
+    assert_eq!((&scores["top1"], &scores["labelled_images"]), (&100.0.into(), &10.into()), "{scores}");
+    assert_eq!(scores["confusion"], serde_json::json!([[10, 0], [0, 10]]));
+    // Six images a class: 1, 2 and 5 of them.
+    let points: Vec<_> =
+        scores["curve"]["points"].as_array().unwrap().iter().map(|p| p["images"].clone()).collect();
+    assert_eq!(points, [1, 2, 5]);
+    let all = scratch.msn(&[&report[..], &["--shots", "1,100%", "--json", "-"]].concat()).success();
+    assert!(all.stderr.contains("--picture FILE.svg"), "{}", all.stderr);
+    let all: Value = serde_json::from_str(&all.stdout).unwrap();
+    assert_eq!(all["labelled_images"], 12);
+    fs::write(scratch.path("notes.svg"), "mine").unwrap();
+    scratch
+        .msn(&[&report[..], &["--picture", "notes.svg"]].concat())
+        .fails_with(&["notes.svg", "another file"]);
+    assert_eq!(scratch.read("notes.svg"), "mine");
+}
+
+#[test]
+fn a_report_on_a_run_lies_in_the_run() {
+    let scratch = Scratch::with_run();
+    let report = ["eval", "report", "--checkpoint", "run", "--train", "images", "--test", "images"];
+    let finished = scratch.msn(&report).success();
+    assert!(finished.stderr.contains("run/eval/report.svg"), "{}", finished.stderr);
+    assert!(scratch.read("run/eval/report.svg").starts_with("<svg"));
+    assert_eq!(scratch.read_json("run/eval/report.json")["images"], 24);
+}
+
+#[test]
+fn selected_images_are_labelled_and_predict_the_rest() {
+    let scratch = easy();
+    let select = |budget: &'static str, out: &'static str| {
+        scratch.msn(&[
+            "select",
+            "--checkpoint",
+            "raw-pixels",
+            "--data",
+            "test",
+            "--budget",
+            budget,
+            "--out",
+            out,
+        ])
+    };
+    let finished = select("2", "chosen.csv").success();
+    assert!(
+        finished.stderr.contains("msn predict --checkpoint raw-pixels --labels chosen.csv"),
+        "{}",
+        finished.stderr
+    );
+    let chosen = scratch.read("chosen.csv");
+    let names: Vec<&str> = chosen.lines().skip(1).map(|line| line.strip_suffix(',').unwrap()).collect();
+    assert_eq!(chosen.lines().next(), Some("path,label"));
+    // Two clusters: left and right.
+    let mut classes: Vec<&str> = names.iter().map(|name| &name[..1]).collect();
+    classes.sort_unstable();
+    assert_eq!(classes, ["a", "b"], "{names:?}");
+    // Labels that somebody has filled in are not written over.
+    select("2", "chosen.csv").fails_with(&["chosen.csv", "labels that somebody filled in"]);
+    select("0", "none.csv").refused_with(&["--budget", "at least 1"]);
+    select("21", "all.csv").fails_with(&["from 1 to 20, found 21"]);
+    let predict =
+        ["predict", "--checkpoint", "raw-pixels", "--labels", "chosen.csv", "--images", "test", "--out"];
+    let predict = || scratch.msn(&[&predict[..], &["predicted.csv"]].concat());
+    predict().fails_with(&["chosen.csv, line 2", "expected a label"]);
+    let labelled: String = names.iter().map(|name| format!("{name},{}\n", &name[..1])).collect();
+    fs::write(scratch.path("chosen.csv"), format!("path,label\n{labelled}")).unwrap();
+    predict().success();
+    let predicted = scratch.read("predicted.csv");
+    assert!(predicted.lines().skip(1).all(|line| line.split(',').nth(1) == Some(&line[..1])), "{predicted}");
+}
+
+#[test]
+fn encoders_are_compared_on_the_same_labelled_images() {
+    let scratch = Scratch::with_run();
+    scratch.synth("test", 1);
+    let compare = |more: &[&str]| {
+        let data = ["--train", "images", "--test", "test", "--shots", "1,2,50%"];
+        scratch.msn(&[&["compare"], more, &data[..]].concat())
+    };
+    let finished = compare(&["run", "run/checkpoints/step-6", "--picture", "curves.svg"]).success();
+    let names: Vec<_> = finished.stdout.lines().skip(1).map(|row| row.split("  ").next().unwrap()).collect();
+    assert_eq!(names, ["raw-pixels", "untrained:run", "run", "run/checkpoints/step-6"]);
+    assert!(finished.stdout.contains("32 x 2, patch 4") && finished.stdout.contains("16 x 16 px"));
+    assert_eq!(scratch.read("curves.svg").matches("<circle").count(), 12);
+    let scores = scratch.read_json("run/eval/compare.json");
+    // Each row is what the encoder scores by itself.
+    for (row, line) in scores["encoders"].as_array().unwrap().iter().zip(finished.stdout.lines().skip(1)) {
+        let checkpoint = row["checkpoint"].as_str().unwrap();
+        let alone = scratch.msn(&[
+            "eval",
+            "lowshot",
+            "--checkpoint",
+            checkpoint,
+            "--train",
+            "images",
+            "--test",
+            "test",
+            "--shots",
+            "1,2,50%",
+            "--json",
+            "-",
+        ]);
+        let alone: Value = serde_json::from_str(&alone.success().stdout).unwrap();
+        assert_eq!(row["amounts"]["2"], alone["shots"]["2"]);
+        assert_eq!(row["amounts"]["50%"], alone["percent"]["50"]);
+        let mean = |amount: &str| format!("{:.1} +- ", row["amounts"][amount]["mean"].as_f64().unwrap());
+        assert!(line.contains(&mean("1")) && line.contains(&mean("50%")), "{line}");
+    }
+    let only = compare(&["raw-pixels", "--only", "--json", "-"]).success();
+    let only: Value = serde_json::from_str(&only.stdout).unwrap();
+    assert_eq!(only["encoders"].as_array().map(Vec::len), Some(1));
+    // A wrong name is found before anything is evaluated.
+    let wrong = compare(&["run", "nowhere"]).fails_with(&["nowhere", "not a run folder"]);
+    assert!(!wrong.stderr.contains("features of"), "{}", wrong.stderr);
+    compare(&[]).refused_with(&["<CHECKPOINT>"]);
+}
+
+#[test]
+fn a_selection_is_compared_with_chance() {
+    let scratch = easy();
+    let select = ["eval", "select", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test"];
+    let more = ["--budgets", "2,6", "--seeds", "4", "--json", "-"];
+    let finished = scratch.msn(&[&select[..], &more].concat()).success();
+    let scores: Value = serde_json::from_str(&finished.stdout).unwrap();
+    let two = &scores["budgets"]["2"];
+    // Two clusters, two classes: the selection has both at every seed.
+    assert_eq!(
+        (&two["selected"]["mean"], &two["selected"]["classes"]),
+        (&100.0.into(), &2.0.into()),
+        "{scores}"
+    );
+    assert_eq!(two["random"]["top1"].as_array().map(Vec::len), Some(4));
+    let table = scratch.msn(&[&select[..], &["--seeds", "2", "--budgets", "2"]].concat()).success().stdout;
+    assert!(table.lines().nth(1).is_some_and(|row| row.starts_with("2 ") && row.contains("of 2")), "{table}");
+}
+
+#[test]
 fn a_class_with_too_few_images_or_without_any_is_named() {
     let scratch = easy();
     run(&scratch, &lowshot(&["--shots", "7"])).fails_with(&["easy: class `a`", "at least 7", "found 6"]);
