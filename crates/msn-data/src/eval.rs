@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::loader::{Skipped, Worker, pool};
 use crate::views::planes::{Planes, unpack};
-use crate::{Dataset, Error, Image, Limits, Normalization, Scratch};
+use crate::{Corruption, Dataset, Error, Image, Limits, Normalization, Scratch};
 
 /// Resizes the shorter side, cuts out the centre, normalises.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +29,17 @@ impl EvalTransform {
     /// # Panics
     /// If `out` has not `3 * crop * crop` values, or a size is 0.
     pub fn apply(&self, image: &Image, scratch: &mut Scratch, out: &mut [f32]) {
+        self.apply_with(image, scratch, |_| {}, out);
+    }
+
+    /// As [`apply`](Self::apply), with `change` made to the crop, `[crop, crop, 3]`, before it is normalised.
+    fn apply_with(
+        &self,
+        image: &Image,
+        scratch: &mut Scratch,
+        change: impl FnOnce(&mut [u8]),
+        out: &mut [f32],
+    ) {
         assert!(self.crop > 0 && self.resize != Some(0), "sizes are at least 1: {self:?}");
         assert_eq!(out.len(), 3 * self.crop * self.crop, "values of a crop of {0} x {0} pixels", self.crop);
         scratch.rgb.clear();
@@ -60,6 +71,7 @@ impl EvalTransform {
             let start = ((rows.target + row) * self.crop + columns.target) * 3;
             scratch.rgb[start..start + part[0]].copy_from_slice(pixels);
         }
+        change(&mut scratch.rgb);
         let mut planes = Planes::of(out);
         unpack(&scratch.rgb, &mut planes);
         self.normalization.apply(&mut planes);
@@ -101,6 +113,8 @@ impl Overlap {
 pub struct EvalConfig {
     /// What is done to each image.
     pub transform: EvalTransform,
+    /// What spoils each image after it is cut out, if anything.
+    pub corruption: Option<Corruption>,
     /// Images in a batch, 1 or more; the last one may be smaller.
     pub batch_size: usize,
     /// Worker threads, 1 or more.
@@ -168,7 +182,7 @@ pub fn check_image(dataset: &dyn Dataset, index: usize, limits: &Limits) -> Resu
 }
 
 fn load_batch(dataset: &dyn Dataset, indices: &[usize], config: &EvalConfig) -> (EvalBatch, Vec<Skipped>) {
-    let EvalConfig { transform, limits, .. } = config;
+    let EvalConfig { transform, corruption, limits, .. } = config;
     let values = 3 * transform.crop * transform.crop;
     let mut pixels = vec![0.0; indices.len() * values];
     let places = pixels.par_chunks_exact_mut(values).with_max_len(1);
@@ -176,7 +190,12 @@ fn load_batch(dataset: &dyn Dataset, indices: &[usize], config: &EvalConfig) -> 
         .zip(indices)
         .map(|(place, &index)| {
             Worker::with_image(dataset, index, limits, |image, scratch| {
-                transform.apply(image, scratch, place)
+                let spoil = |rgb: &mut [u8]| {
+                    if let Some(corruption) = corruption {
+                        corruption.apply(rgb, transform.crop, index);
+                    }
+                };
+                transform.apply_with(image, scratch, spoil, place)
             })
         })
         .collect();

@@ -11,6 +11,7 @@
 
 pub mod rng;
 
+mod corrupt;
 mod decode;
 mod error;
 mod eval;
@@ -21,6 +22,7 @@ mod simd;
 mod sources;
 mod views;
 
+pub use corrupt::{Corruption, CorruptionKind, SEVERITIES};
 pub use decode::{Limits, decode, decode_into};
 pub use error::{DecodeError, Error};
 pub use eval::{EvalBatch, EvalConfig, EvalTransform, check_image, load_eval};

@@ -21,6 +21,7 @@ mod predict;
 mod product;
 mod real;
 mod report;
+mod robust;
 mod select;
 mod splits;
 
@@ -35,6 +36,7 @@ pub use logistic::{LogisticFit, LogisticRegression, default_lambda};
 pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore, SplitSet};
 pub use predict::{Prediction, predict};
 pub use report::{CalibrationBin, ClassScore, ClassificationReport, classification_report};
+pub use robust::{CorruptionScore, RobustReport, robustness};
 pub use select::{SelectionScore, select, select_at_random};
 pub use splits::{Amount, SplitFile, draw, draw_usable};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use evaluation::{
-    Compare, Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict, Report, Select,
+    Compare, Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict, Report, Robust, Select,
     Selection,
 };
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use msn_data::{Dataset, Limits, Skipped};
+use msn_data::{Corruption, Dataset, Limits, Skipped};
 use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled};
 use msn_store::StoreError;
 
@@ -72,15 +72,25 @@ pub(crate) fn rows(
     extractor: &Extractor,
     dataset: &dyn Dataset,
     indices: &[usize],
-    what: &'static str,
+    what: &str,
 ) -> anyhow::Result<FeatureRows> {
-    let mut progress = ImageProgress::new(what, indices.len());
-    let rows = extractor.rows(dataset, indices, |done| progress.set(done))?;
-    drop(progress);
+    let rows = corrupted_rows(extractor, dataset, indices, None, what)?;
     for skipped in &rows.skipped {
         warn(&format!("left out {skipped}"));
     }
     Ok(rows)
+}
+
+/// As [`rows`], of images that are corrupted, if so; those that cannot be read are left out silently.
+pub(crate) fn corrupted_rows(
+    extractor: &Extractor,
+    dataset: &dyn Dataset,
+    indices: &[usize],
+    corruption: Option<Corruption>,
+    what: &str,
+) -> anyhow::Result<FeatureRows> {
+    let mut progress = ImageProgress::new(what, indices.len());
+    Ok(extractor.corrupted_rows(dataset, indices, corruption, |done| progress.set(done))?)
 }
 
 /// Labelled images: a dataset whose images lie in folders named after their classes.
@@ -157,7 +167,7 @@ pub(crate) struct LabelledRows {
     /// The images that cannot be read.
     pub(crate) skipped: Vec<Skipped>,
     /// The image of each row, ascending.
-    images: Vec<usize>,
+    pub(crate) images: Vec<usize>,
 }
 
 impl LabelledRows {

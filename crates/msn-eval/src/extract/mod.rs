@@ -133,5 +133,5 @@ fn resized_side(image_size: usize) -> usize {
 
 fn config(transform: EvalTransform) -> EvalConfig {
     let workers = available_parallelism().map_or(1, usize::from);
-    EvalConfig { transform, batch_size: BATCH_SIZE, workers, limits: Limits::default() }
+    EvalConfig { transform, corruption: None, batch_size: BATCH_SIZE, workers, limits: Limits::default() }
 }

@@ -120,6 +120,8 @@ pub(crate) struct LabelledSets {
     /// Those images that some split labels.
     pub(crate) train: Labelled,
     pub(crate) test: Labelled,
+    /// The image of each test row.
+    pub(crate) test_images: Vec<usize>,
     pub(crate) sets: Vec<SplitSet>,
     /// Images that could not be read.
     pub(crate) skipped: usize,
@@ -148,7 +150,7 @@ impl LabelledSets {
             format!("{}: a labelled image that could be read a moment ago no longer can", path.display())
         })?;
         let skipped = labelling.unreadable + test.skipped.len();
-        Ok(Self { train: train.labelled, test: test.labelled, sets, skipped })
+        Ok(Self { train: train.labelled, test: test.labelled, test_images: test.images, sets, skipped })
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod lowshot;
 pub(crate) mod predict;
 pub(crate) mod pretrain;
 pub(crate) mod report;
+pub(crate) mod robust;
 pub(crate) mod select;
 pub(crate) mod selection;
 pub(crate) mod synth;
