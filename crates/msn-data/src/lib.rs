@@ -25,7 +25,7 @@ mod views;
 pub use corrupt::{Corruption, CorruptionKind, SEVERITIES};
 pub use decode::{Limits, decode, decode_into};
 pub use error::{DecodeError, Error};
-pub use eval::{EvalBatch, EvalConfig, EvalTransform, check_image, load_eval};
+pub use eval::{EvalBatch, EvalConfig, EvalTransform, RandomCrops, check_image, load_crops, load_eval};
 pub use image::Image;
 pub use loader::{Batch, Cursor, Loader, LoaderConfig, Skipped, ViewBatch};
 pub use mask::{MaskMode, Masking, kept_patches, random_mask};

@@ -68,13 +68,7 @@ impl Features {
     ///
     /// This is the preprocessing of the low-shot protocol: it makes one penalty fit encoders of any scale.
     pub fn normalise(mut self) -> Self {
-        self.data.par_chunks_mut(self.dim).for_each(|row| {
-            let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
-            // What rounding leaves of a row of equal values is no direction.
-            let largest = row.iter().fold(0f32, |m, x| m.max(x.abs()));
-            let floor = f64::from(largest) * f64::from(f32::EPSILON) * (row.len() as f64).sqrt();
-            scale_to_unit(row, mean, floor);
-        });
+        normalise_rows(&mut self.data, self.dim);
         self
     }
 
@@ -85,6 +79,17 @@ impl Features {
         }
         Err(Error::Dimension { expected: self.dim, found: other.dim })
     }
+}
+
+/// [`Features::normalise`] on rows of `dim` columns.
+pub(crate) fn normalise_rows(data: &mut [f32], dim: usize) {
+    data.par_chunks_mut(dim).for_each(|row| {
+        let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
+        // What rounding leaves of a row of equal values is no direction.
+        let largest = row.iter().fold(0f32, |m, x| m.max(x.abs()));
+        let floor = f64::from(largest) * f64::from(f32::EPSILON) * (row.len() as f64).sqrt();
+        scale_to_unit(row, mean, floor);
+    });
 }
 
 /// Fills `out` with the rows of `data`, [rows, dim], divided by their L2 norms; zero rows stay zero.

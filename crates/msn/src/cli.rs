@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use evaluation::{
-    Compare, Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict, Report, Robust, Select,
-    Selection,
+    Compare, Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Linear, Lowshot, Predict, Report, Robust,
+    Select, Selection,
 };
 
 const EXAMPLES: &str = "\

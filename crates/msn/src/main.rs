@@ -39,6 +39,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Pretrain(arguments) => commands::pretrain::run(&arguments),
         Command::Eval(Evaluation::Lowshot(arguments)) => commands::lowshot::run(&arguments),
         Command::Eval(Evaluation::Knn(arguments)) => commands::knn::run(&arguments),
+        Command::Eval(Evaluation::Linear(arguments)) => commands::linear::run(&arguments),
         Command::Eval(Evaluation::Report(arguments)) => commands::report::run(&arguments),
         Command::Eval(Evaluation::Robust(arguments)) => commands::robust::run(&arguments),
         Command::Eval(Evaluation::Select(arguments)) => commands::selection::run(&arguments),

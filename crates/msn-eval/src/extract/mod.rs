@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod error;
+mod probe;
 mod rows;
 
 use std::path::Path;

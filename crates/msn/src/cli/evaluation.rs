@@ -13,6 +13,7 @@ use super::{OnDevice, at_least_one, positive};
 pub(crate) enum Evaluation {
     Lowshot(Lowshot),
     Knn(Knn),
+    Linear(Linear),
     Report(Report),
     Robust(Robust),
     Select(Selection),
@@ -101,6 +102,65 @@ pub(crate) struct Knn {
     pub(crate) temperature: f64,
 
     /// Where to write the results as JSON [default: RUN/eval/knn.json]; - for standard output, without the table.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Linear probe: a linear classifier on frozen features, trained by gradient descent on random crops and flips.
+///
+/// Features are the outputs of the last blocks, each centred and scaled to length 1. All learning rates are trained in
+/// one pass; a tenth of the training images is held out to choose among them.
+#[derive(Args)]
+#[command(after_help = "\
+Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
+
+Examples:
+  msn eval linear --checkpoint runs/photos --train labelled/train --test labelled/test
+  msn eval linear --checkpoint runs/photos --train a --test b --blocks 4 --patch-mean --epochs 100")]
+pub(crate) struct Linear {
+    /// A run folder (its newest checkpoint), one checkpoint RUN/checkpoints/step-N, untrained:RUN, or raw-pixels.
+    #[arg(long, value_name = "RUN")]
+    pub(crate) checkpoint: String,
+
+    #[command(flatten)]
+    pub(crate) device: OnDevice,
+
+    /// Labelled images to learn from.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) train: PathBuf,
+
+    /// Labelled images to classify.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) test: PathBuf,
+
+    /// Blocks whose outputs are the features, counted from the last.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub(crate) blocks: usize,
+
+    /// Add the mean of the patches to [CLS].
+    #[arg(long)]
+    pub(crate) patch_mean: bool,
+
+    /// Passes over the training images.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) epochs: u64,
+
+    /// Images in a step.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one)]
+    pub(crate) batch_size: usize,
+
+    /// Learning rates to try, for batches of 256; several separated by commas.
+    #[arg(
+        long, value_name = "X,...", value_delimiter = ',', default_value = "0.1,0.3,1,3,10,30,100,300",
+        value_parser = positive
+    )]
+    pub(crate) rates: Vec<f64>,
+
+    /// Seed of order, crops and of what is held out.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+
+    /// Where to write the results as JSON [default: RUN/eval/linear.json]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }

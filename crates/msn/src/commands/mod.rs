@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod embed;
 pub(crate) mod knn;
 mod labelling;
+pub(crate) mod linear;
 pub(crate) mod lowshot;
 pub(crate) mod predict;
 pub(crate) mod pretrain;
