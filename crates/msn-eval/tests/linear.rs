@@ -57,7 +57,10 @@ fn the_better_rate_is_chosen_on_images_held_out() {
     // A fifth of ten images of each class.
     assert_eq!((report.train_images, report.held_out_images, report.test_images), (24, 6, 12));
     assert_eq!((report.chosen_rate, report.top1), (3.0, 100.0), "{report:?}");
-    assert!(report.rates[1].held_out_top1 < 50.0, "a head that has diverged calls everything the first class");
+    assert!(
+        report.rates[1].held_out_top1 < 50.0,
+        "a head that has diverged calls everything the first class"
+    );
     // A head does not feel the others.
     let alone = run(&LinearProbe { rates: vec![3.0], ..probe() }, &train, &test).unwrap();
     assert_eq!(alone.rates[0], report.rates[0]);

@@ -1,15 +1,16 @@
 //! The arguments of every command.
 
+mod choosing;
 mod evaluation;
+mod protocols;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use evaluation::{
-    Compare, Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Linear, Lowshot, Predict, Report, Robust,
-    Select, Selection,
-};
+pub(crate) use choosing::{Compare, Select, Selection};
+pub(crate) use evaluation::{Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict};
+pub(crate) use protocols::{Linear, Report, Robust};
 
 const EXAMPLES: &str = "\
 Examples:

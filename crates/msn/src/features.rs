@@ -114,6 +114,7 @@ impl LabelledImages {
             })
         };
         let labels = (0..dataset.len()).map(label).collect::<anyhow::Result<_>>()?;
+        check_listed(path, &*dataset)?;
         Ok(Self { dataset, labels })
     }
 
@@ -158,6 +159,24 @@ impl LabelledImages {
     ) -> anyhow::Result<LabelledRows> {
         let all: Vec<usize> = (0..self.labels.len()).collect();
         self.features(extractor, &all, what)
+    }
+}
+
+/// Fails at the first line of a list with labels that names no file: a wrong path is a mistake in the list, where a file
+/// that cannot be decoded is one broken image among others.
+fn check_listed(path: &Path, dataset: &dyn Dataset) -> anyhow::Result<()> {
+    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let missing = (0..dataset.len()).find(|&image| !folder.join(dataset.name(image)).is_file());
+    match missing {
+        None => Ok(()),
+        Some(image) => bail!(
+            "{}: expected the paths of images, relative to its folder or absolute, found `{}`, which names no file",
+            path.display(),
+            dataset.name(image)
+        ),
     }
 }
 

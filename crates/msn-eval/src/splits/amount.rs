@@ -25,6 +25,14 @@ impl Amount {
         }
     }
 
+    /// Images without which a class is too small.
+    pub(crate) fn needed(self) -> usize {
+        match self {
+            Self::Shots(shots) => shots,
+            Self::Percent(_) => 1,
+        }
+    }
+
     /// Fails for 0 shots and for a percentage that is not in (0, 100].
     pub(crate) fn check(self) -> Result<(), Error> {
         match self {

@@ -29,7 +29,8 @@ pub fn draw(
 }
 
 /// As [`draw`], with the next of the class's permutation in the place of an image that is not `usable`: all other
-/// images stay the drawn ones. `usable` is asked about drawn images alone.
+/// images stay the drawn ones. `usable` is asked about drawn images alone. A percentage is content with fewer images than
+/// it asks for where too few of a class are usable, since it says no number.
 ///
 /// # Errors
 /// [`Error::TooFewImages`] for the first class that has fewer usable images than are to be drawn; [`Error::Setting`] for
@@ -50,12 +51,12 @@ pub fn draw_usable(
     let mut drawn = Vec::new();
     for (class, mut images) in members(labels, classes.len()).into_iter().enumerate() {
         let (count, first) = (images.len(), drawn.len());
-        let shots = amount.of(count);
+        let (shots, needed) = (amount.of(count), amount.needed());
         let too_few = |unusable: usize| {
             let (class, count) = (classes.names()[class].clone(), count - unusable);
-            Error::TooFewImages { class, shots, count, unusable }
+            Error::TooFewImages { class, shots: needed, count, unusable }
         };
-        if count < shots {
+        if count < needed {
             return Err(too_few(0));
         }
         let mut rng = stream(seed, split, class as u64);
@@ -69,7 +70,7 @@ pub fn draw_usable(
             }
         }
         let found = drawn.len() - first;
-        if found < shots {
+        if found < needed {
             return Err(too_few(count - found));
         }
         drawn[first..].sort_unstable();

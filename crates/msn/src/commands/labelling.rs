@@ -31,17 +31,23 @@ impl Labelling {
         let classes = Classes::of(&train.labels);
         let labels = classes.indices(&train.labels)?;
         let mut known = HashMap::new();
-        let mut readable = |image: usize| {
-            *known.entry(image).or_insert_with(|| match extractor.check(&*train.dataset, image) {
-                Ok(()) => true,
-                Err(skipped) => {
+        let mut readable = |image: usize, amount: Amount| {
+            *known.entry(image).or_insert_with(|| match (extractor.check(&*train.dataset, image), amount) {
+                (Ok(()), _) => true,
+                (Err(skipped), Amount::Shots(_)) => {
                     warn(&format!("another image of its class is drawn instead of {skipped}"));
+                    false
+                }
+                (Err(skipped), Amount::Percent(_)) => {
+                    warn(&format!("left out {skipped}"));
                     false
                 }
             })
         };
         let mut draw = |&amount: &Amount| -> anyhow::Result<SplitSet> {
-            let split = |split| msn_eval::draw_usable(&labels, &classes, amount, seed, split, &mut readable);
+            let split = |split| {
+                msn_eval::draw_usable(&labels, &classes, amount, seed, split, |image| readable(image, amount))
+            };
             let drawn: Result<Vec<_>, _> = (0..splits).map(split).collect();
             let splits = drawn.with_context(|| train.dataset.path().display().to_string())?;
             Ok(SplitSet { amount: Some(amount), splits })

@@ -437,6 +437,46 @@ fn a_class_with_too_few_images_or_without_any_is_named() {
 }
 
 #[test]
+fn a_list_with_labels_must_name_files() {
+    let scratch = easy();
+    fs::write(scratch.path("list.csv"), "path,label\neasy/a/0.png,a\neasy/b/0.png,b\neasy/b/77.png,b\n")
+        .unwrap();
+    for command in ["lowshot", "knn", "linear", "report", "robust", "select"] {
+        let arguments =
+            ["eval", command, "--checkpoint", "raw-pixels", "--train", "list.csv", "--test", "test"];
+        scratch.msn(&arguments).fails_with(&["list.csv", "easy/b/77.png", "names no file"]);
+    }
+    fs::write(scratch.path("list.csv"), "path,label\neasy/a/0.png,a\neasy/b/0.png,b\n").unwrap();
+    let knn = ["eval", "knn", "--checkpoint", "raw-pixels", "--train", "list.csv", "--test", "test"];
+    assert!(scratch.msn(&knn).success().stdout.contains("100.0"));
+}
+
+#[test]
+fn a_broken_image_leaves_a_percentage_as_it_is() {
+    let scratch = easy();
+    fs::write(scratch.path("easy/a/3.png"), "not an image").unwrap();
+    let finished = run(&scratch, &lowshot(&["--shots", "100%", "--json", "-"])).success();
+    assert!(finished.stderr.contains("left out a/3.png"), "{}", finished.stderr);
+    let scores: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(scores["percent"]["100"]["splits"][0]["images"], 11);
+}
+
+#[test]
+fn features_that_are_no_numbers_are_an_explained_failure() {
+    let scratch = Scratch::with_run();
+    // Weights that have diverged, in a checkpoint that is whole: the training itself would have stopped.
+    scratch.spoil_weights("run");
+    for command in ["lowshot", "knn", "linear", "report", "robust", "select"] {
+        let arguments = ["eval", command, "--checkpoint", "run", "--train", "images", "--test", "images"];
+        scratch.msn(&arguments).fails_with(&[
+            "images",
+            "expected finite features, found NaN",
+            "may have diverged",
+        ]);
+    }
+}
+
+#[test]
 fn images_without_a_class_cannot_be_evaluated() {
     let scratch = easy();
     fs::copy(scratch.path("easy/a/0.png"), scratch.path("easy/stray.png")).unwrap();
