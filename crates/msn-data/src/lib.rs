@@ -14,6 +14,7 @@
 
 pub mod rng;
 
+mod corrupt;
 mod decode;
 mod error;
 mod eval;
@@ -27,9 +28,10 @@ mod simd;
 mod sources;
 mod views;
 
+pub use corrupt::{Corruption, CorruptionKind, SEVERITIES};
 pub use decode::{Format, Limits, decode, decode_into};
 pub use error::{DecodeError, Error};
-pub use eval::{EvalBatch, EvalConfig, EvalTransform, check_image, load_eval};
+pub use eval::{EvalBatch, EvalConfig, EvalTransform, RandomCrops, check_image, load_crops, load_eval};
 pub use image::Image;
 pub use inspect::{InspectConfig, Inspection, Spread, inspect};
 pub use loader::{Batch, BatchViews, Cursor, Loader, LoaderConfig, Skipped, ViewBatch, preview};

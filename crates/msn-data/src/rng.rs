@@ -15,6 +15,7 @@ enum Purpose {
     BatchMask = 3,
     ImageMask = 4,
     Window = 5,
+    Corruption = 6,
 }
 
 /// A stream of random numbers with a fixed purpose.
@@ -45,6 +46,11 @@ impl Rng {
     /// The stream that draws the mask of one view of one image.
     pub fn for_image_mask(seed: u64, epoch: u64, image: usize, view: u32) -> Self {
         Self::keyed(seed, epoch, image as u64, Purpose::ImageMask, view)
+    }
+
+    /// The stream that corrupts one image at some severity: the same noise in every evaluation.
+    pub fn for_corruption(severity: u64, image: usize) -> Self {
+        Self::keyed(0, severity, image as u64, Purpose::Corruption, 0)
     }
 
     /// The 256-bit key holds all five numbers unmixed, so that two streams are equal only if all of them are.

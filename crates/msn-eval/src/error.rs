@@ -82,6 +82,14 @@ pub enum Error {
         /// Drawn images that are not usable.
         unusable: usize,
     },
+    /// More images are to be chosen than there are, or none.
+    #[error("budget: expected a number of images from 1 to {rows}, found {found}")]
+    Budget {
+        /// Images there are.
+        rows: usize,
+        /// Images to choose.
+        found: usize,
+    },
     /// A setting is out of range.
     #[error("{field}: expected {expected}, found {found}")]
     Setting {

@@ -68,21 +68,8 @@ impl Features {
     ///
     /// This is the preprocessing of the low-shot protocol: it makes one penalty fit encoders of any scale.
     pub fn normalise(mut self) -> Self {
-        self.data.par_chunks_mut(self.dim).for_each(|row| {
-            let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
-            // What rounding leaves of a row of equal values is no direction.
-            let largest = row.iter().fold(0f32, |m, x| m.max(x.abs()));
-            let floor = f64::from(largest) * f64::from(f32::EPSILON) * (row.len() as f64).sqrt();
-            scale_to_unit(row, mean, floor);
-        });
+        normalise_rows(&mut self.data, self.dim);
         self
-    }
-
-    /// Divides each row by its L2 norm; zero rows stay zero.
-    pub(crate) fn unit_rows(&self) -> Self {
-        let mut unit = self.clone();
-        unit.data.par_chunks_mut(self.dim).for_each(|row| scale_to_unit(row, 0.0, 0.0));
-        unit
     }
 
     /// Fails unless `other` has as many columns.
@@ -92,6 +79,24 @@ impl Features {
         }
         Err(Error::Dimension { expected: self.dim, found: other.dim })
     }
+}
+
+/// [`Features::normalise`] on rows of `dim` columns.
+pub(crate) fn normalise_rows(data: &mut [f32], dim: usize) {
+    data.par_chunks_mut(dim).for_each(|row| {
+        let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
+        // What rounding leaves of a row of equal values is no direction.
+        let largest = row.iter().fold(0f32, |m, x| m.max(x.abs()));
+        let floor = f64::from(largest) * f64::from(f32::EPSILON) * (row.len() as f64).sqrt();
+        scale_to_unit(row, mean, floor);
+    });
+}
+
+/// Fills `out` with the rows of `data`, [rows, dim], divided by their L2 norms; zero rows stay zero.
+pub(crate) fn unit_rows_into(data: &[f32], dim: usize, out: &mut Vec<f32>) {
+    out.clear();
+    out.extend_from_slice(data);
+    out.chunks_mut(dim).for_each(|row| scale_to_unit(row, 0.0, 0.0));
 }
 
 /// row = (row - mean) / |row - mean|, or zero where that norm is at most `floor`.
@@ -121,6 +126,15 @@ impl Labelled {
             return Err(Error::LabelCount { rows: features.rows(), found: labels.len() });
         }
         Ok(Self { features, labels })
+    }
+
+    /// The rows of the given numbers in the given order, with their classes.
+    ///
+    /// # Panics
+    /// As [`Features::select`].
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let labels = rows.iter().map(|&row| self.labels[row].clone()).collect();
+        Self { features: self.features.select(rows), labels }
     }
 
     /// The rows.

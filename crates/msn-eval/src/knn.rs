@@ -3,13 +3,15 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::features::unit_rows_into;
 use crate::product::rows_by_rows_here;
-use crate::{Classes, Error, Labelled, accuracy};
+use crate::{Classes, Error, Features, Labelled, accuracy};
 
-/// Test rows of a block, a thread's unit of work.
-const TEST_BLOCK: usize = 128;
-/// Training rows compared at a time: 128 x 2048 similarities are 1 MiB.
-const TRAIN_BLOCK: usize = 2048;
+/// Test rows of a block, a thread's unit of work: so many that scaling a block of training rows to length 1 anew for
+/// each is a small part of the product.
+pub(crate) const TEST_BLOCK: usize = 512;
+/// Training rows compared at a time: 512 x 1024 similarities are 2 MiB.
+const TRAIN_BLOCK: usize = 1024;
 
 /// Exact weighted kNN on cosine similarity: a neighbour of similarity s votes for its class with weight
 /// exp(s / temperature) (Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination",
@@ -32,12 +34,12 @@ pub struct KnnScore {
 }
 
 /// A training row and its similarity to a test row.
-type Neighbour = (f32, u32);
+pub(crate) type Neighbour = (f32, u32);
 
 impl Default for Knn {
-    /// 20 neighbours, temperature 0.07.
+    /// 10, 20, 100 and 200 neighbours, temperature 0.07.
     fn default() -> Self {
-        Self { k: vec![20], temperature: 0.07 }
+        Self { k: vec![10, 20, 100, 200], temperature: 0.07 }
     }
 }
 
@@ -57,27 +59,28 @@ impl Knn {
     /// For each `k`, the class of each test row: its number in [`Classes::of`] the training labels. Of equal
     /// similarities the earlier training row is nearer, of equal votes the first class wins.
     ///
-    /// Memory beyond the features: 1 MiB and the neighbours of 128 rows a thread.
+    /// Memory beyond the features, a thread: 2 MiB of similarities, 1,536 rows of length 1 and the neighbours of 512 rows
+    /// (2 k numbers and similarities each), whatever the number of rows.
     ///
     /// # Errors
     /// [`Error::Dimension`] if the columns differ, [`Error::Setting`] for a `k` of 0 or a temperature out of range.
     ///
     /// # Panics
     /// If there are more than `u32::MAX` training rows.
-    pub fn classify(&self, train: &Labelled, test: &crate::Features) -> Result<Vec<Vec<usize>>, Error> {
+    pub fn classify(&self, train: &Labelled, test: &Features) -> Result<Vec<Vec<usize>>, Error> {
         self.check()?;
         train.features().check_dim(test)?;
         let classes = Classes::of(train.labels());
         let labels = classes.indices(train.labels())?;
-        let (near, far) = (train.features().unit_rows(), test.unit_rows());
-        let dim = near.dim();
+        let near = train.features();
         u32::try_from(near.rows()).expect("at most u32::MAX training rows, as documented");
         let most = self.k.iter().copied().max().unwrap_or(0).min(near.rows());
         let block = |rows: &[f32]| -> Vec<Vec<usize>> {
             let votes = |neighbours: Vec<Neighbour>| self.vote(&neighbours, &labels, classes.len());
-            nearest(rows, near.data(), dim, most).into_iter().map(votes).collect()
+            nearest(rows, near, most).into_iter().map(votes).collect()
         };
-        let by_row: Vec<Vec<usize>> = far.data().par_chunks(TEST_BLOCK * dim).flat_map_iter(block).collect();
+        let blocks = test.data().par_chunks(TEST_BLOCK * test.dim());
+        let by_row: Vec<Vec<usize>> = blocks.flat_map_iter(block).collect();
         Ok((0..self.k.len()).map(|i| by_row.iter().map(|classes| classes[i]).collect()).collect())
     }
 
@@ -107,14 +110,19 @@ impl Knn {
     }
 }
 
-/// The `k` nearest rows of `train` for each row of `test`, nearest first. Both have rows of `dim` columns.
-fn nearest(test: &[f32], train: &[f32], dim: usize, k: usize) -> Vec<Vec<Neighbour>> {
+/// The `k` nearest rows of `train` for each row of `test`, [rows, dim], nearest first. Rows of both are scaled to length
+/// 1 block by block, so that there is never a second copy of all.
+pub(crate) fn nearest(test: &[f32], train: &Features, k: usize) -> Vec<Vec<Neighbour>> {
+    let dim = train.dim();
     let mut kept: Vec<Nearest> = (0..test.len() / dim).map(|_| Nearest::new(k)).collect();
     let mut similarities = vec![0.0; kept.len() * TRAIN_BLOCK];
-    for (block, train) in train.chunks(TRAIN_BLOCK * dim).enumerate() {
+    let (mut far, mut near) = (Vec::new(), Vec::new());
+    unit_rows_into(test, dim, &mut far);
+    for (block, train) in train.data().chunks(TRAIN_BLOCK * dim).enumerate() {
+        unit_rows_into(train, dim, &mut near);
         let width = train.len() / dim;
         let similarities = &mut similarities[..kept.len() * width];
-        rows_by_rows_here(test, train, dim, similarities);
+        rows_by_rows_here(&far, &near, dim, similarities);
         for (kept, row) in kept.iter_mut().zip(similarities.chunks(width)) {
             for (i, &similarity) in row.iter().enumerate() {
                 kept.offer(similarity, (block * TRAIN_BLOCK + i) as u32);

@@ -1,34 +1,51 @@
-//! Low-shot evaluation: how far a few labels per class go with the features of an encoder.
+//! How good an encoder is, and how far a few labels per class go with its features.
 //!
-//! Everything here takes rows of numbers ([`Features`]), so that it serves an encoder, an untrained one and raw
-//! pixels alike. The protocol of the low-shot tables (MSN, Assran et al. 2022, section 5) is [`LowShot`]: draw a few
-//! images of each class ([`draw`]), fit a [`LogisticRegression`] on them, count the hits on the test rows; the mean
-//! and the deviation over several draws are reported.
+//! Most protocols take rows of numbers ([`Features`]), so that they serve an encoder, an untrained one and raw pixels
+//! alike: an [`Extractor`] makes rows of images.
+//!
+//! - [`LowShot`], that of the low-shot tables (MSN, Assran et al. 2022, section 5): draw a few images of each class
+//!   ([`draw`]), fit a [`LogisticRegression`] on them, count the hits on the test rows; mean and deviation over several
+//!   draws. Its penalty is given or chosen on the labelled rows ([`Lambda`]).
+//! - [`Knn`], [`LinearProbe`], [`robustness`] against corrupted images.
+//! - [`classification_report`] looks closer at one classifier; [`curve_picture`] draws accuracy over labels.
+//! - [`select`] says which images to label first; [`predict`] labels the rest.
 //!
 //! All results are the same bits for any number of threads: work is cut into blocks of fixed size and sums run in a
 //! fixed order.
 
 mod classes;
+mod crossval;
+mod curve;
 mod error;
 mod extract;
 mod features;
 mod knn;
+mod linear;
 mod logistic;
 mod lowshot;
 mod predict;
 mod product;
 mod real;
+mod report;
+mod robust;
+mod select;
 mod splits;
 
 pub use classes::Classes;
+pub use crossval::{CrossValidation, Lambda, cross_validate};
+pub use curve::{BudgetCurve, CurvePoint, budgets, curve_picture};
 pub use error::Error;
 pub use extract::{ExtractError, Extractor, FeatureRows, Origin};
 pub use features::{Features, Labelled};
 pub use knn::{Knn, KnnScore};
+pub use linear::{LinearProbe, LinearReport, RateScore};
 pub use logistic::{LogisticFit, LogisticRegression, default_lambda};
-pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore};
+pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore, SplitSet};
 pub use predict::{Prediction, predict};
-pub use splits::{SplitFile, draw, draw_usable};
+pub use report::{CalibrationBin, ClassScore, ClassificationReport, classification_report};
+pub use robust::{CorruptionScore, RobustReport, robustness};
+pub use select::{SelectionScore, select, select_at_random};
+pub use splits::{Amount, SplitFile, draw, draw_usable};
 
 /// Percentage of positions where `found` equals `expected`, [0, 100].
 ///

@@ -5,29 +5,38 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::classes::members;
-use crate::{Classes, Error, Features, Labelled, LogisticRegression, accuracy, default_lambda, draw};
+use crate::{Amount, Classes, Error, Features, Labelled, Lambda, LogisticRegression, accuracy, draw};
 
 /// What to evaluate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LowShot {
-    /// Images a class, each at least 1.
-    pub shots: Vec<usize>,
-    /// Draws for each number of shots, at least 1.
+    /// Images a class.
+    pub amounts: Vec<Amount>,
+    /// Draws for each amount, at least 1.
     pub splits: u64,
     /// Seed of the draws.
     pub seed: u64,
-    /// Penalty as in [`LogisticRegression`]; without one, [`default_lambda`] of the shots.
-    pub lambda: Option<f64>,
+    /// Penalty of the regression.
+    pub lambda: Lambda,
 }
 
 impl Default for LowShot {
     /// 1, 2 and 5 shots, 3 splits, seed 0.
     fn default() -> Self {
-        Self { shots: vec![1, 2, 5], splits: 3, seed: 0, lambda: None }
+        Self { amounts: [1, 2, 5].map(Amount::Shots).to_vec(), splits: 3, seed: 0, lambda: Lambda::Default }
     }
 }
 
-/// Scores for each number of shots.
+/// The splits of one amount of labelled images, each as the numbers of training rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplitSet {
+    /// How many images of each class were drawn; `None` if somebody chose them.
+    pub amount: Option<Amount>,
+    /// The draws.
+    pub splits: Vec<Vec<usize>>,
+}
+
+/// Scores for each amount.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LowShotReport {
     /// Number of classes.
@@ -38,13 +47,14 @@ pub struct LowShotReport {
     pub scores: Vec<ShotScore>,
 }
 
-/// Scores for one number of shots.
+/// Scores for one amount of labelled images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ShotScore {
-    /// Images of each class; of the largest class where a split file decides.
+    /// Images of each class; of the largest class of the first split where a percentage or a split file decides.
     pub shots: usize,
-    /// Penalty, see [`LogisticRegression`].
-    pub lambda: f64,
+    /// Percentage of the images of each class, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<f64>,
     /// Mean top-1 accuracy over the splits, percent.
     pub mean: f64,
     /// Sample standard deviation over the splits, percent; 0 for a single split.
@@ -58,6 +68,10 @@ pub struct ShotScore {
 pub struct SplitScore {
     /// Top-1 accuracy, percent.
     pub top1: f64,
+    /// Labelled images.
+    pub images: usize,
+    /// Penalty, see [`LogisticRegression`].
+    pub lambda: f64,
     /// Mean cross-entropy + penalty at the solution.
     pub objective: f64,
     /// Iterations of the solver.
@@ -78,33 +92,31 @@ struct Prepared {
 }
 
 impl LowShot {
-    /// Draws, fits and scores every number of shots and every split.
+    /// Draws, fits and scores every amount and every split.
     ///
     /// # Errors
-    /// [`Error::Dimension`], [`Error::UnseenClass`], [`Error::TooFewImages`], and [`Error::Setting`] for no split, 0
-    /// shots or a lambda out of range.
+    /// [`Error::Dimension`], [`Error::UnseenClass`], [`Error::TooFewImages`], and [`Error::Setting`] for no split, an
+    /// amount or a lambda out of range.
     pub fn run(&self, train: &Labelled, test: &Labelled) -> Result<LowShotReport, Error> {
         if self.splits == 0 {
             return Err(Error::Setting { field: "splits", expected: "at least 1", found: 0.0 });
         }
         let data = Prepared::new(train, test)?;
-        let draws_of = |&shots: &usize| {
-            let split = |split| draw(&data.train_labels, &data.classes, shots, self.seed, split);
-            (0..self.splits).map(split).collect::<Result<Vec<_>, Error>>()
+        let draws_of = |&amount: &Amount| {
+            let split = |split| draw(&data.train_labels, &data.classes, amount, self.seed, split);
+            let splits = (0..self.splits).map(split).collect::<Result<_, Error>>()?;
+            Ok(SplitSet { amount: Some(amount), splits })
         };
         // All draws come first, so that a class that is too small fails before any time is spent.
-        let draws = self.shots.iter().map(draws_of).collect::<Result<Vec<_>, Error>>()?;
-        let scores =
-            draws.iter().map(|splits| data.score(splits, self.lambda)).collect::<Result<_, Error>>()?;
-        Ok(data.report(scores))
+        let sets = self.amounts.iter().map(draws_of).collect::<Result<Vec<_>, Error>>()?;
+        data.report(&sets, self.lambda)
     }
 
-    /// Fits and scores given splits, each the numbers of training rows; they count as one number of shots, that of
-    /// the largest class of the first. Only `lambda` of the settings is used.
+    /// Fits and scores given splits. Only `lambda` of the settings is used.
     ///
     /// # Errors
-    /// [`Error::Dimension`], [`Error::UnseenClass`], and [`Error::Setting`] for no split, an empty split or a lambda
-    /// out of range.
+    /// [`Error::Dimension`], [`Error::UnseenClass`], and [`Error::Setting`] for a set without splits, an empty split or
+    /// a lambda out of range.
     ///
     /// # Panics
     /// If a split names a row that there is not.
@@ -112,18 +124,16 @@ impl LowShot {
         &self,
         train: &Labelled,
         test: &Labelled,
-        splits: &[Vec<usize>],
+        sets: &[SplitSet],
     ) -> Result<LowShotReport, Error> {
-        if splits.is_empty() || splits.iter().any(Vec::is_empty) {
+        if sets.iter().any(|set| set.splits.is_empty() || set.splits.iter().any(Vec::is_empty)) {
             return Err(Error::Setting {
                 field: "splits",
                 expected: "at least one image in each",
                 found: 0.0,
             });
         }
-        let data = Prepared::new(train, test)?;
-        let score = data.score(splits, self.lambda)?;
-        Ok(data.report(vec![score]))
+        Prepared::new(train, test)?.report(sets, self.lambda)
     }
 }
 
@@ -140,35 +150,64 @@ impl Prepared {
         })
     }
 
-    fn score(&self, splits: &[Vec<usize>], lambda: Option<f64>) -> Result<ShotScore, Error> {
+    fn report(&self, sets: &[SplitSet], lambda: Lambda) -> Result<LowShotReport, Error> {
+        let scores = sets.iter().map(|set| self.score(set, lambda)).collect::<Result<_, Error>>()?;
+        Ok(LowShotReport { classes: self.classes.len(), test_images: self.test.rows(), scores })
+    }
+
+    fn score(&self, set: &SplitSet, lambda: Lambda) -> Result<ShotScore, Error> {
         let labels_of = |split: &[usize]| split.iter().map(|&i| self.train_labels[i]).collect::<Vec<_>>();
         let largest =
-            |split: &[usize]| members(&labels_of(split), self.classes.len()).iter().map(Vec::len).max();
-        let shots = splits.first().and_then(|split| largest(split)).unwrap_or(0);
-        let lambda = lambda.unwrap_or_else(|| default_lambda(shots));
+            |split: &Vec<usize>| members(&labels_of(split), self.classes.len()).iter().map(Vec::len).max();
+        let shots = set.splits.first().and_then(largest).unwrap_or(0);
         let one = |split: &Vec<usize>| {
             let (rows, labels) = (self.train.select(split), labels_of(split));
+            let lambda = lambda.choose(&rows, &labels, self.classes.len())?;
             let fit = LogisticRegression::new(lambda).fit(&rows, &labels, self.classes.len())?;
             Ok(SplitScore {
                 top1: accuracy(&fit.classify(&self.test)?, &self.test_labels),
+                images: split.len(),
+                lambda,
                 objective: fit.objective,
                 iterations: fit.iterations,
                 relative_gradient_norm: fit.relative_gradient_norm,
                 converged: fit.converged,
             })
         };
-        let splits = splits.iter().map(one).collect::<Result<Vec<SplitScore>, Error>>()?;
+        let splits = set.splits.iter().map(one).collect::<Result<Vec<SplitScore>, Error>>()?;
         let (mean, sd) = mean_and_deviation(&splits.iter().map(|s| s.top1).collect::<Vec<_>>());
-        Ok(ShotScore { shots, lambda, mean, sd, splits })
-    }
-
-    fn report(&self, scores: Vec<ShotScore>) -> LowShotReport {
-        LowShotReport { classes: self.classes.len(), test_images: self.test.rows(), scores }
+        let percent = match set.amount {
+            Some(Amount::Percent(percent)) => Some(percent),
+            _ => None,
+        };
+        Ok(ShotScore { shots, percent, mean, sd, splits })
     }
 }
 
+impl ShotScore {
+    /// The amount of labelled images, as it was asked for: `5` or `1%`.
+    pub fn amount(&self) -> Amount {
+        self.percent.map_or(Amount::Shots(self.shots), Amount::Percent)
+    }
+
+    /// The penalty, or the smallest and the largest where the splits have chosen different ones: `0.0025`, `0.01 - 0.1`.
+    pub fn lambdas(&self) -> String {
+        let lambdas = self.splits.iter().map(|split| split.lambda);
+        let (low, high) =
+            lambdas.fold((f64::INFINITY, 0.0), |(low, high), x| (f64::min(low, x), f64::max(high, x)));
+        if low == high { short(low) } else { format!("{} - {}", short(low), short(high)) }
+    }
+}
+
+/// Two significant digits: 0.0025, 0.056.
+fn short(x: f64) -> String {
+    let digits = (1.0 - x.log10().floor()).clamp(0.0, 12.0) as usize;
+    let text = format!("{x:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 /// Mean and sample standard deviation (n - 1); the deviation of a single value is 0.
-fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+pub(crate) fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|x| (x - mean).powi(2)).sum();
@@ -176,12 +215,13 @@ fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
 }
 
 impl fmt::Display for LowShotReport {
-    /// A table with a line for each number of shots; a fit that did not converge is marked.
+    /// A table with a line for each amount; a fit that did not converge is marked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} classes, {} test images, top-1 in percent", self.classes, self.test_images)?;
         write!(f, "{:>5} {:>6} {:>6} {:>5}", "shots", "lambda", "mean", "sd")?;
         for score in &self.scores {
-            write!(f, "\n{:>5} {:>6} {:>6.2} {:>5.2}", score.shots, score.lambda, score.mean, score.sd)?;
+            let (amount, lambda) = (score.amount().to_string(), score.lambdas());
+            write!(f, "\n{amount:>5} {lambda:>6} {:>6.2} {:>5.2}", score.mean, score.sd)?;
             let stopped = score.splits.iter().filter(|s| !s.converged).count();
             if stopped > 0 {
                 write!(f, "  {stopped} of {} fits did not converge", score.splits.len())?;

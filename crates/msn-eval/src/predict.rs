@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::classes::members;
-use crate::{Classes, Error, Features, Labelled, LogisticRegression, default_lambda};
+use crate::{Classes, Error, Features, Labelled, Lambda, LogisticRegression};
 
 /// The most probable class of one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,23 +15,18 @@ pub struct Prediction {
 
 /// Fits a logistic regression on the labelled rows and classifies the others, one prediction a row in their order.
 ///
-/// Both are normalised here ([`Features::normalise`]). `lambda`: see [`LogisticRegression`]; without one, that of
-/// [`default_lambda`] for the size of the largest class.
+/// Both are normalised here ([`Features::normalise`]).
 ///
 /// # Errors
 /// [`Error::Dimension`] if the columns differ, [`Error::Setting`] for a lambda out of range,
 /// [`Error::NotConverged`].
-pub fn predict(
-    labelled: &Labelled,
-    images: &Features,
-    lambda: Option<f64>,
-) -> Result<Vec<Prediction>, Error> {
+pub fn predict(labelled: &Labelled, images: &Features, lambda: Lambda) -> Result<Vec<Prediction>, Error> {
     labelled.features().check_dim(images)?;
     let classes = Classes::of(labelled.labels());
     let labels = classes.indices(labelled.labels())?;
-    let largest = members(&labels, classes.len()).iter().map(Vec::len).max().unwrap_or(0);
-    let regression = LogisticRegression::new(lambda.unwrap_or_else(|| default_lambda(largest)));
-    let fit = regression.solve(&labelled.features().clone().normalise(), &labels, classes.len())?;
+    let rows = labelled.features().clone().normalise();
+    let lambda = lambda.choose(&rows, &labels, classes.len())?;
+    let fit = LogisticRegression::new(lambda).solve(&rows, &labels, classes.len())?;
     let probabilities = fit.probabilities(&images.clone().normalise())?;
     let best = |row: &[f32]| {
         let class = crate::logistic::first_largest(row);

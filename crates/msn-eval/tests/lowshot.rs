@@ -4,9 +4,13 @@ mod common;
 
 use common::{clusters, labelled, labels, names, with_threads};
 use msn_eval::{
-    Classes, Error, Features, Labelled, LogisticRegression, LowShot, LowShotReport, accuracy, default_lambda,
-    draw, predict,
+    Amount, Classes, Error, Features, Labelled, Lambda, LogisticRegression, LowShot, LowShotReport, SplitSet,
+    accuracy, default_lambda, draw, predict,
 };
+
+fn shots(shots: &[usize]) -> Vec<Amount> {
+    shots.iter().copied().map(Amount::Shots).collect()
+}
 
 #[test]
 fn scores_are_those_of_the_steps_done_by_hand() {
@@ -17,7 +21,7 @@ fn scores_are_those_of_the_steps_done_by_hand() {
     assert_eq!(report.scores.iter().map(|s| s.shots).collect::<Vec<_>>(), [1, 2, 5]);
     let classes = Classes::of(train.labels());
     for score in &report.scores {
-        assert_eq!(score.lambda, 0.0025);
+        assert!(score.splits.iter().all(|split| split.lambda == 0.0025));
         let by_hand: Vec<f64> = (0..3)
             .map(|split| {
                 let images = draw(&labels(6, 12), &classes, score.shots, 9, split).expect("12 are enough");
@@ -42,7 +46,8 @@ fn scores_are_those_of_the_steps_done_by_hand() {
 #[test]
 fn a_report_survives_json_and_prints_as_a_table() {
     let (train, test) = (labelled(3, 5, 8, 0.1, 1), labelled(3, 4, 8, 0.1, 2));
-    let report = LowShot { shots: vec![1, 5], ..LowShot::default() }.run(&train, &test).expect("valid input");
+    let report =
+        LowShot { amounts: shots(&[1, 5]), ..LowShot::default() }.run(&train, &test).expect("valid input");
     let text = serde_json::to_string(&report).expect("numbers and lists");
     let back: LowShotReport = serde_json::from_str(&text).expect("what was written");
     // The reader of serde_json may miss the last bit of a number; percentages of 12 images are exact.
@@ -59,7 +64,7 @@ fn a_report_survives_json_and_prints_as_a_table() {
 fn a_fit_that_does_not_converge_is_marked_in_the_table() {
     let (train, test) = (labelled(3, 5, 8, 0.1, 1), labelled(3, 4, 8, 0.1, 2));
     let mut report =
-        LowShot { shots: vec![1], ..LowShot::default() }.run(&train, &test).expect("valid input");
+        LowShot { amounts: shots(&[1]), ..LowShot::default() }.run(&train, &test).expect("valid input");
     report.scores[0].splits[1].converged = false;
     assert!(report.to_string().ends_with("1 of 3 fits did not converge"));
 }
@@ -69,23 +74,48 @@ fn the_default_penalty_depends_on_the_shots() {
     assert_eq!([1, 5, 6, 13].map(default_lambda), [0.0025, 0.0025, 0.075, 0.075]);
     let (train, test) = (labelled(2, 8, 6, 0.5, 1), labelled(2, 4, 6, 0.5, 2));
     let lambdas = |lambda| {
-        let report = LowShot { shots: vec![5, 6], lambda, ..LowShot::default() }.run(&train, &test);
-        report.expect("valid input").scores.iter().map(|s| s.lambda).collect::<Vec<_>>()
+        let report = LowShot { amounts: shots(&[5, 6]), lambda, ..LowShot::default() }.run(&train, &test);
+        report.expect("valid input").scores.iter().map(|s| s.splits[0].lambda).collect::<Vec<_>>()
     };
-    assert_eq!(lambdas(None), [0.0025, 0.075]);
-    assert_eq!(lambdas(Some(0.01)), [0.01, 0.01]);
+    assert_eq!(lambdas(Lambda::Default), [0.0025, 0.075]);
+    assert_eq!(lambdas(Lambda::Fixed(0.01)), [0.01, 0.01]);
+}
+
+#[test]
+fn a_percentage_labels_that_part_of_each_class() {
+    // Three classes of 40, 20 and 4 images.
+    let sizes = [40, 20, 4];
+    let (all, test) = (labelled(3, 40, 8, 1.5, 1), labelled(3, 10, 8, 1.5, 2));
+    let rows: Vec<usize> = (0..3).flat_map(|class| (0..sizes[class]).map(move |i| class * 40 + i)).collect();
+    let of_rows = rows.iter().map(|&row| all.labels()[row].clone()).collect();
+    let train = Labelled::new(all.features().select(&rows), of_rows).expect("one label a row");
+    let amounts = vec![Amount::Percent(10.0), Amount::Percent(100.0)];
+    let report =
+        LowShot { amounts: amounts.clone(), ..LowShot::default() }.run(&train, &test).expect("valid");
+    assert_eq!(report.scores.iter().map(|s| s.amount()).collect::<Vec<_>>(), amounts);
+    // 10%: 4, 2 and, of four, at least 1.
+    assert_eq!(
+        report.scores.iter().map(|s| (s.shots, s.splits[0].images)).collect::<Vec<_>>(),
+        [(4, 7), (40, 64)]
+    );
+    // All images are one and the same draw.
+    assert_eq!((report.scores[1].sd, report.scores[1].splits.len()), (0.0, 3));
+    assert!(report.to_string().contains("\n  10% 0.0025 "), "{report}");
 }
 
 #[test]
 fn given_splits_score_like_the_draws_they_repeat() {
     let (train, test) = (labelled(4, 9, 10, 1.5, 1), labelled(4, 9, 10, 1.5, 2));
-    let protocol = LowShot { shots: vec![2], ..LowShot::default() };
+    let protocol = LowShot { amounts: shots(&[2]), ..LowShot::default() };
     let classes = Classes::of(train.labels());
-    let splits: Vec<Vec<usize>> =
+    let splits =
         (0..3).map(|split| draw(&labels(4, 9), &classes, 2, 0, split).expect("9 are enough")).collect();
     let drawn = protocol.run(&train, &test).expect("valid input");
-    assert_eq!(protocol.run_splits(&train, &test, &splits).expect("valid input"), drawn);
-    assert!(matches!(protocol.run_splits(&train, &test, &[vec![]]), Err(Error::Setting { .. })));
+    let set = |splits| SplitSet { amount: None, splits };
+    assert_eq!(protocol.run_splits(&train, &test, &[set(splits)]).expect("valid input"), drawn);
+    for empty in [vec![], vec![vec![]]] {
+        assert!(matches!(protocol.run_splits(&train, &test, &[set(empty)]), Err(Error::Setting { .. })));
+    }
 }
 
 #[test]
@@ -98,8 +128,8 @@ fn any_number_of_threads_gives_the_same_report() {
 #[test]
 fn wrong_input_is_named() {
     let (train, test) = (labelled(2, 3, 4, 1.0, 1), labelled(3, 2, 4, 1.0, 2));
-    let message = |shots: usize, train: &Labelled, test: &Labelled| {
-        let protocol = LowShot { shots: vec![shots], ..LowShot::default() };
+    let message = |count: usize, train: &Labelled, test: &Labelled| {
+        let protocol = LowShot { amounts: vec![Amount::Shots(count)], ..LowShot::default() };
         protocol.run(train, test).expect_err("wrong input").to_string()
     };
     assert_eq!(
@@ -120,7 +150,7 @@ fn wrong_input_is_named() {
 fn predictions_name_the_class_and_its_probability() {
     let few = labelled(4, 2, 16, 0.3, 1);
     let images = clusters(4, 25, 16, 0.3, 2);
-    let found = predict(&few, &images, None).expect("valid input");
+    let found = predict(&few, &images, Lambda::Default).expect("valid input");
     assert_eq!(found.iter().map(|p| p.label.clone()).collect::<Vec<_>>(), names(&labels(4, 25)));
     // Confident beyond chance, and a probability.
     assert!(found.iter().all(|p| p.probability > 0.5 && p.probability <= 1.0));
@@ -129,7 +159,7 @@ fn predictions_name_the_class_and_its_probability() {
 #[test]
 fn the_probability_is_the_softmax_of_the_fit() {
     let (few, images) = (labelled(3, 6, 8, 2.0, 1), clusters(3, 5, 8, 2.0, 2));
-    let found = predict(&few, &images, None).expect("valid input");
+    let found = predict(&few, &images, Lambda::Default).expect("valid input");
     // Six images of a class: the larger penalty.
     let fit = LogisticRegression::new(0.075);
     let fit = fit.solve(&few.features().clone().normalise(), &labels(3, 6), 3).expect("it converges");
@@ -143,8 +173,8 @@ fn the_probability_is_the_softmax_of_the_fit() {
 #[test]
 fn one_labelled_image_decides_for_all() {
     let one = Labelled::new(clusters(1, 1, 4, 0.1, 1), vec!["only".to_owned()]).expect("one label");
-    let found = predict(&one, &clusters(2, 2, 4, 0.1, 2), None).expect("valid input");
+    let found = predict(&one, &clusters(2, 2, 4, 0.1, 2), Lambda::Default).expect("valid input");
     assert!(found.len() == 4 && found.iter().all(|p| p.label == "only" && p.probability == 1.0));
     let wide = Features::new(1, 5, vec![0.0; 5]).expect("finite");
-    assert!(matches!(predict(&one, &wide, None), Err(Error::Dimension { expected: 4, found: 5 })));
+    assert!(matches!(predict(&one, &wide, Lambda::Default), Err(Error::Dimension { expected: 4, found: 5 })));
 }

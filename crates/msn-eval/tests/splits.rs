@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{labels, names};
-use msn_eval::{Classes, Error, SplitFile, draw, draw_usable};
+use msn_eval::{Amount, Classes, Error, SplitFile, draw, draw_usable};
 
 fn table(classes: usize) -> Classes {
     Classes::of(&names(&(0..classes).collect::<Vec<_>>()))
@@ -92,6 +92,23 @@ fn unusable_images_give_way_to_others_of_their_class_and_move_no_other() {
     assert_eq!(
         error.to_string(),
         "class `class001`: expected at least 4 images to draw from, found 3 beside 7 that cannot be read"
+    );
+}
+
+#[test]
+fn a_percentage_takes_what_is_usable_and_needs_one() {
+    let (labels, table) = (labels(2, 10), table(2));
+    let draw = |percent, usable: &dyn Fn(usize) -> bool| {
+        draw_usable(&labels, &table, Amount::Percent(percent), 3, 0, usable)
+    };
+    // Class 1 has one usable image.
+    let some = |image: usize| image < 10 || image == 14;
+    assert_eq!(draw(100.0, &some).expect("one of each at least"), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 14]);
+    assert_eq!(draw(50.0, &some).expect("one of each at least").len(), 6);
+    let error = draw(50.0, &|image| image < 10).expect_err("no image of class 1").to_string();
+    assert_eq!(
+        error,
+        "class `class001`: expected at least 1 images to draw from, found 0 beside 10 that cannot be read"
     );
 }
 

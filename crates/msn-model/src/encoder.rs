@@ -137,6 +137,30 @@ impl Encoder {
         Tensor::cat(rows.collect(), 0)
     }
 
+    /// What each of the last `count` blocks gives: [CLS] beside the mean of the patches, [S, 2 D] a block, in the order of
+    /// the blocks, before the final norm.
+    ///
+    /// # Panics
+    /// If there is no view, the views differ in their number of patches, or there are fewer blocks than `count`.
+    pub fn last_blocks(&self, views: &[View], count: usize) -> Vec<Tensor<2>> {
+        assert!(count <= self.blocks.len(), "the last {count} of {} blocks", self.blocks.len());
+        let (mut x, segments) = self.embed(views);
+        let (sequences, dim) = (segments.sequences(), self.dim());
+        let length = segments.tokens() / sequences;
+        assert!(segments.lengths().all(|other| other == length), "views with as many patches each");
+        let mut outputs = Vec::with_capacity(count);
+        for (index, block) in self.blocks.iter().enumerate() {
+            x = ops::block(x, block, &segments, None, self.path);
+            if index + count >= self.blocks.len() {
+                let tokens = x.clone().reshape([sequences, length, dim]);
+                let cls = tokens.clone().slice([0..sequences, 0..1, 0..dim]);
+                let patches = tokens.slice([0..sequences, 1..length, 0..dim]).mean_dim(1);
+                outputs.push(Tensor::cat(vec![cls, patches], 2).reshape([sequences, 2 * dim]));
+            }
+        }
+        outputs
+    }
+
     /// Tokens of all views with their positions, each sequence led by its [CLS]: [N, D].
     fn embed(&self, views: &[View]) -> (Tensor<2>, Segments) {
         assert!(!views.is_empty(), "Encoder: no view");

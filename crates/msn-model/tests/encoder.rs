@@ -325,3 +325,60 @@ fn weights_that_do_not_fit_are_named() {
         message(&|state| drop(state.insert("head.bias".into(), Array { shape: vec![1], data: vec![0.0] })));
     assert!(unused.contains("head.bias"), "{unused}");
 }
+
+/// Three blocks on images of 12 px, and two random images.
+fn three_blocks() -> (Encoder, View) {
+    let config = EncoderConfig {
+        variant: String::new(),
+        image_size: 12,
+        patch_size: 4,
+        dim: 32,
+        depth: 3,
+        heads: 2,
+        init_std: 0.1,
+        ..Default::default()
+    };
+    let device = Device::flex();
+    let pixels: Vec<f32> = (0..2 * 3 * 12 * 12).map(|i| (i * 7919 % 1013) as f32 / 506.5 - 1.0).collect();
+    (config.init(None, 5, &device).expect("valid"), View::new(&pixels, 2, 12, 4, None, &device))
+}
+
+fn values(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
+}
+
+#[test]
+fn the_cls_of_a_block_is_that_of_an_encoder_which_ends_there() {
+    let (encoder, view) = three_blocks();
+    let outputs = encoder.last_blocks(std::slice::from_ref(&view), 3);
+    for (index, output) in outputs.iter().enumerate() {
+        let mut shorter = encoder.clone();
+        shorter.blocks.truncate(index + 1);
+        let expected = values(shorter.forward(std::slice::from_ref(&view), None));
+        let found: Vec<f32> = values(output.clone()).chunks(64).flat_map(|row| row[..32].to_vec()).collect();
+        let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
+        // The last block for one token and for all sums in another order.
+        assert!(expected.iter().zip(&found).all(|(a, b)| (a - b).abs() <= 1e-5 * largest), "block {index}");
+    }
+    let last = encoder.last_blocks(&[view], 1);
+    assert_eq!(values(last[0].clone()), values(outputs[2].clone()));
+}
+
+#[test]
+fn where_all_tokens_are_alike_the_mean_of_the_patches_is_cls() {
+    let (encoder, _) = three_blocks();
+    let mut state = state_dict(&encoder);
+    // Black patches embed to the bias, which is zero: every token is its position, and all positions are made one.
+    state.get_mut("cls_token").expect("a parameter").data.fill(0.0);
+    let positions = state.get_mut("pos_embed").expect("a parameter");
+    positions.data.iter_mut().enumerate().for_each(|(i, x)| *x = ((i % 32) as f32 - 16.0) / 20.0);
+    let encoder = load_state(encoder, state).expect("the same shapes");
+    let black = View::new(&[0.0; 2 * 3 * 12 * 12], 2, 12, 4, None, &encoder.device());
+    for output in encoder.last_blocks(&[black], 3) {
+        for row in values(output).chunks(64) {
+            let (cls, mean) = row.split_at(32);
+            assert!(cls.iter().zip(mean).all(|(a, b)| (a - b).abs() <= 1e-4), "{cls:?} {mean:?}");
+            assert!(cls.iter().any(|x| x.abs() > 0.1));
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::atomic;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::tensors::{Array, write_safetensors};
 
 /// Writes `data: [rows, columns]`, row by row, as an f32 array in NumPy's format (version 1.0).
@@ -101,4 +101,12 @@ pub fn write_lines(path: &Path, lines: impl IntoIterator<Item = impl AsRef<str>>
             line => writeln!(out, "{line}"),
         })
     })
+}
+
+/// Makes `folder`, with those above it, unless it is there.
+///
+/// # Errors
+/// [`StoreError::Io`](crate::StoreError::Io), also if a file goes by that name.
+pub fn create_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(StoreError::io(folder, "create the folder"))
 }

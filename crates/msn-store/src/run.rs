@@ -118,12 +118,30 @@ impl RunDir {
     /// # Panics
     /// If `name` is no file name.
     pub fn write_evaluation(&self, name: &str, results: &impl Serialize) -> Result<PathBuf> {
-        assert!(!name.is_empty() && !name.contains(['/', '\\']), "`{name}` is no file name");
-        let folder = self.path.join("eval");
-        fs::create_dir_all(&folder).map_err(StoreError::io(&folder, "create the folder"))?;
-        let path = folder.join(format!("{name}.json"));
+        let path = self.evaluation_path(&format!("{name}.json"))?;
         export::write_json(&path, results)?;
         Ok(path)
+    }
+
+    /// Writes `eval/NAME`, a picture or another file that belongs to an evaluation, over that of an earlier one. Returns
+    /// the path.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    ///
+    /// # Panics
+    /// If `name` is no file name.
+    pub fn write_evaluation_file(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.evaluation_path(name)?;
+        atomic::write(&path, bytes)?;
+        Ok(path)
+    }
+
+    fn evaluation_path(&self, name: &str) -> Result<PathBuf> {
+        assert!(!name.is_empty() && !name.contains(['/', '\\']), "`{name}` is no file name");
+        let folder = self.path.join("eval");
+        export::create_folder(&folder)?;
+        Ok(folder.join(name))
     }
 
     /// Opens `skipped.jsonl`, the list of images that could not be used.

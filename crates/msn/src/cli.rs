@@ -1,14 +1,18 @@
 //! The arguments of every command.
 
+mod choosing;
 mod data;
 mod evaluation;
+mod protocols;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use choosing::{Compare, Select, Selection};
 pub(crate) use data::{DataCommand, DataViews, Inspect, Pack};
 pub(crate) use evaluation::{Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict};
+pub(crate) use protocols::{Linear, Report, Robust};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,8 +43,10 @@ pub(crate) enum Command {
     Data(DataCommand),
     #[command(subcommand)]
     Eval(Evaluation),
+    Compare(Compare),
     Embed(Embed),
     Predict(Predict),
+    Select(Select),
     Synth(Synth),
 }
 
@@ -138,7 +144,7 @@ pub(crate) struct Synth {
     pub(crate) seed: u64,
 }
 
-#[derive(Args)]
+#[derive(Clone, Args)]
 pub(crate) struct OnDevice {
     /// Where to compute: cpu, or a device that the program was built with (cuda, metal, rocm, vulkan, wgpu).
     #[arg(long = "device", value_name = "NAME", default_value = CPU)]

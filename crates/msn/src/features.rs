@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
-use msn_data::{Dataset, Limits, Skipped};
-use msn_eval::{ExtractError, Extractor, FeatureRows, Labelled};
+use msn_data::{Corruption, Dataset, Limits, Skipped};
+use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled};
 use msn_store::{RunDir, StoreError};
 use serde::Serialize;
 
@@ -17,8 +17,9 @@ use crate::device;
 use crate::progress::{ImageProgress, warn};
 use crate::settings::median_side;
 
-const RAW_PIXELS: &str = "raw-pixels";
-const UNTRAINED: &str = "untrained:";
+/// What `--checkpoint` takes besides paths: this name, and a run after this prefix.
+pub(crate) const RAW_PIXELS: &str = "raw-pixels";
+pub(crate) const UNTRAINED: &str = "untrained:";
 
 /// The encoder that the arguments name; says which checkpoints had to be passed over. `dataset`, of which features
 /// are wanted, decides on the size of raw pixels.
@@ -121,15 +122,25 @@ pub(crate) fn rows(
     extractor: &Extractor,
     dataset: &dyn Dataset,
     indices: &[usize],
-    what: &'static str,
+    what: &str,
 ) -> anyhow::Result<FeatureRows> {
-    let mut progress = ImageProgress::new(what, indices.len());
-    let rows = extractor.rows(dataset, indices, |done| progress.set(done))?;
-    drop(progress);
+    let rows = corrupted_rows(extractor, dataset, indices, None, what)?;
     for skipped in &rows.skipped {
         warn(&format!("left out {skipped}"));
     }
     Ok(rows)
+}
+
+/// As [`rows`], of images that are corrupted, if so; those that cannot be read are left out silently.
+pub(crate) fn corrupted_rows(
+    extractor: &Extractor,
+    dataset: &dyn Dataset,
+    indices: &[usize],
+    corruption: Option<Corruption>,
+    what: &str,
+) -> anyhow::Result<FeatureRows> {
+    let mut progress = ImageProgress::new(what, indices.len());
+    Ok(extractor.corrupted_rows(dataset, indices, corruption, |done| progress.set(done))?)
 }
 
 /// Labelled images: a dataset whose images lie in folders named after their classes.
@@ -153,7 +164,13 @@ impl LabelledImages {
             })
         };
         let labels = (0..dataset.len()).map(label).collect::<anyhow::Result<_>>()?;
+        check_listed(path, &*dataset)?;
         Ok(Self { dataset, labels })
+    }
+
+    /// The table of their classes.
+    pub(crate) fn classes(&self) -> Classes {
+        Classes::of(&self.labels)
     }
 
     /// Fails at the first image whose class is not among those of `train`, the labels of images in `path`.
@@ -195,13 +212,31 @@ impl LabelledImages {
     }
 }
 
+/// Fails at the first line of a list with labels that names no file: a wrong path is a mistake in the list, where a file
+/// that cannot be decoded is one broken image among others.
+fn check_listed(path: &Path, dataset: &dyn Dataset) -> anyhow::Result<()> {
+    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let missing = (0..dataset.len()).find(|&image| !folder.join(dataset.name(image)).is_file());
+    match missing {
+        None => Ok(()),
+        Some(image) => bail!(
+            "{}: expected the paths of images, relative to its folder or absolute, found `{}`, which names no file",
+            path.display(),
+            dataset.name(image)
+        ),
+    }
+}
+
 /// Features and labels of the images that can be read.
 pub(crate) struct LabelledRows {
     pub(crate) labelled: Labelled,
     /// The images that cannot be read.
     pub(crate) skipped: Vec<Skipped>,
     /// The image of each row, ascending.
-    images: Vec<usize>,
+    pub(crate) images: Vec<usize>,
 }
 
 impl LabelledRows {

@@ -36,6 +36,11 @@ pub(crate) fn check(file: &Path, inputs: &[&Path], begins: impl Fn(&[u8]) -> boo
     Ok(())
 }
 
+/// [`check`] for a picture in SVG.
+pub(crate) fn check_svg(file: &Path, inputs: &[&Path]) -> anyhow::Result<()> {
+    check(file, inputs, |start| start.starts_with(b"<svg"))
+}
+
 /// [`check`] for results as JSON, where `-` is standard output.
 pub(crate) fn check_json(file: Option<&Path>, inputs: &[&Path]) -> anyhow::Result<()> {
     match file.filter(|file| *file != Path::new("-")) {

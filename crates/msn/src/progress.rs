@@ -72,7 +72,7 @@ fn columns() -> usize {
 
 /// Counts images.
 pub(crate) struct ImageProgress {
-    what: &'static str,
+    what: String,
     images: usize,
     lines: Option<Lines>,
     bar: ProgressBar,
@@ -80,13 +80,14 @@ pub(crate) struct ImageProgress {
 
 impl ImageProgress {
     /// `what` is done to `images` images, such as `features of the test images`.
-    pub(crate) fn new(what: &'static str, images: usize) -> Self {
+    pub(crate) fn new(what: &str, images: usize) -> Self {
         let lines = (!stderr().is_terminal()).then(Lines::new);
         let template = match columns() {
             WIDE.. => "{msg}  {wide_bar}  {human_pos}/{human_len}  {rate}  {eta} left",
             _ => "{human_pos}/{human_len}  {wide_msg}",
         };
-        Self { what, images, lines, bar: bar(images as u64, template).with_message(what) }
+        let bar = bar(images as u64, template).with_message(what.to_owned());
+        Self { what: what.to_owned(), images, lines, bar }
     }
 
     /// So many are done in all.

@@ -8,7 +8,6 @@ use anyhow::Context;
 use msn_store::{RunDir, export};
 use serde::Serialize;
 
-use crate::cli::EncoderChoice;
 use crate::failure::NO_STDOUT;
 use crate::features;
 use crate::progress::{harmless, say, warn};
@@ -50,17 +49,17 @@ impl Table {
     }
 }
 
-/// Prints the table of the evaluation `name`, and writes `results` as JSON: to the file of `--json`, where `-` prints
-/// it instead of the table; without one to `eval/` in the run folder, if the encoder has one.
+/// Prints the tables of the evaluation `name`, `text`, and writes `results` as JSON: to the file of `--json`, where `-` prints
+/// it instead of the tables; without one to `eval/` in the run folder of `checkpoint`, if it has one.
 pub(crate) fn show(
-    table: &Table,
+    text: &str,
     name: &str,
-    encoder: &EncoderChoice,
+    checkpoint: &str,
     json: Option<&Path>,
     results: &impl Serialize,
 ) -> anyhow::Result<()> {
-    // Before the table, whose reader may leave.
-    match (json, features::run_of(&encoder.checkpoint)) {
+    // Before the tables, whose reader may leave.
+    match (json, features::run_of(checkpoint)) {
         (Some(path), _) if path == Path::new("-") => {
             let text = serde_json::to_string_pretty(results).context("the results have no JSON form")?;
             return print(&format!("{text}\n"));
@@ -77,7 +76,7 @@ pub(crate) fn show(
         }
         (None, None) => say("the same as JSON: with --json FILE, since there is no run folder to write to"),
     }
-    print(&table.text())
+    print(text)
 }
 
 /// Prints results on standard output.

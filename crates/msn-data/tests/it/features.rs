@@ -2,14 +2,15 @@
 
 use image::ImageFormat;
 use msn_data::{
-    Error, EvalBatch, EvalConfig, EvalTransform, Image, Limits, Normalization, Scratch, load_eval,
+    Corruption, CorruptionKind, Error, EvalBatch, EvalConfig, EvalTransform, Image, Limits, Normalization,
+    RandomCrops, Scratch, decode, load_crops, load_eval,
 };
 
 use crate::common::{Memory, encoded, picture};
 
 fn config(workers: usize) -> EvalConfig {
     let transform = EvalTransform { resize: Some(24), crop: 20, normalization: Normalization::default() };
-    EvalConfig { transform, batch_size: 4, workers, limits: Limits::default() }
+    EvalConfig { transform, corruption: None, batch_size: 4, workers, limits: Limits::default() }
 }
 
 /// Grey levels of one crop.
@@ -110,4 +111,53 @@ fn decoded_files_and_made_images_agree() {
     let bytes = encoded(&source, ImageFormat::Bmp);
     let decoded = msn_data::decode(&bytes, &Limits::default()).unwrap();
     assert_eq!(decoded, Image::new(33, 21, source.into_raw()));
+}
+
+#[test]
+fn a_corruption_spoils_the_crop_before_it_is_normalised() {
+    let corruption = Corruption { kind: CorruptionKind::Noise, severity: 3 };
+    let transform = without_normalization(Some(24), 20);
+    let spoilt = EvalConfig { transform, corruption: Some(corruption), ..config(2) };
+    let dataset = Memory::with_broken(3, &[]);
+    let decoded = |image: usize| decode(&dataset.read(image, 1 << 20).unwrap(), &Limits::default()).unwrap();
+    let check = |batch: EvalBatch| {
+        for (&image, pixels) in batch.images.iter().zip(batch.pixels.chunks(1200)) {
+            // The planes of the clean crop as bytes, pixel by pixel.
+            let clean = levels(&transform, &decoded(image));
+            let mut expected: Vec<u8> = (0..1200).map(|i| clean[i % 3 * 400 + i / 3] as u8).collect();
+            corruption.apply(&mut expected, 20, image);
+            let found: Vec<u8> =
+                (0..1200).map(|i| (pixels[i % 3 * 400 + i / 3] * 255.0).round() as u8).collect();
+            assert_eq!(found, expected);
+        }
+        Ok::<(), Error>(())
+    };
+    assert!(load_eval(&*dataset, &[2, 0, 1], &spoilt, check).unwrap().is_empty());
+}
+
+#[test]
+fn random_crops_repeat_with_their_seed_and_epoch_and_keep_their_order() {
+    let dataset = Memory::with_broken(6, &[3]);
+    let load = |workers: usize, seed: u64, epoch: u64, scale: [f64; 2], flip: f64| {
+        let (mut images, mut pixels) = (Vec::new(), Vec::new());
+        let crops = RandomCrops { scale, flip, seed, epoch };
+        let skipped = load_crops(&*dataset, &[5, 3, 0, 2, 4], &config(workers), &crops, |batch| {
+            images.extend(batch.images);
+            pixels.extend(batch.pixels);
+            Ok::<(), Error>(())
+        });
+        assert_eq!(skipped.unwrap().len(), 1);
+        assert_eq!((images, pixels.len()), (vec![5, 0, 2, 4], 4 * 1200));
+        pixels
+    };
+    let first = load(1, 1, 0, [0.2, 1.0], 0.5);
+    assert_eq!(load(3, 1, 0, [0.2, 1.0], 0.5), first);
+    assert_ne!(load(1, 1, 1, [0.2, 1.0], 0.5), first);
+    assert_ne!(load(1, 2, 0, [0.2, 1.0], 0.5), first);
+    // Of images of 40 x 30 pixels a crop of the whole area fits only as a whole: a flip mirrors it.
+    let (plain, flipped) = (load(1, 0, 0, [1.0, 1.0], 0.0), load(1, 0, 0, [1.0, 1.0], 1.0));
+    for (plain, flipped) in plain.chunks(20).zip(flipped.chunks(20)) {
+        let close = plain.iter().zip(flipped.iter().rev()).all(|(a, b)| (a - b).abs() < 1e-4);
+        assert!(close, "{plain:?} {flipped:?}");
+    }
 }

@@ -4,6 +4,7 @@
 
 mod binary;
 mod common;
+mod corruptions;
 mod decoding;
 mod features;
 mod hostile;

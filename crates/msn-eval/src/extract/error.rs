@@ -52,6 +52,9 @@ pub enum ExtractError {
         /// Its value.
         found: f32,
     },
+    /// The evaluation that asked for the features.
+    #[error(transparent)]
+    Evaluation(#[from] crate::Error),
     /// The images.
     #[error(transparent)]
     Data(#[from] msn_data::Error),

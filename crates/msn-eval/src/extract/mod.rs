@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod error;
+mod probe;
 mod rows;
 
 use std::path::Path;
@@ -118,6 +119,16 @@ impl Extractor {
         self.origin.as_ref()
     }
 
+    /// What the features are computed by, for people: `192 x 4, patch 4` (dimension x blocks), `32 x 32 px`.
+    pub fn architecture(&self) -> String {
+        match &self.kind {
+            Kind::RawPixels => format!("{0} x {0} px", self.config.transform.crop),
+            Kind::Encoder { encoder, .. } => {
+                format!("{} x {}, patch {}", encoder.dim(), encoder.blocks.len(), encoder.patch_size())
+            }
+        }
+    }
+
     /// Columns of the rows.
     pub fn dim(&self) -> usize {
         match &self.kind {
@@ -135,5 +146,5 @@ fn resized_side(image_size: usize) -> usize {
 
 fn config(transform: EvalTransform) -> EvalConfig {
     let workers = available_parallelism().map_or(1, usize::from);
-    EvalConfig { transform, batch_size: BATCH_SIZE, workers, limits: Limits::default() }
+    EvalConfig { transform, corruption: None, batch_size: BATCH_SIZE, workers, limits: Limits::default() }
 }

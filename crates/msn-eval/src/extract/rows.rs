@@ -1,6 +1,6 @@
 //! Rows of features with the images that they belong to.
 
-use msn_data::{Dataset, EvalBatch, Skipped, check_image, load_eval};
+use msn_data::{Corruption, Dataset, EvalBatch, EvalConfig, Skipped, check_image, load_eval};
 use msn_model::View;
 
 use super::{ExtractError, Extractor, Kind};
@@ -30,12 +30,30 @@ impl Extractor {
         &self,
         dataset: &dyn Dataset,
         indices: &[usize],
+        progress: impl FnMut(usize),
+    ) -> Result<FeatureRows, ExtractError> {
+        self.corrupted_rows(dataset, indices, None, progress)
+    }
+
+    /// As [`rows`](Self::rows), of images that are corrupted, if so, as the encoder would get them.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    ///
+    /// # Panics
+    /// As [`rows`](Self::rows), and if the severity is out of range.
+    pub fn corrupted_rows(
+        &self,
+        dataset: &dyn Dataset,
+        indices: &[usize],
+        corruption: Option<Corruption>,
         mut progress: impl FnMut(usize),
     ) -> Result<FeatureRows, ExtractError> {
         assert!(!indices.is_empty(), "features of no image");
         let mut images = Vec::with_capacity(indices.len());
         let mut data = Vec::with_capacity(indices.len() * self.dim());
-        let skipped = load_eval(dataset, indices, &self.config, |batch: EvalBatch| {
+        let config = EvalConfig { corruption, ..self.config };
+        let skipped = load_eval(dataset, indices, &config, |batch: EvalBatch| {
             images.extend_from_slice(&batch.images);
             data.extend(self.of_batch(batch));
             progress(images.len());

@@ -47,6 +47,11 @@ impl Axes {
         self.variances.len()
     }
 
+    /// Number of columns of the features, D.
+    pub(super) fn dim(&self) -> usize {
+        self.basis.len() / self.len()
+    }
+
     /// Mean of the rows of each class along the axes, [C, r]; zero for a class without rows.
     pub(super) fn class_means(&self, labels: &[usize], classes: usize) -> Vec<f64> {
         let r = self.len();
@@ -63,7 +68,7 @@ impl Axes {
 
     /// Weights along the axes, [C, r] -> weights for the features as given, [C, D].
     pub(super) fn weights(&self, along: &[f64]) -> Vec<f64> {
-        let (r, dim) = (self.len(), self.basis.len() / self.len());
+        let (r, dim) = (self.len(), self.dim());
         let mut weights = vec![0.0; along.len() / r * dim];
         rows_by_rows(along, &transposed(&self.basis, dim), r, &mut weights);
         weights

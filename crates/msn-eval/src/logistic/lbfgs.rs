@@ -68,18 +68,11 @@ pub(super) struct Stop {
 }
 
 impl State {
-    /// Zero weights, [C, r].
-    pub(super) fn new(len: usize) -> Self {
+    /// weights: where to start, [C, r].
+    pub(super) fn new(weights: Vec<f64>) -> Self {
         let infinite = f64::INFINITY;
         let (objective, gradient_norm, relative) = (infinite, infinite, infinite);
-        Self {
-            weights: vec![0.0; len],
-            objective,
-            gradient_norm,
-            relative,
-            iterations: 0,
-            pairs: VecDeque::new(),
-        }
+        Self { weights, objective, gradient_norm, relative, iterations: 0, pairs: VecDeque::new() }
     }
 }
 

@@ -67,7 +67,27 @@ impl LogisticRegression {
     /// [`Error::Setting`], [`Error::LabelCount`], [`Error::LabelRange`] for wrong input. A fit that stops short of
     /// the tolerance is returned with `converged` false; [`solve`](Self::solve) makes it an error.
     pub fn fit(&self, features: &Features, labels: &[usize], classes: usize) -> Result<LogisticFit, Error> {
-        self.check()?;
+        let mut path = self.path(&[self.lambda], features, labels, classes)?;
+        Ok(path.pop().expect("a fit for each lambda"))
+    }
+
+    /// The fits for several `lambdas` instead of that of the settings, in the order given.
+    ///
+    /// The features are turned to their axes once for all, and each fit starts where that of the next larger lambda
+    /// ended: near its own optimum, which moves continuously with lambda.
+    ///
+    /// # Errors
+    /// Those of [`fit`](Self::fit).
+    pub fn path(
+        &self,
+        lambdas: &[f64],
+        features: &Features,
+        labels: &[usize],
+        classes: usize,
+    ) -> Result<Vec<LogisticFit>, Error> {
+        for &lambda in lambdas {
+            Self { lambda, ..*self }.check()?;
+        }
         let n = features.rows();
         if labels.len() != n {
             return Err(Error::LabelCount { rows: n, found: labels.len() });
@@ -76,28 +96,51 @@ impl LogisticRegression {
             return Err(Error::LabelRange { row, classes, found: labels[row] });
         }
         let axes = Axes::of(features).ok_or(Error::Eigenvalues { rows: n, dim: features.dim() })?;
-        let l2 = self.lambda / n as f64;
+        let means = axes.class_means(labels, classes);
+        let mut order: Vec<usize> = (0..lambdas.len()).collect();
+        order.sort_by(|&a, &b| lambdas[b].total_cmp(&lambdas[a]));
+        let mut fits = vec![None; lambdas.len()];
+        let mut start = vec![0.0; classes * axes.len()];
+        for place in order {
+            let (weights, fit) =
+                Self { lambda: lambdas[place], ..*self }.descend(&axes, &means, labels, classes, start);
+            fits[place] = Some(fit);
+            start = weights;
+        }
+        Ok(fits.into_iter().flatten().collect())
+    }
+
+    /// From `start`, weights along the axes, [C, r], to the optimum: its weights along the axes and the fit.
+    fn descend(
+        &self,
+        axes: &Axes,
+        means: &[f64],
+        labels: &[usize],
+        classes: usize,
+        start: Vec<f64>,
+    ) -> (Vec<f64>, LogisticFit) {
+        let l2 = self.lambda / labels.len() as f64;
         // The gradient of a row is at most sqrt(2) of its norm; a hundred units in the last place of that are zero.
         let floor = 100.0 * f64::EPSILON * axes.variances.iter().sum::<f64>().sqrt();
-        let means = axes.class_means(labels, classes);
         let (variances, max_iterations) = (&axes.variances, self.max_iterations);
-        let descent = Descent { l2, variances, means: &means, floor, max_iterations };
-        let mut state = State::new(classes * axes.len());
+        let descent = Descent { l2, variances, means, floor, max_iterations };
+        let mut state = State::new(start);
         let mut coarse = Objective::<f32>::new(&axes.coordinates, labels, &state.weights, classes);
         descent.run(&mut coarse, &mut state, Stop { tolerance: self.tolerance, patience: F32_PATIENCE });
         drop(coarse);
         let mut fine = Objective::<f64>::new(&axes.coordinates, labels, &state.weights, classes);
         descent.run(&mut fine, &mut state, Stop { tolerance: self.tolerance, patience: self.max_iterations });
-        Ok(LogisticFit {
+        let fit = LogisticFit {
             classes,
-            dim: features.dim(),
+            dim: axes.dim(),
             weights: axes.weights(&state.weights),
             objective: state.objective,
             gradient_norm: state.gradient_norm,
             relative_gradient_norm: state.relative,
             iterations: state.iterations,
             converged: state.relative <= self.tolerance,
-        })
+        };
+        (state.weights, fit)
     }
 
     /// As [`fit`](Self::fit), with a stop short of the tolerance as an error.
@@ -156,6 +199,24 @@ impl LogisticFit {
             row.iter_mut().for_each(|p| *p /= sum);
         }
         Ok(logits)
+    }
+
+    /// Mean of -ln p of the expected classes, nats. labels: [m], below the number of classes.
+    ///
+    /// # Errors
+    /// Those of [`logits`](Self::logits).
+    ///
+    /// # Panics
+    /// If there is not one label a row.
+    pub fn cross_entropy(&self, features: &Features, labels: &[usize]) -> Result<f64, Error> {
+        assert_eq!(features.rows(), labels.len(), "one label per row");
+        let logits = self.logits(features)?;
+        let loss = |(row, &label): (&[f32], &usize)| {
+            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = row.iter().map(|z| f64::from(z - largest).exp()).sum();
+            sum.ln() + f64::from(largest - row[label])
+        };
+        Ok(logits.chunks(self.classes).zip(labels).map(loss).sum::<f64>() / labels.len() as f64)
     }
 
     /// The class of the largest logit of each row, [m]; the first of equal ones.

@@ -3,14 +3,19 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use msn_eval::{Amount, Lambda};
 
-use super::{OnDevice, at_least_one, positive};
+use super::{Linear, OnDevice, Report, Robust, Selection, at_least_one, positive};
 
 /// Measure how good the features of an encoder are.
 #[derive(Subcommand)]
 pub(crate) enum Evaluation {
     Lowshot(Lowshot),
     Knn(Knn),
+    Linear(Linear),
+    Report(Report),
+    Robust(Robust),
+    Select(Selection),
 }
 
 /// Logistic regression on a few labelled images a class, as in the paper.
@@ -24,6 +29,7 @@ Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
 Examples:
   msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test
   msn eval lowshot --checkpoint raw-pixels --train cifar10-train.tar --test cifar10-test.tar --json pixels.json
+  msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test --shots 1%,10% --lambda auto
   msn eval lowshot --checkpoint runs/photos --train a --test b --split-file 1shot-a.txt --split-file 1shot-b.txt")]
 pub(crate) struct Lowshot {
     #[command(flatten)]
@@ -37,9 +43,9 @@ pub(crate) struct Lowshot {
     #[arg(long, value_name = "PATH")]
     pub(crate) test: PathBuf,
 
-    /// Labelled images a class; several separated by commas.
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,5", value_parser = at_least_one)]
-    pub(crate) shots: Vec<usize>,
+    /// Labelled images a class, or a percentage of them such as 1%; several separated by commas.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,5")]
+    pub(crate) shots: Vec<Amount>,
 
     /// How often the shots are drawn.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
@@ -53,9 +59,14 @@ pub(crate) struct Lowshot {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["shots", "splits", "seed"])]
     pub(crate) split_file: Vec<PathBuf>,
 
-    /// Weight of the L2 penalty [default: 0.0025 for up to 5 images a class, 0.075 above].
-    #[arg(long, value_name = "X", value_parser = positive)]
-    pub(crate) lambda: Option<f64>,
+    /// Folder to write the splits to, each as a file for --split-file: DIR/5-shot-0.txt, DIR/1-percent-2.txt.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write_splits: Option<PathBuf>,
+
+    /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
+    /// 5 images a class, 0.075 above].
+    #[arg(long, value_name = "X")]
+    pub(crate) lambda: Option<Lambda>,
 
     /// Where to write the results as JSON [default: RUN/eval/lowshot.json]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]
@@ -68,7 +79,7 @@ pub(crate) struct Lowshot {
 Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
 
 Example:
-  msn eval knn --checkpoint runs/photos --train labelled/train --test labelled/test --k 10,20,100")]
+  msn eval knn --checkpoint runs/photos --train labelled/train --test labelled/test --k 20")]
 pub(crate) struct Knn {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
@@ -82,7 +93,7 @@ pub(crate) struct Knn {
     pub(crate) test: PathBuf,
 
     /// Number of neighbours; several separated by commas.
-    #[arg(long, value_name = "K,...", value_delimiter = ',', default_value = "20", value_parser = at_least_one)]
+    #[arg(long, value_name = "K,...", value_delimiter = ',', default_value = "10,20,100,200", value_parser = at_least_one)]
     pub(crate) k: Vec<usize>,
 
     /// A neighbour of cosine similarity s votes with weight exp(s / temperature).
@@ -139,9 +150,10 @@ pub(crate) struct Predict {
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) out: PathBuf,
 
-    /// Weight of the L2 penalty [default: 0.0025 for up to 5 images a class, 0.075 above].
-    #[arg(long, value_name = "X", value_parser = positive)]
-    pub(crate) lambda: Option<f64>,
+    /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
+    /// 5 images a class, 0.075 above].
+    #[arg(long, value_name = "X")]
+    pub(crate) lambda: Option<Lambda>,
 }
 
 /// What turns an image into features.

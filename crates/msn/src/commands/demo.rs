@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{bail, ensure};
-use msn_eval::Extractor;
+use msn_eval::{Amount, Extractor, Lambda};
 use msn_store::{RunDir, export};
 use msn_synth::SynthConfig;
 use msn_train::Config;
 use msn_train::config::Source;
 use serde::Serialize;
 
+use super::labelling::Labelling;
 use super::lowshot::{self, Percent};
 use super::pretrain::quoted;
 use super::{pretrain, synth};
@@ -79,14 +80,14 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
     let images_per_class = train.labels.len() / CLASSES;
     let test = drawn(&test_path, TEST_SEED, (images_per_class / TRAIN_PER_TEST).max(1))?;
     let raw_pixels = Extractor::raw_pixels(SIZE);
-    let labelling = lowshot::draw(&raw_pixels, &train, &SHOTS, SPLITS, SPLIT_SEED)?;
+    let labelling = Labelling::draw(&raw_pixels, &train, &SHOTS.map(Amount::Shots), SPLITS, SPLIT_SEED)?;
     say("pre-training without labels");
     let resume = format!("msn demo --out {}{} --resume", quoted(out), arguments.device.repeated());
     pretrain::train(&config, train.dataset.clone(), &run, &device, &resume)?;
 
     let scores = |extractor: Extractor| -> anyhow::Result<Scores> {
-        let scores = lowshot::scores(&extractor, &train, &test, &labelling, None)?;
-        Ok(scores.shots.iter().map(|(&shots, score)| (shots, Percent::of(score))).collect())
+        let scores = lowshot::scores(&extractor, &train, &test, &labelling, Lambda::Default)?;
+        Ok(scores.amounts.iter().map(|score| (score.shots, Percent::of(score))).collect())
     };
     let results = Results {
         raw_pixels: scores(raw_pixels)?,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::cli;
 use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
+use crate::progress::say;
 use crate::report::{self, Table};
 
 /// The results as JSON.
@@ -39,6 +40,10 @@ pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
     let test = test.all_features(&extractor, "features of the test images")?;
     let knn = Knn { k: arguments.k.clone(), temperature: arguments.temperature };
     let scores = knn.run(&train.labelled, &test.labelled)?;
+    let images = train.labelled.labels().len();
+    if let Some(k) = arguments.k.iter().find(|&&k| k > images) {
+        say(&format!("{k} neighbours: there are {images} training images, all of which vote"));
+    }
     let mut table = Table::new(["neighbours", "top-1 %"]);
     for score in &scores {
         table.row([score.k.to_string(), format!("{:.1}", score.top1)]);
@@ -48,10 +53,10 @@ pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
         train: &arguments.train,
         test: &arguments.test,
         temperature: arguments.temperature,
-        train_images: train.labelled.labels().len(),
+        train_images: images,
         test_images: test.labelled.labels().len(),
         skipped: train.skipped.len() + test.skipped.len(),
         k: scores.iter().map(|score| (score.k, score.top1)).collect(),
     };
-    report::show(&table, "knn", &arguments.encoder, arguments.json.as_deref(), &results)
+    report::show(&table.text(), "knn", &arguments.encoder.checkpoint, arguments.json.as_deref(), &results)
 }

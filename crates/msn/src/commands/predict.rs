@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
         arguments.labels.display()
     );
     let found = rows(&*images, "features of the images")?;
-    let predictions = msn_eval::predict(&labelled, &found.features, arguments.lambda)?;
+    let predictions = msn_eval::predict(&labelled, &found.features, arguments.lambda.unwrap_or_default())?;
     let lines = found.images.iter().zip(&predictions).map(|(&image, prediction)| {
         let name = images.name(image).to_owned();
         [name, prediction.label.clone(), format!("{:.4}", prediction.probability)]

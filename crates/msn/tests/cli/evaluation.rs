@@ -67,6 +67,70 @@ fn split_files_say_which_images_are_labelled() {
 }
 
 #[test]
+fn splits_are_written_and_read_back_as_the_same_evaluation() {
+    let scratch = easy();
+    let drawn =
+        run(&scratch, &lowshot(&["--shots", "2,50%", "--splits", "2", "--write-splits", "splits/of"]));
+    let drawn = drawn.success();
+    assert_eq!(
+        names(&scratch.path("splits/of")),
+        ["2-shot-0.txt", "2-shot-1.txt", "50-percent-0.txt", "50-percent-1.txt"]
+    );
+    assert_eq!(scratch.read("splits/of/2-shot-0.txt").lines().count(), 4);
+    assert_eq!(scratch.read("splits/of/50-percent-1.txt").lines().count(), 6);
+    assert!(drawn.stdout.contains("\n50% "), "{}", drawn.stdout);
+    // The same again replaces nothing; another draw would.
+    let seeded =
+        |seed| lowshot(&["--shots", "2", "--splits", "2", "--seed", seed, "--write-splits", "splits/of"]);
+    run(&scratch, &seeded("0")).success();
+    run(&scratch, &seeded("1")).fails_with(&["splits/of/2-shot-0.txt", "this very split"]);
+    let read = lowshot(&["--split-file", "splits/of/2-shot-0.txt", "--split-file", "splits/of/2-shot-1.txt"]);
+    let scores = |arguments: &[String]| -> Value {
+        let arguments = [arguments, &["--json".to_owned(), "-".to_owned()]].concat();
+        serde_json::from_str(&run(&scratch, &arguments).success().stdout).unwrap()
+    };
+    let drawn = scores(&lowshot(&["--shots", "2", "--splits", "2"]));
+    assert_eq!(scores(&read)["shots"], drawn["shots"]);
+}
+
+#[test]
+fn a_split_of_the_original_form_is_read_as_it_is() {
+    let scratch = Scratch::new();
+    easy_images(&scratch, "easy", 6);
+    easy_images(&scratch, "test", 3);
+    for class in ["a", "b"] {
+        for index in 0..6 {
+            let name = |name: String| scratch.path("easy").join(class).join(name);
+            fs::rename(name(format!("{index}.png")), name(format!("{class}_{index}.png"))).unwrap();
+        }
+    }
+    fs::write(scratch.path("2imgs_class.txt"), "b_4.png\na_1.png\nb_0.png\na_3.png\n").unwrap();
+    let finished =
+        run(&scratch, &lowshot(&["--split-file", "2imgs_class.txt", "--lambda", "auto"])).success();
+    assert!(finished.stdout.lines().any(|line| line.starts_with("2 ")), "{}", finished.stdout);
+    fs::write(scratch.path("2imgs_class.txt"), "b_4.png\nb_0.png\n").unwrap();
+    let parts = ["test: a/0.png: ", "one of the 1 classes that are labelled in easy", "`a`"];
+    run(&scratch, &lowshot(&["--split-file", "2imgs_class.txt"])).fails_with(&parts);
+}
+
+#[test]
+fn a_penalty_can_be_chosen_and_must_be_one() {
+    let scratch = easy();
+    let auto = run(&scratch, &lowshot(&["--shots", "1,3", "--lambda", "auto", "--json", "-"])).success();
+    assert!(auto.stderr.contains("nothing to choose lambda on: it is 0.0025"), "{}", auto.stderr);
+    let scores: Value = serde_json::from_str(&auto.stdout).unwrap();
+    assert_eq!(scores["shots"]["1"]["splits"][0]["lambda"], 0.0025);
+    for (flag, value, part) in [
+        ("--lambda", "0", "a number above 0, or auto"),
+        ("--lambda", "best", "a number above 0, or auto"),
+        ("--shots", "0", "at least 1, or a percentage such as 1%"),
+        ("--shots", "1,200%", "at least 1, or a percentage such as 1%"),
+    ] {
+        run(&scratch, &lowshot(&[flag, value])).refused_with(&[flag, part]);
+    }
+}
+
+#[test]
 fn an_encoder_is_evaluated_like_its_baselines() {
     let scratch = Scratch::with_run();
     scratch.synth("test", 1);
@@ -177,7 +241,8 @@ fn a_run_that_cannot_be_written_to_is_evaluated_all_the_same() {
     let finished = scratch
         .msn(&["eval", "knn", "--checkpoint", "run", "--train", "images", "--test", "images"])
         .success();
-    assert_eq!(finished.stdout.lines().count(), 2, "{}", finished.stdout);
+    assert_eq!(finished.stdout.lines().count(), 5, "a header and four rows: {}", finished.stdout);
+    assert!(finished.stderr.contains("100 neighbours: there are 24 training images"), "{}", finished.stderr);
     assert!(finished.stderr.contains("warning: no JSON: run/eval"), "{}", finished.stderr);
 }
 
@@ -215,6 +280,214 @@ fn the_nearest_neighbours_of_easy_images_are_of_their_class() {
 }
 
 #[test]
+fn a_report_has_its_tables_its_picture_and_its_json() {
+    let scratch = easy();
+    let report = [
+        "eval",
+        "report",
+        "--checkpoint",
+        "raw-pixels",
+        "--train",
+        "easy",
+        "--test",
+        "test",
+        "--splits",
+        "2",
+    ];
+    let files = ["--picture", "curve.svg", "--json", "report.json"];
+    let finished = scratch.msn(&[&report[..], &files].concat()).success();
+    for part in ["top-1 %", "expected calibration error %", "labelled images a class", "is \\ called   a   b"]
+    {
+        assert!(finished.stdout.contains(part), "expected `{part}` in: {}", finished.stdout);
+    }
+    assert!(scratch.read("curve.svg").starts_with("<svg"));
+    let scores = scratch.read_json("report.json");
+    assert_eq!((&scores["top1"], &scores["labelled_images"]), (&100.0.into(), &10.into()), "{scores}");
+    assert_eq!(scores["confusion"], serde_json::json!([[10, 0], [0, 10]]));
+    // Six images a class: 1, 2 and 5 of them.
+    let points: Vec<_> =
+        scores["curve"]["points"].as_array().unwrap().iter().map(|p| p["images"].clone()).collect();
+    assert_eq!(points, [1, 2, 5]);
+    let all = scratch.msn(&[&report[..], &["--shots", "1,100%", "--json", "-"]].concat()).success();
+    assert!(all.stderr.contains("--picture FILE.svg"), "{}", all.stderr);
+    let all: Value = serde_json::from_str(&all.stdout).unwrap();
+    assert_eq!(all["labelled_images"], 12);
+    fs::write(scratch.path("notes.svg"), "mine").unwrap();
+    scratch
+        .msn(&[&report[..], &["--picture", "notes.svg"]].concat())
+        .fails_with(&["notes.svg", "another file"]);
+    assert_eq!(scratch.read("notes.svg"), "mine");
+}
+
+#[test]
+fn a_report_on_a_run_lies_in_the_run() {
+    let scratch = Scratch::with_run();
+    let report = ["eval", "report", "--checkpoint", "run", "--train", "images", "--test", "images"];
+    let finished = scratch.msn(&report).success();
+    assert!(finished.stderr.contains("run/eval/report.svg"), "{}", finished.stderr);
+    assert!(scratch.read("run/eval/report.svg").starts_with("<svg"));
+    assert_eq!(scratch.read_json("run/eval/report.json")["images"], 24);
+}
+
+#[test]
+fn selected_images_are_labelled_and_predict_the_rest() {
+    let scratch = easy();
+    let select = |budget: &'static str, out: &'static str| {
+        scratch.msn(&[
+            "select",
+            "--checkpoint",
+            "raw-pixels",
+            "--data",
+            "test",
+            "--budget",
+            budget,
+            "--out",
+            out,
+        ])
+    };
+    let finished = select("2", "chosen.csv").success();
+    assert!(
+        finished.stderr.contains("msn predict --checkpoint raw-pixels --labels chosen.csv"),
+        "{}",
+        finished.stderr
+    );
+    let chosen = scratch.read("chosen.csv");
+    let names: Vec<&str> = chosen.lines().skip(1).map(|line| line.strip_suffix(',').unwrap()).collect();
+    assert_eq!(chosen.lines().next(), Some("path,label"));
+    // Two clusters: left and right.
+    let mut classes: Vec<&str> = names.iter().map(|name| &name[..1]).collect();
+    classes.sort_unstable();
+    assert_eq!(classes, ["a", "b"], "{names:?}");
+    // Labels that somebody has filled in are not written over.
+    select("2", "chosen.csv").fails_with(&["chosen.csv", "labels that somebody filled in"]);
+    select("0", "none.csv").refused_with(&["--budget", "at least 1"]);
+    select("21", "all.csv").fails_with(&["from 1 to 20, found 21"]);
+    let predict =
+        ["predict", "--checkpoint", "raw-pixels", "--labels", "chosen.csv", "--images", "test", "--out"];
+    let predict = || scratch.msn(&[&predict[..], &["predicted.csv"]].concat());
+    predict().fails_with(&["chosen.csv, line 2", "expected a label"]);
+    let labelled: String = names.iter().map(|name| format!("{name},{}\n", &name[..1])).collect();
+    fs::write(scratch.path("chosen.csv"), format!("path,label\n{labelled}")).unwrap();
+    predict().success();
+    let predicted = scratch.read("predicted.csv");
+    assert!(predicted.lines().skip(1).all(|line| line.split(',').nth(1) == Some(&line[..1])), "{predicted}");
+}
+
+#[test]
+fn encoders_are_compared_on_the_same_labelled_images() {
+    let scratch = Scratch::with_run();
+    scratch.synth("test", 1);
+    let compare = |more: &[&str]| {
+        let data = ["--train", "images", "--test", "test", "--shots", "1,2,50%"];
+        scratch.msn(&[&["compare"], more, &data[..]].concat())
+    };
+    let finished = compare(&["run", "run/checkpoints/step-6", "--picture", "curves.svg"]).success();
+    let names: Vec<_> = finished.stdout.lines().skip(1).map(|row| row.split("  ").next().unwrap()).collect();
+    assert_eq!(names, ["raw-pixels", "untrained:run", "run", "run/checkpoints/step-6"]);
+    assert!(finished.stdout.contains("32 x 2, patch 4") && finished.stdout.contains("16 x 16 px"));
+    assert_eq!(scratch.read("curves.svg").matches("<circle").count(), 12);
+    let scores = scratch.read_json("run/eval/compare.json");
+    // Each row is what the encoder scores by itself.
+    for (row, line) in scores["encoders"].as_array().unwrap().iter().zip(finished.stdout.lines().skip(1)) {
+        let checkpoint = row["checkpoint"].as_str().unwrap();
+        let alone = scratch.msn(&[
+            "eval",
+            "lowshot",
+            "--checkpoint",
+            checkpoint,
+            "--train",
+            "images",
+            "--test",
+            "test",
+            "--shots",
+            "1,2,50%",
+            "--json",
+            "-",
+        ]);
+        let alone: Value = serde_json::from_str(&alone.success().stdout).unwrap();
+        assert_eq!(row["amounts"]["2"], alone["shots"]["2"]);
+        assert_eq!(row["amounts"]["50%"], alone["percent"]["50"]);
+        let mean = |amount: &str| format!("{:.1} +- ", row["amounts"][amount]["mean"].as_f64().unwrap());
+        assert!(line.contains(&mean("1")) && line.contains(&mean("50%")), "{line}");
+    }
+    let only = compare(&["raw-pixels", "--only", "--json", "-"]).success();
+    let only: Value = serde_json::from_str(&only.stdout).unwrap();
+    assert_eq!(only["encoders"].as_array().map(Vec::len), Some(1));
+    // A wrong name is found before anything is evaluated.
+    let wrong = compare(&["run", "nowhere"]).fails_with(&["nowhere", "not a run folder"]);
+    assert!(!wrong.stderr.contains("features of"), "{}", wrong.stderr);
+    compare(&[]).refused_with(&["<CHECKPOINT>"]);
+}
+
+#[test]
+fn corruptions_are_scored_at_every_severity() {
+    let scratch = easy();
+    let robust = ["eval", "robust", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test"];
+    let all = scratch.msn(&[&robust[..], &["--json", "robust.json"]].concat()).success();
+    let names: Vec<&str> =
+        all.stdout.lines().skip(1).map_while(|row| row.split_whitespace().next()).collect();
+    assert_eq!(names, ["noise", "blur", "contrast", "brightness", "pixelate", "jpeg"]);
+    let scores = scratch.read_json("robust.json");
+    assert_eq!((&scores["clean_top1"], &scores["images"]), (&100.0.into(), &20.into()), "{scores}");
+    assert!(
+        scores["corruptions"].as_array().unwrap().iter().all(|s| s["top1"].as_array().unwrap().len() == 5)
+    );
+    let two = scratch.msn(&[&robust[..], &["--corruptions", "jpeg,blur", "--shots", "1"]].concat()).success();
+    assert!(two.stdout.contains("mean corruption error") && !two.stdout.contains("noise"), "{}", two.stdout);
+    let wrong = scratch.msn(&[&robust[..], &["--corruptions", "fog"]].concat());
+    wrong.refused_with(&["--corruptions", "fog", "expected one of noise, blur"]);
+}
+
+#[test]
+fn a_linear_probe_reads_the_last_blocks() {
+    let scratch = Scratch::with_run();
+    scratch.synth("test", 1);
+    let linear = |checkpoint: &'static str, more: &[&str]| {
+        let common = [
+            "eval",
+            "linear",
+            "--train",
+            "images",
+            "--test",
+            "test",
+            "--epochs",
+            "2",
+            "--checkpoint",
+            checkpoint,
+        ];
+        scratch.msn(&[&common[..], more].concat())
+    };
+    let finished = linear("run", &["--blocks", "2", "--patch-mean", "--rates", "1,10"]).success();
+    assert_eq!(finished.stdout.matches("chosen").count(), 1, "{}", finished.stdout);
+    let scores = scratch.read_json("run/eval/linear.json");
+    // Two blocks of [CLS] and mean, 32 numbers each; a tenth of eight images of three classes is held out.
+    let numbers = ["dim", "train_images", "held_out_images", "test_images"].map(|name| scores[name].clone());
+    assert_eq!(numbers, [128, 21, 3, 24].map(Value::from));
+    linear("raw-pixels", &["--rates", "10"]).success();
+    linear("run", &["--blocks", "3"]).fails_with(&["blocks: expected at least 1", "found 3"]);
+    linear("run", &["--rates", "0"]).refused_with(&["--rates", "above 0"]);
+}
+
+#[test]
+fn a_selection_is_compared_with_chance() {
+    let scratch = easy();
+    let select = ["eval", "select", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test"];
+    let more = ["--budgets", "2,6", "--seeds", "4", "--json", "-"];
+    let finished = scratch.msn(&[&select[..], &more].concat()).success();
+    let scores: Value = serde_json::from_str(&finished.stdout).unwrap();
+    let two = &scores["budgets"]["2"];
+    // Two clusters, two classes: the selection has both at every seed.
+    assert_eq!(
+        (&two["selected"]["mean"], &two["selected"]["classes"]),
+        (&100.0.into(), &2.0.into()),
+        "{scores}"
+    );
+    assert_eq!(two["random"]["top1"].as_array().map(Vec::len), Some(4));
+    let table = scratch.msn(&[&select[..], &["--seeds", "2", "--budgets", "2"]].concat()).success().stdout;
+    assert!(table.lines().nth(1).is_some_and(|row| row.starts_with("2 ") && row.contains("of 2")), "{table}");
+}
+
+#[test]
 fn a_class_with_too_few_images_or_without_any_is_named() {
     let scratch = easy();
     run(&scratch, &lowshot(&["--shots", "7"])).fails_with(&["easy: class `a`", "at least 7", "found 6"]);
@@ -224,6 +497,46 @@ fn a_class_with_too_few_images_or_without_any_is_named() {
     run(&scratch, &lowshot(&[])).fails_with(&parts);
     let knn = ["eval", "knn", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test"];
     scratch.msn(&knn).fails_with(&parts);
+}
+
+#[test]
+fn a_list_with_labels_must_name_files() {
+    let scratch = easy();
+    fs::write(scratch.path("list.csv"), "path,label\neasy/a/0.png,a\neasy/b/0.png,b\neasy/b/77.png,b\n")
+        .unwrap();
+    for command in ["lowshot", "knn", "linear", "report", "robust", "select"] {
+        let arguments =
+            ["eval", command, "--checkpoint", "raw-pixels", "--train", "list.csv", "--test", "test"];
+        scratch.msn(&arguments).fails_with(&["list.csv", "easy/b/77.png", "names no file"]);
+    }
+    fs::write(scratch.path("list.csv"), "path,label\neasy/a/0.png,a\neasy/b/0.png,b\n").unwrap();
+    let knn = ["eval", "knn", "--checkpoint", "raw-pixels", "--train", "list.csv", "--test", "test"];
+    assert!(scratch.msn(&knn).success().stdout.contains("100.0"));
+}
+
+#[test]
+fn a_broken_image_leaves_a_percentage_as_it_is() {
+    let scratch = easy();
+    fs::write(scratch.path("easy/a/3.png"), "not an image").unwrap();
+    let finished = run(&scratch, &lowshot(&["--shots", "100%", "--json", "-"])).success();
+    assert!(finished.stderr.contains("left out a/3.png"), "{}", finished.stderr);
+    let scores: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(scores["percent"]["100"]["splits"][0]["images"], 11);
+}
+
+#[test]
+fn features_that_are_no_numbers_are_an_explained_failure() {
+    let scratch = Scratch::with_run();
+    // Weights that have diverged, in a checkpoint that is whole: the training itself would have stopped.
+    scratch.spoil_weights("run");
+    for command in ["lowshot", "knn", "linear", "report", "robust", "select"] {
+        let arguments = ["eval", command, "--checkpoint", "run", "--train", "images", "--test", "images"];
+        scratch.msn(&arguments).fails_with(&[
+            "images",
+            "expected finite features, found NaN",
+            "may have diverged",
+        ]);
+    }
 }
 
 #[test]

@@ -91,6 +91,16 @@ impl Scratch {
         command
     }
 
+    /// Saves a newer checkpoint to a run, whose momentum encoder has a weight that is no number.
+    pub(crate) fn spoil_weights(&self, run: &str) {
+        let run = msn_store::RunDir::resume(&self.path(run)).unwrap();
+        let mut checkpoint = run.checkpoints().load_newest().unwrap().checkpoint;
+        checkpoint.step += 1;
+        let target = checkpoint.parts.get_mut(msn_store::TARGET_PART).unwrap();
+        target.get_mut("cls_token").unwrap().data[0] = f32::NAN;
+        run.checkpoints().save(&checkpoint, &Default::default()).unwrap();
+    }
+
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }

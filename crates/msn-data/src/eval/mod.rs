@@ -1,16 +1,15 @@
-//! Images for feature extraction: no augmentation, in order.
+//! Images for the evaluation of encoders: the centre of each, or random crops to train a classifier on.
 
-use std::sync::mpsc::sync_channel;
-use std::thread;
+mod load;
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
-use rayon::prelude::*;
 
-use crate::loader::{Skipped, Worker, pool};
 use crate::views::planes::{Planes, unpack};
-use crate::{Dataset, Error, Image, Limits, Normalization, Scratch};
+use crate::{Image, Normalization, Scratch};
+
+pub use load::{EvalBatch, EvalConfig, RandomCrops, check_image, load_crops, load_eval};
 
 /// Resizes the shorter side, cuts out the centre, normalises.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +28,17 @@ impl EvalTransform {
     /// # Panics
     /// If `out` has not `3 * crop * crop` values, or a size is 0.
     pub fn apply(&self, image: &Image, scratch: &mut Scratch, out: &mut [f32]) {
+        self.apply_with(image, scratch, |_| {}, out);
+    }
+
+    /// As [`apply`](Self::apply), with `change` made to the crop, `[crop, crop, 3]`, before it is normalised.
+    fn apply_with(
+        &self,
+        image: &Image,
+        scratch: &mut Scratch,
+        change: impl FnOnce(&mut [u8]),
+        out: &mut [f32],
+    ) {
         assert!(self.crop > 0 && self.resize != Some(0), "sizes are at least 1: {self:?}");
         assert_eq!(out.len(), 3 * self.crop * self.crop, "values of a crop of {0} x {0} pixels", self.crop);
         scratch.rgb.clear();
@@ -60,6 +70,7 @@ impl EvalTransform {
             let start = ((rows.target + row) * self.crop + columns.target) * 3;
             scratch.rgb[start..start + part[0]].copy_from_slice(pixels);
         }
+        change(&mut scratch.rgb);
         let mut planes = Planes::of(out);
         unpack(&scratch.rgb, &mut planes);
         self.normalization.apply(&mut planes);
@@ -94,103 +105,4 @@ impl Overlap {
         }
         Self { source: 0, target: (-room / 2) as usize, length: available as usize }
     }
-}
-
-/// How to load images for feature extraction.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct EvalConfig {
-    /// What is done to each image.
-    pub transform: EvalTransform,
-    /// Images in a batch, 1 or more; the last one may be smaller.
-    pub batch_size: usize,
-    /// Worker threads, 1 or more.
-    pub workers: usize,
-    /// Guards against huge images.
-    pub limits: Limits,
-}
-
-/// Transformed images, in the order asked for, without the broken ones.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EvalBatch {
-    /// The images, by their index in the dataset: `[B]`.
-    pub images: Vec<usize>,
-    /// `[B, 3, crop, crop]`, normalised.
-    pub pixels: Vec<f32>,
-}
-
-/// Hands the images of `indices` to `each`, batch by batch in that order, while worker threads prepare the next one.
-/// Returns the broken images, which are left out. A batch of broken images alone is not handed over.
-///
-/// # Errors
-/// The first error of `each`, or that the threads could not be started.
-///
-/// # Panics
-/// If the batch size or the number of workers is 0, or an index is not below the length of the dataset.
-pub fn load_eval<E: From<Error>>(
-    dataset: &dyn Dataset,
-    indices: &[usize],
-    config: &EvalConfig,
-    mut each: impl FnMut(EvalBatch) -> Result<(), E>,
-) -> Result<Vec<Skipped>, E> {
-    assert!(config.batch_size > 0 && config.workers > 0, "at least 1 image a batch and 1 worker: {config:?}");
-    let pool = pool(config.workers)?;
-    let mut skipped = Vec::new();
-    thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(1);
-        scope.spawn(move || {
-            for (number, part) in indices.chunks(config.batch_size).enumerate() {
-                dataset.will_read(&indices[number * config.batch_size..]);
-                let loaded = pool.install(|| load_batch(dataset, part, config));
-                if sender.send(loaded).is_err() {
-                    return;
-                }
-            }
-        });
-        for (batch, broken) in receiver {
-            skipped.extend(broken);
-            if !batch.images.is_empty() {
-                each(batch)?;
-            }
-        }
-        Ok(skipped)
-    })
-}
-
-/// Reads and decodes an image to see whether it can be used.
-///
-/// # Errors
-/// The reason why not.
-///
-/// # Panics
-/// If `index` is not below the length of the dataset.
-pub fn check_image(dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Skipped> {
-    Worker::with_image(dataset, index, limits, |_, _| ())
-}
-
-fn load_batch(dataset: &dyn Dataset, indices: &[usize], config: &EvalConfig) -> (EvalBatch, Vec<Skipped>) {
-    let EvalConfig { transform, limits, .. } = config;
-    let values = 3 * transform.crop * transform.crop;
-    let mut pixels = vec![0.0; indices.len() * values];
-    let places = pixels.par_chunks_exact_mut(values).with_max_len(1);
-    let results: Vec<Result<(), Skipped>> = places
-        .zip(indices)
-        .map(|(place, &index)| {
-            Worker::with_image(dataset, index, limits, |image, scratch| {
-                transform.apply(image, scratch, place)
-            })
-        })
-        .collect();
-    let mut images = Vec::with_capacity(indices.len());
-    let mut skipped = Vec::new();
-    for (place, (&index, result)) in indices.iter().zip(results).enumerate() {
-        match result {
-            Ok(()) => {
-                pixels.copy_within(place * values..(place + 1) * values, images.len() * values);
-                images.push(index);
-            }
-            Err(broken) => skipped.push(broken),
-        }
-    }
-    pixels.truncate(images.len() * values);
-    (EvalBatch { images, pixels }, skipped)
 }

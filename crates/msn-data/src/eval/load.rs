@@ -1,0 +1,182 @@
+//! Images in the order asked for, batch by batch, prepared by worker threads.
+
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use rayon::prelude::*;
+
+use super::EvalTransform;
+use crate::loader::{Skipped, Worker, pool};
+use crate::rng::Rng;
+use crate::{Corruption, CropBox, Dataset, Error, Image, Limits, Scratch, ViewParams, render};
+
+/// How to load images for feature extraction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EvalConfig {
+    /// What is done to each image.
+    pub transform: EvalTransform,
+    /// What spoils each image after it is cut out, if anything.
+    pub corruption: Option<Corruption>,
+    /// Images in a batch, 1 or more; the last one may be smaller.
+    pub batch_size: usize,
+    /// Worker threads, 1 or more.
+    pub workers: usize,
+    /// Guards against huge images.
+    pub limits: Limits,
+}
+
+/// Transformed images, in the order asked for, without the broken ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvalBatch {
+    /// The images, by their index in the dataset: `[B]`.
+    pub images: Vec<usize>,
+    /// `[B, 3, crop, crop]`, normalised.
+    pub pixels: Vec<f32>,
+}
+
+/// Random crops and flips of the images, to train a classifier on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RandomCrops {
+    /// Least and largest area of a crop as a fraction of the image, in (0, 1].
+    pub scale: [f64; 2],
+    /// Probability of a horizontal flip, [0, 1].
+    pub flip: f64,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Epoch: each has other crops.
+    pub epoch: u64,
+}
+
+/// Least and largest width / height of a random crop before it is resized to a square.
+const ASPECT: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0];
+
+impl RandomCrops {
+    fn draw(&self, index: usize, image: &Image) -> ViewParams {
+        let mut rng = Rng::for_view(self.seed, self.epoch, index, 0);
+        let crop = CropBox::sample(image.width(), image.height(), self.scale, ASPECT, &mut rng);
+        ViewParams { crop, flip: rng.chance(self.flip), jitter: None, grayscale: false, blur: None }
+    }
+}
+
+/// Hands the images of `indices` to `each`, batch by batch in that order, while worker threads prepare the next one.
+/// Returns the broken images, which are left out. A batch of broken images alone is not handed over.
+///
+/// # Errors
+/// The first error of `each`, or that the threads could not be started.
+///
+/// # Panics
+/// If the batch size or the number of workers is 0, or an index is not below the length of the dataset.
+pub fn load_eval<E: From<Error>>(
+    dataset: &dyn Dataset,
+    indices: &[usize],
+    config: &EvalConfig,
+    each: impl FnMut(EvalBatch) -> Result<(), E>,
+) -> Result<Vec<Skipped>, E> {
+    let EvalConfig { transform, corruption, .. } = config;
+    let prepare = |index: usize, image: &Image, scratch: &mut Scratch, out: &mut [f32]| {
+        let spoil = |rgb: &mut [u8]| {
+            if let Some(corruption) = corruption {
+                corruption.apply(rgb, transform.crop, index);
+            }
+        };
+        transform.apply_with(image, scratch, spoil, out);
+    };
+    load(dataset, indices, config, prepare, each)
+}
+
+/// As [`load_eval`], of random crops instead of the centre, and without a corruption.
+///
+/// # Errors
+/// As [`load_eval`].
+///
+/// # Panics
+/// As [`load_eval`].
+pub fn load_crops<E: From<Error>>(
+    dataset: &dyn Dataset,
+    indices: &[usize],
+    config: &EvalConfig,
+    crops: &RandomCrops,
+    each: impl FnMut(EvalBatch) -> Result<(), E>,
+) -> Result<Vec<Skipped>, E> {
+    let EvalTransform { crop: size, normalization, .. } = &config.transform;
+    let prepare = |index: usize, image: &Image, scratch: &mut Scratch, out: &mut [f32]| {
+        render(image, &crops.draw(index, image), *size, normalization, scratch, out);
+    };
+    load(dataset, indices, config, prepare, each)
+}
+
+/// `prepare` turns an image, given with its index, into `[3, crop, crop]`.
+fn load<E: From<Error>>(
+    dataset: &dyn Dataset,
+    indices: &[usize],
+    config: &EvalConfig,
+    prepare: impl Fn(usize, &Image, &mut Scratch, &mut [f32]) + Sync,
+    mut each: impl FnMut(EvalBatch) -> Result<(), E>,
+) -> Result<Vec<Skipped>, E> {
+    assert!(config.batch_size > 0 && config.workers > 0, "at least 1 image a batch and 1 worker: {config:?}");
+    let pool = pool(config.workers)?;
+    let mut skipped = Vec::new();
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(1);
+        let prepare = &prepare;
+        scope.spawn(move || {
+            for (number, part) in indices.chunks(config.batch_size).enumerate() {
+                dataset.will_read(&indices[number * config.batch_size..]);
+                let loaded = pool.install(|| load_batch(dataset, part, config, prepare));
+                if sender.send(loaded).is_err() {
+                    return;
+                }
+            }
+        });
+        for (batch, broken) in receiver {
+            skipped.extend(broken);
+            if !batch.images.is_empty() {
+                each(batch)?;
+            }
+        }
+        Ok(skipped)
+    })
+}
+
+/// Reads and decodes an image to see whether it can be used.
+///
+/// # Errors
+/// The reason why not.
+///
+/// # Panics
+/// If `index` is not below the length of the dataset.
+pub fn check_image(dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Skipped> {
+    Worker::with_image(dataset, index, limits, |_, _| ())
+}
+
+fn load_batch(
+    dataset: &dyn Dataset,
+    indices: &[usize],
+    config: &EvalConfig,
+    prepare: &(impl Fn(usize, &Image, &mut Scratch, &mut [f32]) + Sync),
+) -> (EvalBatch, Vec<Skipped>) {
+    let values = 3 * config.transform.crop.pow(2);
+    let mut pixels = vec![0.0; indices.len() * values];
+    let places = pixels.par_chunks_exact_mut(values).with_max_len(1);
+    let results: Vec<Result<(), Skipped>> = places
+        .zip(indices)
+        .map(|(place, &index)| {
+            Worker::with_image(dataset, index, &config.limits, |image, scratch| {
+                prepare(index, image, scratch, place)
+            })
+        })
+        .collect();
+    let mut images = Vec::with_capacity(indices.len());
+    let mut skipped = Vec::new();
+    for (place, (&index, result)) in indices.iter().zip(results).enumerate() {
+        match result {
+            Ok(()) => {
+                pixels.copy_within(place * values..(place + 1) * values, images.len() * values);
+                images.push(index);
+            }
+            Err(broken) => skipped.push(broken),
+        }
+    }
+    pixels.truncate(images.len() * values);
+    (EvalBatch { images, pixels }, skipped)
+}

@@ -1,0 +1,184 @@
+//! Accuracy over the number of labelled images, and its picture.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{Amount, ShotScore};
+
+/// Size of the picture, pixels.
+const SIZE: (u32, u32) = (760, 480);
+/// Colours that are told apart by people who see few (Okabe and Ito, 2008).
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+];
+/// Labels of the horizontal axis, at most.
+const MOST_TICKS: usize = 24;
+const GREY: RGBColor = RGBColor(90, 90, 90);
+/// Of the text of legend and axes, pixels.
+const TEXT: u32 = 15;
+
+/// Accuracy for some number of labelled images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CurvePoint {
+    /// Labelled images a class.
+    pub images: usize,
+    /// Mean top-1 accuracy over the splits, percent.
+    pub mean: f64,
+    /// Standard deviation over the splits, percent.
+    pub sd: f64,
+}
+
+/// How accuracy grows with labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BudgetCurve {
+    /// What is evaluated.
+    pub name: String,
+    /// By ascending number of images.
+    pub points: Vec<CurvePoint>,
+}
+
+impl BudgetCurve {
+    /// The curve of some scores, in any order.
+    pub fn of(name: &str, scores: &[ShotScore]) -> Self {
+        let point = |score: &ShotScore| CurvePoint { images: score.shots, mean: score.mean, sd: score.sd };
+        let mut points: Vec<CurvePoint> = scores.iter().map(point).collect();
+        points.sort_by_key(|point| point.images);
+        Self { name: name.to_owned(), points }
+    }
+}
+
+/// Numbers of images to measure a curve at: 1, 2, 5, 10, 20, .. up to `smallest`, the images of the smallest class.
+pub fn budgets(smallest: usize) -> Vec<Amount> {
+    let decades = (0..).map_while(|exponent| 10usize.checked_pow(exponent));
+    let steps = decades.flat_map(|decade| [1, 2, 5].map(|step| decade.checked_mul(step)));
+    steps.map_while(|images| images.filter(|&images| images <= smallest)).map(Amount::Shots).collect()
+}
+
+/// An SVG picture of curves: images a class on a logarithmic axis, accuracy with one standard deviation to either side.
+/// `chance` is drawn as a dashed line, percent.
+///
+/// # Panics
+/// If there is no point.
+pub fn curve_picture(curves: &[BudgetCurve], chance: f64) -> String {
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+    draw(&area, curves, chance).expect("a picture in memory has no failures");
+    drop(area);
+    svg
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Failure<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
+
+fn draw<'a>(area: &Area<'a>, curves: &[BudgetCurve], chance: f64) -> Result<(), Failure<'a>> {
+    area.fill(&WHITE)?;
+    let (across, up) = ranges(curves, chance);
+    let mut chart = ChartBuilder::on(area)
+        .margin(16)
+        .margin_right(28)
+        .x_label_area_size(48)
+        .y_label_area_size(56)
+        .build_cartesian_2d(across.clone().log_scale().with_key_points(ticks(curves)), up)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(BLACK.mix(0.12))
+        .axis_style(GREY)
+        .x_labels(MOST_TICKS)
+        .y_labels(8)
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{y:.0}"))
+        .label_style(("sans-serif", TEXT).into_font().color(&GREY))
+        .x_desc("labelled images a class")
+        .y_desc("top-1 accuracy, %")
+        .axis_desc_style(("sans-serif", TEXT + 1).into_font().color(&BLACK))
+        .draw()?;
+    let dashed =
+        DashedLineSeries::new([(across.start, chance), (across.end, chance)], 5, 5, GREY.stroke_width(1));
+    chart.draw_series(dashed)?.label("chance").legend(|(x, y)| {
+        PathElement::new([(x, y), (x + 8, y), (x + 12, y), (x + 20, y)], GREY.stroke_width(1))
+    });
+    for (number, curve) in curves.iter().enumerate() {
+        let colour = COLOURS[number % COLOURS.len()];
+        let place = |point: &CurvePoint| (point.images as f64, point.mean);
+        let line = LineSeries::new(curve.points.iter().map(place), colour.stroke_width(2));
+        chart
+            .draw_series(line)?
+            .label(curve.name.as_str())
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(2)));
+        chart.draw_series(curve.points.iter().map(|point| {
+            let (x, y) = place(point);
+            PathElement::new([(x, y - point.sd), (x, y + point.sd)], colour.stroke_width(1))
+        }))?;
+        chart.draw_series(curve.points.iter().map(|point| Circle::new(place(point), 4, colour.filled())))?;
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.85))
+        .border_style(TRANSPARENT)
+        .label_font(("sans-serif", TEXT).into_font().color(&BLACK))
+        .draw()?;
+    area.present()
+}
+
+/// The numbers of images that are measured, ascending.
+fn ticks(curves: &[BudgetCurve]) -> Vec<f64> {
+    let images: BTreeSet<usize> =
+        curves.iter().flat_map(|curve| &curve.points).map(|point| point.images).collect();
+    images.into_iter().map(|images| images as f64).collect()
+}
+
+/// What the axes show: a little more than all points, and the accuracy from 0 where that is near.
+fn ranges(curves: &[BudgetCurve], chance: f64) -> (Range<f64>, Range<f64>) {
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let (low, high) = points().fold((f64::INFINITY, chance), |(low, high), point| {
+        (low.min(point.mean - point.sd), high.max(point.mean + point.sd))
+    });
+    let ticks = ticks(curves);
+    let (first, last) = (ticks.first().expect("a point"), ticks.last().expect("a point"));
+    let bottom = if low < 40.0 { 0.0 } else { (low - 10.0).min(chance) };
+    (first / 1.25..last * 1.25, bottom.max(0.0)..(high * 1.08 + 1.0).min(100.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_go_up_to_the_smallest_class() {
+        let of = |smallest| budgets(smallest).into_iter().map(|amount| amount.of(0)).collect::<Vec<_>>();
+        assert_eq!(of(1), [1]);
+        assert_eq!(of(13), [1, 2, 5, 10]);
+        assert_eq!(of(1000), [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
+        assert_eq!(of(usize::MAX).len(), 58);
+    }
+
+    #[test]
+    fn the_picture_shows_every_point_of_every_curve() {
+        let points = [(1, 20.0), (10, 45.5), (100, 71.0)];
+        let curve = |name: &str, factor: f64| BudgetCurve {
+            name: name.to_owned(),
+            points: points.map(|(images, mean)| CurvePoint { images, mean: mean * factor, sd: 2.0 }).to_vec(),
+        };
+        let svg = curve_picture(&[curve("pre-trained", 1.0), curve("raw <pixels>", 0.5)], 10.0);
+        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"));
+        assert_eq!(svg.matches("<circle ").count(), 6, "{svg}");
+        for text in ["pre-trained", "raw &lt;pixels&gt;", "chance", "labelled images a class"] {
+            assert!(svg.contains(text), "{text}: {svg}");
+        }
+        // A single point has a picture as well.
+        let one = BudgetCurve { points: curve("", 1.0).points[..1].to_vec(), name: "one".to_owned() };
+        assert_eq!(curve_picture(&[one], 10.0).matches("<circle ").count(), 1);
+    }
+}

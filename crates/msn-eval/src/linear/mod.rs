@@ -1,0 +1,231 @@
+//! The linear probe: a linear classifier on frozen features, trained by gradient descent on crops and flips.
+
+mod heads;
+mod settings;
+
+use msn_data::rng::Rng;
+use msn_data::{Dataset, EvalBatch, RandomCrops, Skipped, load_crops, load_eval};
+use serde::{Deserialize, Serialize};
+
+use crate::classes::members;
+use crate::splits::{below, stream};
+use crate::{Classes, Error, ExtractError, Extractor};
+
+pub use settings::LinearProbe;
+
+use heads::{Heads, Step};
+
+/// Batch size that learning rates are given for; they are multiplied by the batch size over this.
+const REFERENCE_BATCH: f64 = 256.0;
+/// In the place of a split's number in the key of a draw.
+const HELD_OUT: u64 = u64::MAX - 2;
+
+/// What the probe found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinearReport {
+    /// Number of classes.
+    pub classes: usize,
+    /// Columns of the features.
+    pub dim: usize,
+    /// Images trained on, in each epoch.
+    pub train_images: usize,
+    /// Images held out to choose the learning rate.
+    pub held_out_images: usize,
+    /// Test images.
+    pub test_images: usize,
+    /// The rate that is best on the held-out images; of equal ones the lowest.
+    pub chosen_rate: f64,
+    /// Top-1 accuracy on the test images with that rate, percent.
+    pub top1: f64,
+    /// One entry a learning rate.
+    pub rates: Vec<RateScore>,
+}
+
+/// How one learning rate fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RateScore {
+    /// The learning rate, for batches of 256.
+    pub rate: f64,
+    /// Top-1 accuracy on the held-out images, percent.
+    pub held_out_top1: f64,
+    /// Top-1 accuracy on the test images, percent.
+    pub test_top1: f64,
+}
+
+/// Images with their class numbers.
+struct Part<'a> {
+    dataset: &'a dyn Dataset,
+    images: Vec<usize>,
+    labels: Vec<usize>,
+}
+
+impl LinearProbe {
+    /// Trains on `train`, chooses the learning rate on the part of it that is held out, scores on `test`. labels: the class
+    /// name of every image of the dataset. `progress` is told how many images have gone through the encoder, of how many.
+    ///
+    /// Features: of each of the last blocks [CLS] and, if wanted, the mean of the patches, each with its own mean
+    /// subtracted and of length 1 (a layer norm without weights, then the L2 norm); of raw pixels the pixels, alike.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::UnseenClass`], [`Error::TooFewImages`] if no class has two images, as
+    /// [`ExtractError::Evaluation`]; those of reading images.
+    ///
+    /// # Panics
+    /// If there is not one label an image.
+    pub fn run(
+        &self,
+        extractor: &Extractor,
+        train: (&dyn Dataset, &[String]),
+        test: (&dyn Dataset, &[String]),
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<(LinearReport, Vec<Skipped>), ExtractError> {
+        self.check(extractor)?;
+        assert!(train.0.len() == train.1.len() && test.0.len() == test.1.len(), "one label an image");
+        let classes = Classes::of(train.1);
+        let labels = classes.indices(train.1)?;
+        let test =
+            Part { dataset: test.0, images: (0..test.1.len()).collect(), labels: classes.indices(test.1)? };
+        let (kept, held_out) = self.split(&labels, &classes)?;
+        let part = |images| Part { dataset: train.0, images, labels: labels.clone() };
+        let (train, held_out) = (part(kept), part(held_out));
+
+        let total = train.images.len() * self.epochs as usize + held_out.images.len() + test.images.len();
+        let mut done = 0;
+        let mut progress = |images: usize| {
+            done += images;
+            progress(done, total);
+        };
+        let dim = extractor.probe_dim(self.blocks, self.patch_mean);
+        let mut heads = Heads::new(self.rates.len(), classes.len(), dim);
+        let mut skipped = self.train(&mut heads, extractor, &train, &mut progress)?;
+        let (held_out_top1, held_out_images, broken) =
+            self.score(&heads, extractor, &held_out, &mut progress)?;
+        skipped.extend(broken);
+        let (test_top1, test_images, test_skipped) = self.score(&heads, extractor, &test, &mut progress)?;
+        skipped.extend(test_skipped);
+
+        let scores = self.rates.iter().zip(held_out_top1).zip(test_top1);
+        let rates: Vec<RateScore> = scores
+            .map(|((&rate, held_out_top1), test_top1)| RateScore { rate, held_out_top1, test_top1 })
+            .collect();
+        let better = |a: &RateScore, b: &RateScore| {
+            (a.held_out_top1, -a.rate).partial_cmp(&(b.held_out_top1, -b.rate)).expect("finite numbers")
+        };
+        let best = rates.iter().max_by(|a, b| better(a, b)).expect("at least one rate");
+        let report = LinearReport {
+            classes: classes.len(),
+            dim,
+            train_images: train.images.len(),
+            held_out_images,
+            test_images,
+            chosen_rate: best.rate,
+            top1: best.test_top1,
+            rates,
+        };
+        Ok((report, skipped))
+    }
+
+    /// Passes over the training images; those that cannot be read.
+    fn train(
+        &self,
+        heads: &mut Heads,
+        extractor: &Extractor,
+        train: &Part<'_>,
+        progress: &mut impl FnMut(usize),
+    ) -> Result<Vec<Skipped>, ExtractError> {
+        let steps = train.images.len().div_ceil(self.batch_size) as f64 * self.epochs as f64;
+        let scale = self.batch_size as f64 / REFERENCE_BATCH;
+        let (mut skipped, mut step) = (Vec::new(), 0);
+        for epoch in 0..self.epochs {
+            let mut images = train.images.clone();
+            let count = images.len();
+            Rng::for_order(self.seed, epoch).shuffle_front(&mut images, count);
+            let crops = RandomCrops { scale: [self.least_area, 1.0], flip: 0.5, seed: self.seed, epoch };
+            let config = extractor.batches_of(self.batch_size);
+            let broken = load_crops(train.dataset, &images, &config, &crops, |batch| {
+                let labels: Vec<usize> = batch.images.iter().map(|&image| train.labels[image]).collect();
+                let features = self.features(extractor, train.dataset, &batch)?;
+                // Half a cosine, from the full rate at the first step to zero after the last.
+                let fall = 0.5 * (1.0 + (std::f64::consts::PI * f64::from(step) / steps).cos());
+                let rates: Vec<f64> = self.rates.iter().map(|rate| rate * scale * fall).collect();
+                let (momentum, weight_decay) = (self.momentum, self.weight_decay);
+                heads.step(&features, &labels, &Step { rates: &rates, momentum, weight_decay });
+                step += 1;
+                progress(labels.len());
+                Ok::<(), ExtractError>(())
+            })?;
+            // They are the same ones in every epoch.
+            skipped = broken;
+        }
+        Ok(skipped)
+    }
+
+    /// Finite features of a batch, [B, dim].
+    fn features(
+        &self,
+        extractor: &Extractor,
+        dataset: &dyn Dataset,
+        batch: &EvalBatch,
+    ) -> Result<Vec<f32>, ExtractError> {
+        let features = extractor.probe_features(batch, self.blocks, self.patch_mean);
+        let dim = features.len() / batch.images.len();
+        match features.iter().position(|x| !x.is_finite()) {
+            None => Ok(features),
+            Some(at) => Err(ExtractError::NotFinite {
+                data: dataset.path().to_owned(),
+                image: dataset.name(batch.images[at / dim]).to_owned(),
+                column: at % dim,
+                found: features[at],
+            }),
+        }
+    }
+
+    /// Accuracy of each head in percent, the images that could be read, and the others.
+    fn score(
+        &self,
+        heads: &Heads,
+        extractor: &Extractor,
+        part: &Part<'_>,
+        progress: &mut impl FnMut(usize),
+    ) -> Result<(Vec<f64>, usize, Vec<Skipped>), ExtractError> {
+        let (mut hits, mut images) = (vec![0; self.rates.len()], 0);
+        let config = extractor.batches_of(self.batch_size);
+        let skipped = load_eval(part.dataset, &part.images, &config, |batch| {
+            let labels: Vec<usize> = batch.images.iter().map(|&image| part.labels[image]).collect();
+            let features = self.features(extractor, part.dataset, &batch)?;
+            hits.iter_mut().zip(heads.hits(&features, &labels)).for_each(|(sum, hits)| *sum += hits);
+            images += labels.len();
+            progress(labels.len());
+            Ok::<(), ExtractError>(())
+        })?;
+        if images == 0 {
+            let (data, count) = (part.dataset.path().to_owned(), part.images.len());
+            let first = skipped.into_iter().next().expect("an image without features was skipped");
+            return Err(ExtractError::NothingReadable { data, images: count, first });
+        }
+        let percent = |&hits: &usize| 100.0 * hits as f64 / images as f64;
+        Ok((hits.iter().map(percent).collect(), images, skipped))
+    }
+
+    /// Images to train on and images held out: of each class that part, rounded, but at least one of each stays.
+    fn split(&self, labels: &[usize], classes: &Classes) -> Result<(Vec<usize>, Vec<usize>), Error> {
+        let (mut kept, mut held_out) = (Vec::new(), Vec::new());
+        for (class, mut images) in members(labels, classes.len()).into_iter().enumerate() {
+            let mut rng = stream(self.seed, HELD_OUT, class as u64);
+            let count = images.len();
+            let out = ((count as f64 * self.held_out).round() as usize).max(1).min(count - 1);
+            for i in 0..out {
+                images.swap(i, i + below(&mut rng, (count - i) as u64));
+            }
+            held_out.extend_from_slice(&images[..out]);
+            kept.extend_from_slice(&images[out..]);
+        }
+        if held_out.is_empty() {
+            let class = classes.names()[0].clone();
+            return Err(Error::TooFewImages { class, shots: 2, count: 1, unusable: 0 });
+        }
+        kept.sort_unstable();
+        held_out.sort_unstable();
+        Ok((kept, held_out))
+    }
+}

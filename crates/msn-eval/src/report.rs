@@ -1,0 +1,189 @@
+//! How good a classifier is: hits, classes, confusions, calibration.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Classes, Error, Labelled, Lambda, LogisticRegression};
+
+/// Bins of the calibration, as usual.
+const BINS: usize = 15;
+
+/// The quality of the predicted probabilities of some images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassificationReport {
+    /// Images classified.
+    pub images: usize,
+    /// Images whose most probable class is theirs, percent.
+    pub top1: f64,
+    /// Images whose class is among the five most probable, percent; of fewer classes, all.
+    pub top5: f64,
+    /// Mean of the accuracies of the classes that have images, percent.
+    pub mean_class_accuracy: f64,
+    /// Expected calibration error, percent.
+    pub ece: f64,
+    /// Mean of -ln p of the right class, nats.
+    pub cross_entropy: f64,
+    /// By class number.
+    pub classes: Vec<ClassScore>,
+    /// `confusion[c][p]`: images of class c whose most probable class is p.
+    pub confusion: Vec<Vec<usize>>,
+    /// The bins of the calibration that hold images.
+    pub calibration: Vec<CalibrationBin>,
+}
+
+/// How one class fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassScore {
+    /// Its name.
+    pub class: String,
+    /// Images of the class.
+    pub images: usize,
+    /// Those of them that are classified as such, percent; absent without images.
+    pub accuracy: Option<f64>,
+    /// Images classified as this class.
+    pub predicted: usize,
+    /// Those of them that are of the class, percent; absent without such images.
+    pub precision: Option<f64>,
+}
+
+/// Images whose highest probability lies in an interval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationBin {
+    /// The interval, (above, at most].
+    pub interval: [f64; 2],
+    /// Images in it.
+    pub images: usize,
+    /// Mean of their highest probabilities, percent.
+    pub confidence: f64,
+    /// Those classified rightly, percent.
+    pub accuracy: f64,
+}
+
+/// Fits a logistic regression on the labelled rows, and reports on the test rows and the penalty used. Both are
+/// normalised here ([`Features::normalise`](crate::Features::normalise)).
+///
+/// # Errors
+/// [`Error::Dimension`], [`Error::UnseenClass`], [`Error::Setting`] for a lambda out of range, [`Error::NotConverged`].
+pub fn classification_report(
+    labelled: &Labelled,
+    test: &Labelled,
+    lambda: Lambda,
+) -> Result<(ClassificationReport, f64), Error> {
+    labelled.features().check_dim(test.features())?;
+    let classes = Classes::of(labelled.labels());
+    let expected = classes.indices(test.labels())?;
+    let (rows, labels) = (labelled.features().clone().normalise(), classes.indices(labelled.labels())?);
+    let lambda = lambda.choose(&rows, &labels, classes.len())?;
+    let fit = LogisticRegression::new(lambda).solve(&rows, &labels, classes.len())?;
+    let probabilities = fit.probabilities(&test.features().clone().normalise())?;
+    Ok((ClassificationReport::of(&classes, &probabilities, &expected)?, lambda))
+}
+
+impl ClassificationReport {
+    /// probabilities: [m, C], rows that sum to 1; labels: class numbers, [m]. Of equal probabilities the first class
+    /// is the more probable one.
+    ///
+    /// The calibration error is the sum over bins of equal width of (images in the bin / all images) x |accuracy -
+    /// confidence| (Guo et al., "On calibration of modern neural networks", 2017, equation 3; 15 bins).
+    ///
+    /// # Errors
+    /// [`Error::LabelCount`] if there is not one label a row or no row, [`Error::LabelRange`].
+    pub fn of(classes: &Classes, probabilities: &[f32], labels: &[usize]) -> Result<Self, Error> {
+        let c = classes.len();
+        let rows = probabilities.len() / c.max(1);
+        if rows != labels.len() || rows == 0 {
+            return Err(Error::LabelCount { rows, found: labels.len() });
+        }
+        if let Some(row) = labels.iter().position(|&label| label >= c) {
+            return Err(Error::LabelRange { row, classes: c, found: labels[row] });
+        }
+        let mut confusion = vec![vec![0; c]; c];
+        let mut bins = vec![Sums::default(); BINS];
+        let (mut first, mut first_five, mut loss) = (0, 0, 0.0);
+        for (row, &label) in probabilities.chunks(c).zip(labels) {
+            let rank = rank(row, label);
+            first += usize::from(rank == 0);
+            first_five += usize::from(rank < 5);
+            // A probability that is 0 in f32 counts as the smallest above 0, or one such image would hide all others.
+            loss -= f64::from(row[label].max(f32::MIN_POSITIVE)).ln();
+            let predicted = crate::logistic::first_largest(row);
+            confusion[label][predicted] += 1;
+            let confidence = f64::from(row[predicted]);
+            let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+            bins[bin].add(confidence, rank == 0);
+        }
+        let percent = |part: usize, of: usize| 100.0 * part as f64 / of as f64;
+        let scores = class_scores(classes, &confusion);
+        let accuracies: Vec<f64> = scores.iter().filter_map(|score| score.accuracy).collect();
+        let error = |bin: &Sums| (bin.confidence - bin.hits as f64).abs();
+        Ok(Self {
+            images: rows,
+            top1: percent(first, rows),
+            top5: percent(first_five, rows),
+            mean_class_accuracy: accuracies.iter().sum::<f64>() / accuracies.len() as f64,
+            ece: 100.0 * bins.iter().map(error).sum::<f64>() / rows as f64,
+            cross_entropy: loss / rows as f64,
+            classes: scores,
+            confusion,
+            calibration: bins.iter().enumerate().filter_map(|(number, bin)| bin.report(number)).collect(),
+        })
+    }
+
+    /// The most frequent confusions: (class, predicted class, images), at most `count`, most images first.
+    pub fn confusions(&self, count: usize) -> Vec<(&str, &str, usize)> {
+        let name = |class: usize| self.classes[class].class.as_str();
+        let cells = self.confusion.iter().enumerate().flat_map(|(class, row)| {
+            row.iter()
+                .enumerate()
+                .filter(move |&(p, &images)| p != class && images > 0)
+                .map(move |(p, &images)| (class, p, images))
+        });
+        let mut cells: Vec<_> = cells.collect();
+        cells.sort_by_key(|&(class, predicted, images)| (std::cmp::Reverse(images), class, predicted));
+        cells.truncate(count);
+        cells.into_iter().map(|(class, predicted, images)| (name(class), name(predicted), images)).collect()
+    }
+}
+
+fn class_scores(classes: &Classes, confusion: &[Vec<usize>]) -> Vec<ClassScore> {
+    let part = |hits: usize, of: usize| (of > 0).then(|| 100.0 * hits as f64 / of as f64);
+    let score = |(class, name): (usize, &String)| {
+        let images = confusion[class].iter().sum();
+        let predicted = confusion.iter().map(|row| row[class]).sum();
+        let hits = confusion[class][class];
+        let (accuracy, precision) = (part(hits, images), part(hits, predicted));
+        ClassScore { class: name.clone(), images, accuracy, predicted, precision }
+    };
+    classes.names().iter().enumerate().map(score).collect()
+}
+
+/// Number of classes that are more probable than `label`; of equal ones the earlier is.
+fn rank(row: &[f32], label: usize) -> usize {
+    let ahead = |&(class, &p): &(usize, &f32)| p > row[label] || (p == row[label] && class < label);
+    row.iter().enumerate().filter(ahead).count()
+}
+
+/// What a bin adds up.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    images: usize,
+    hits: usize,
+    confidence: f64,
+}
+
+impl Sums {
+    fn add(&mut self, confidence: f64, hit: bool) {
+        self.images += 1;
+        self.hits += usize::from(hit);
+        self.confidence += confidence;
+    }
+
+    fn report(&self, number: usize) -> Option<CalibrationBin> {
+        let edge = |number: usize| number as f64 / BINS as f64;
+        (self.images > 0).then(|| CalibrationBin {
+            interval: [edge(number), edge(number + 1)],
+            images: self.images,
+            confidence: 100.0 * self.confidence / self.images as f64,
+            accuracy: 100.0 * self.hits as f64 / self.images as f64,
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! Which images to label first.
+
+mod kmeans;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::knn::{Neighbour, TEST_BLOCK, nearest};
+use crate::lowshot::mean_and_deviation;
+use crate::splits::{below, stream};
+use crate::{Classes, Error, Features, Labelled, Lambda, LogisticRegression};
+
+use kmeans::kmeans;
+
+/// Neighbours that decide how typical an image is.
+const NEIGHBOURS: usize = 20;
+/// In the place of a split's number in the key of a draw, so that no draw of a split has the same.
+const CLUSTERS: u64 = u64::MAX;
+const AT_RANDOM: u64 = u64::MAX - 1;
+
+/// The numbers of `budget` rows to label: one for each cluster of the rows, the largest cluster first.
+///
+/// TypiClust (Hacohen, Dekel and Weinshall, "Active learning on a budget", 2022, section 3.2): as many k-means clusters
+/// as labels, which makes the selection diverse, and of each the most typical row, the one with the least mean distance
+/// to its 20 nearest neighbours in the cluster. Unlike there, small clusters are not left out, and distances are those of
+/// normalised rows ([`Features::normalise`]), which the classifier sees.
+///
+/// The selection is the same for the same seed on any number of threads.
+///
+/// # Errors
+/// [`Error::Budget`] for a budget of 0 or of more than there are rows.
+pub fn select(features: &Features, budget: usize, seed: u64) -> Result<Vec<usize>, Error> {
+    check(budget, features.rows())?;
+    let rows = features.clone().normalise();
+    let cluster_of = kmeans(&rows, budget, &mut stream(seed, CLUSTERS, 0));
+    let mut clusters = crate::classes::members(&cluster_of, budget);
+    clusters.sort_by_key(|members| (std::cmp::Reverse(members.len()), members[0]));
+    Ok(clusters.iter().map(|members| most_typical(&rows, members)).collect())
+}
+
+/// `budget` rows drawn at random, the baseline of [`select`].
+///
+/// # Errors
+/// As [`select`].
+pub fn select_at_random(rows: usize, budget: usize, seed: u64) -> Result<Vec<usize>, Error> {
+    check(budget, rows)?;
+    let mut rng = stream(seed, AT_RANDOM, 0);
+    let mut all: Vec<usize> = (0..rows).collect();
+    for i in 0..budget {
+        all.swap(i, i + below(&mut rng, (rows - i) as u64));
+    }
+    all.truncate(budget);
+    Ok(all)
+}
+
+fn check(budget: usize, rows: usize) -> Result<(), Error> {
+    if (1..=rows).contains(&budget) { Ok(()) } else { Err(Error::Budget { rows, found: budget }) }
+}
+
+/// The member with the least mean distance to its nearest neighbours among the members; the first of equal ones.
+fn most_typical(rows: &Features, members: &[usize]) -> usize {
+    let cluster = rows.select(members);
+    let neighbours = NEIGHBOURS.min(members.len() - 1);
+    // Each row is its own nearest neighbour, or as near as another that equals it.
+    let distance = |row: Vec<Neighbour>| -> f64 {
+        row.iter().map(|&(cosine, _)| f64::from(2.0 - 2.0 * cosine).max(0.0).sqrt()).sum()
+    };
+    let block =
+        |rows: &[f32]| nearest(rows, &cluster, neighbours + 1).into_iter().map(distance).collect::<Vec<_>>();
+    let blocks = cluster.data().par_chunks(TEST_BLOCK * cluster.dim());
+    let distances: Vec<f64> = blocks.flat_map_iter(block).collect();
+    let best = (1..members.len()).fold(0, |best, i| if distances[i] < distances[best] { i } else { best });
+    members[best]
+}
+
+/// What labels are worth that were chosen in some way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SelectionScore {
+    /// Labelled images.
+    pub budget: usize,
+    /// Mean top-1 accuracy over the seeds, percent.
+    pub mean: f64,
+    /// Sample standard deviation over the seeds, percent.
+    pub sd: f64,
+    /// Mean number of classes that have a labelled image.
+    pub classes: f64,
+    /// Top-1 accuracy of each seed, percent.
+    pub top1: Vec<f64>,
+}
+
+impl SelectionScore {
+    /// Scores selections of training rows, one a seed: a logistic regression on them classifies the test rows. A test
+    /// row whose class has no labelled image counts as wrong.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`], [`Error::Setting`] for a lambda out of range.
+    ///
+    /// # Panics
+    /// If there is no selection, or one is empty or names a row that there is not.
+    pub fn of(
+        train: &Labelled,
+        test: &Labelled,
+        selections: &[Vec<usize>],
+        lambda: Lambda,
+    ) -> Result<Self, Error> {
+        train.features().check_dim(test.features())?;
+        let test_rows = test.features().clone().normalise();
+        let (mut top1, mut classes_seen) = (Vec::new(), Vec::new());
+        for selection in selections {
+            let few = train.select(selection);
+            let classes = Classes::of(few.labels());
+            let (rows, labels) = (few.features().clone().normalise(), classes.indices(few.labels())?);
+            let lambda = lambda.choose(&rows, &labels, classes.len())?;
+            let fit = LogisticRegression::new(lambda).fit(&rows, &labels, classes.len())?;
+            let found = fit.classify(&test_rows)?;
+            let hit = |(&class, label): (&usize, &String)| classes.names()[class] == *label;
+            let hits = found.iter().zip(test.labels()).map(hit).filter(|&hit| hit).count();
+            top1.push(100.0 * hits as f64 / found.len() as f64);
+            classes_seen.push(classes.len() as f64);
+        }
+        let (mean, sd) = mean_and_deviation(&top1);
+        let classes = mean_and_deviation(&classes_seen).0;
+        Ok(Self { budget: selections[0].len(), mean, sd, classes, top1 })
+    }
+}

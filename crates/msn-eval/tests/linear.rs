@@ -1,0 +1,93 @@
+//! The linear probe on images whose classes can be seen.
+
+#![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
+
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+use msn_data::Dataset;
+use msn_eval::{Error, ExtractError, Extractor, LinearProbe, LinearReport};
+
+/// Images of 8 px, red at the top, at the bottom or nowhere by class, each a little different.
+fn images(folder: &Path, per_class: u32) {
+    for class in 0..3u32 {
+        let folder = folder.join(format!("class{class}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        for number in 0..per_class {
+            let image = RgbImage::from_fn(8, 8, |x, y| {
+                let noise = ((x * 7 + y * 13 + number * 31) % 40) as u8;
+                let red = class < 2 && (y < 4) == (class == 0);
+                Rgb([if red { 200 } else { 20 } + noise, 60 + noise, 90])
+            });
+            image.save(folder.join(format!("{number:02}.png"))).unwrap();
+        }
+    }
+}
+
+fn run(probe: &LinearProbe, train: &Path, test: &Path) -> Result<LinearReport, ExtractError> {
+    let labels = |dataset: &dyn Dataset| -> Vec<String> {
+        (0..dataset.len()).map(|i| dataset.label(i).expect("in a folder").to_owned()).collect()
+    };
+    let (train, test) = (msn_data::open(train)?, msn_data::open(test)?);
+    let (train_labels, test_labels) = (labels(&*train), labels(&*test));
+    let extractor = Extractor::raw_pixels(8);
+    let mut last = (0, 0);
+    let report = probe.run(&extractor, (&*train, &train_labels), (&*test, &test_labels), |done, total| {
+        assert!(done > last.0 && done <= total);
+        last = (done, total);
+    })?;
+    assert_eq!(last.0, last.1, "every image was announced and went through");
+    Ok(report.0)
+}
+
+fn probe() -> LinearProbe {
+    // The second is too high for numbers.
+    let rates = vec![3.0, 1e40];
+    LinearProbe { epochs: 15, batch_size: 7, rates, least_area: 0.6, held_out: 0.2, ..LinearProbe::default() }
+}
+
+#[test]
+fn the_better_rate_is_chosen_on_images_held_out() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (train, test) = (scratch.path().join("train"), scratch.path().join("test"));
+    images(&train, 10);
+    images(&test, 4);
+    let report = run(&probe(), &train, &test).unwrap();
+    assert_eq!((report.classes, report.dim), (3, 192));
+    // A fifth of ten images of each class.
+    assert_eq!((report.train_images, report.held_out_images, report.test_images), (24, 6, 12));
+    assert_eq!((report.chosen_rate, report.top1), (3.0, 100.0), "{report:?}");
+    assert!(
+        report.rates[1].held_out_top1 < 50.0,
+        "a head that has diverged calls everything the first class"
+    );
+    // A head does not feel the others.
+    let alone = run(&LinearProbe { rates: vec![3.0], ..probe() }, &train, &test).unwrap();
+    assert_eq!(alone.rates[0], report.rates[0]);
+    assert_ne!(run(&LinearProbe { seed: 1, epochs: 1, ..probe() }, &train, &test).unwrap(), report);
+}
+
+#[test]
+fn wrong_input_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (train, test) = (scratch.path().join("train"), scratch.path().join("test"));
+    images(&train, 1);
+    images(&test, 1);
+    let message = |probe: LinearProbe| run(&probe, &train, &test).unwrap_err().to_string();
+    assert_eq!(message(probe()), "class `class0`: expected at least 2 images to draw from, found 1");
+    assert_eq!(
+        message(LinearProbe { blocks: 2, ..probe() }),
+        "blocks: expected at least 1 and at most those of the encoder, found 2"
+    );
+    assert_eq!(
+        message(LinearProbe { rates: vec![], ..probe() }),
+        "rates: expected at least one learning rate, found 0"
+    );
+    assert!(
+        message(LinearProbe { momentum: 1.0, ..probe() })
+            .starts_with("momentum: expected a number in [0, 1)")
+    );
+    std::fs::rename(test.join("class0"), test.join("other")).unwrap();
+    let unseen = run(&probe(), &train, &test);
+    assert!(matches!(unseen, Err(ExtractError::Evaluation(Error::UnseenClass { row: 2, .. }))));
+}

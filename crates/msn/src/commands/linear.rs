@@ -1,0 +1,83 @@
+//! `msn eval linear`
+
+use std::path::Path;
+
+use msn_eval::{LinearProbe, LinearReport};
+use serde::Serialize;
+
+use crate::cli::{EncoderChoice, FeatureChoice, Linear};
+use crate::features::{self, LabelledImages};
+use crate::output;
+use crate::progress::{ImageProgress, warn};
+use crate::report::{self, Table};
+
+/// The results as JSON.
+#[derive(Serialize)]
+struct Results<'a> {
+    checkpoint: &'a str,
+    train: &'a Path,
+    test: &'a Path,
+    blocks: usize,
+    patch_mean: bool,
+    epochs: u64,
+    /// Images that could not be read.
+    skipped: usize,
+    #[serde(flatten)]
+    report: &'a LinearReport,
+}
+
+pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
+    output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
+    let train = LabelledImages::open(&arguments.train)?;
+    let test = LabelledImages::open(&arguments.test)?;
+    test.check_classes(&train.labels, &arguments.train)?;
+    let encoder = EncoderChoice {
+        checkpoint: arguments.checkpoint.clone(),
+        // A probe reads the blocks themselves.
+        features: FeatureChoice::BeforeNorm,
+        device: arguments.device.clone(),
+    };
+    let extractor = features::extractor(&encoder, &*train.dataset)?;
+    let probe = LinearProbe {
+        blocks: arguments.blocks,
+        patch_mean: arguments.patch_mean,
+        epochs: arguments.epochs,
+        batch_size: arguments.batch_size,
+        rates: arguments.rates.clone(),
+        seed: arguments.seed,
+        ..LinearProbe::default()
+    };
+    let mut bar = None;
+    let (report, skipped) = probe.run(
+        &extractor,
+        (&*train.dataset, &train.labels),
+        (&*test.dataset, &test.labels),
+        |done, total| bar.get_or_insert_with(|| ImageProgress::new("linear probe", total)).set(done),
+    )?;
+    drop(bar);
+    for skipped in &skipped {
+        warn(&format!("left out {skipped}"));
+    }
+    let mut table = Table::new(["learning rate", "held-out top-1 %", "test top-1 %", ""]);
+    for score in &report.rates {
+        let chosen = if score.rate == report.chosen_rate { "chosen" } else { "" };
+        let percent = |value: f64| format!("{value:.1}");
+        table.row([
+            score.rate.to_string(),
+            percent(score.held_out_top1),
+            percent(score.test_top1),
+            chosen.into(),
+        ]);
+    }
+    let results = Results {
+        checkpoint: &arguments.checkpoint,
+        train: &arguments.train,
+        test: &arguments.test,
+        blocks: arguments.blocks,
+        patch_mean: arguments.patch_mean,
+        epochs: arguments.epochs,
+        skipped: skipped.len(),
+        report: &report,
+    };
+    report::show(&table.text(), "linear", &arguments.checkpoint, arguments.json.as_deref(), &results)
+}
