@@ -2,6 +2,7 @@
 
 mod common;
 mod jpeg;
+mod palette;
 mod pnm;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -73,6 +74,8 @@ pub fn decode_into(bytes: &[u8], limits: &Limits, image: &mut Image) -> Result<(
     // A hostile file may meet a bug in a decoder: that costs this image, not the run.
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         ImageFormat::Jpeg => jpeg::decode_into(bytes, limits, image),
+        ImageFormat::Tiff => palette::decode_into(bytes, limits, image)
+            .unwrap_or_else(|| common::decode_into(bytes, format, name, limits, image)),
         _ => common::decode_into(bytes, format, name, limits, image),
     }));
     decoded.unwrap_or_else(|panic| {

@@ -8,6 +8,8 @@ mod decoding;
 mod features;
 mod hostile;
 mod large_folders;
+#[cfg(feature = "remote")]
+mod link;
 mod loading;
 mod real_data;
 #[cfg(feature = "remote")]
