@@ -80,11 +80,13 @@ impl Blender<'_> {
         {
             let mut sums = [_mm256_setzero_si256(); 2];
             for (pair, weights) in weights.as_chunks::<2>().0.iter().enumerate() {
-                let taps = starts.map(|start| &line[3 * (start as usize + 2 * pair)..]);
-                sums[0] = add_taps(sums[0], taps[0], taps[2], &weights[0]);
-                sums[1] = add_taps(sums[1], taps[1], taps[3], &weights[1]);
+                let taps = |target: usize| &line[3 * (starts[target] as usize + 2 * pair)..];
+                sums[0] = add_taps(sums[0], taps(0), taps(2), &weights[0]);
+                sums[1] = add_taps(sums[1], taps(1), taps(3), &weights[1]);
             }
-            let [even, odd] = sums.map(|sum| _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_set1_ps(UNIT)));
+            let unit = _mm256_set1_ps(UNIT);
+            let even = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[0]), unit);
+            let odd = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[1]), unit);
             // Red and green of pixels 0 and 1 in the first half, of 2 and 3 in the second; likewise blue.
             let red_green = _mm256_castps_pd(_mm256_unpacklo_ps(even, odd));
             let blue = _mm256_castps_pd(_mm256_unpackhi_ps(even, odd));
@@ -145,9 +147,11 @@ unsafe fn blend_rows(part: &Part<'_>, start: usize, weights: &[i16], out: &mut [
         if !last.is_empty() {
             add_rows(&mut sums, bytes(weights.len() - 1), _mm256_setzero_si256(), last);
         }
-        let [a, b, c, d] = sums.map(|sum| _mm256_srai_epi32::<{ SHIFT as i32 }>(sum));
-        // The first and the second half of each 16 bytes.
-        let (first, second) = (_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+        // The first and the second half of each 16 bytes. Not by `map`, which is compiled without these instructions and
+        // then not inlined.
+        let level = |sum: usize| _mm256_srai_epi32::<{ SHIFT as i32 }>(sums[sum]);
+        let first = _mm256_packs_epi32(level(0), level(1));
+        let second = _mm256_packs_epi32(level(2), level(3));
         let out = &mut out[at..at + BLOCK];
         // SAFETY: the slice has the 64 bytes that are written.
         unsafe {

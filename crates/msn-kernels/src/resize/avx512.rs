@@ -113,10 +113,12 @@ impl Picker<'_> {
     fn blend_columns(&self, lines: [&[i16]; ROWS], out: &mut [f32]) {
         let tables = self.tables.chunks_exact(2 * self.pairs);
         for ((group, first), table) in self.firsts.iter().enumerate().zip(tables) {
-            let windows = lines.map(|line| {
-                let window = &line[*first as usize..][..WINDOW];
-                [load(&window[..LANES]), load(&window[LANES..])]
-            });
+            // Not by `map`, which is compiled without these instructions and then not inlined.
+            let mut windows = [[_mm512_setzero_si512(); 2]; ROWS];
+            for (window, line) in windows.iter_mut().zip(lines) {
+                let words = &line[*first as usize..][..WINDOW];
+                *window = [load(&words[..LANES]), load(&words[LANES..])];
+            }
             let mut sums = [_mm512_setzero_si512(); ROWS];
             for [picks, weights] in table.as_chunks().0 {
                 let (picks, weights) = (load(picks), load(weights));
@@ -161,8 +163,9 @@ unsafe fn blend_rows(part: &Part<'_>, start: usize, weights: &[i16], out: &mut [
         if !last.is_empty() {
             add_rows(&mut sums, bytes(weights.len() - 1), _mm512_setzero_si512(), last);
         }
-        let [a, b, c, d] = sums.map(|sum| _mm512_srai_epi32::<SHIFT>(sum));
-        let (first_halves, second_halves) = (_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+        let level = |sum: usize| _mm512_srai_epi32::<SHIFT>(sums[sum]);
+        let first_halves = _mm512_packs_epi32(level(0), level(1));
+        let second_halves = _mm512_packs_epi32(level(2), level(3));
         for (plane, picks) in out.chunks_exact_mut(length).zip(picks) {
             let values = _mm512_permutex2var_epi16(first_halves, picks, second_halves);
             // What follows the block's pixels is overwritten by the next block, or lies behind the row.
