@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "the one crate that may; every block states its proof")]
 
 pub mod gemm;
+pub mod resize;
 
 mod adamw;
 mod attention;

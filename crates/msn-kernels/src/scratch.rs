@@ -44,6 +44,11 @@ impl Scratch {
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.words) }
     }
 
+    pub(crate) fn halves(&mut self) -> &mut [i16] {
+        // SAFETY: as in `words`; every pattern of 16 bits is an i16, of which a word has two.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 2 * self.words) }
+    }
+
     pub(crate) fn floats(&mut self) -> &mut [f32] {
         // SAFETY: as in `words`; every pattern of 32 bits is an f32.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.words) }

@@ -22,6 +22,17 @@ pub enum Error {
         /// The answer.
         source: object_store::Error,
     },
+    /// The server is not known to be the one that it says it is.
+    #[error(
+        "{address}: {reason}; if an authority of your own has signed the certificate, name the authority's PEM file in \
+         SSL_CERT_FILE"
+    )]
+    Certificate {
+        /// The file.
+        address: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
     /// The server does not answer, or breaks off, again and again.
     #[error("{address}: gave up after {failures} failures in a row at byte {at}; the last one: {last}")]
     GaveUp {

@@ -232,7 +232,10 @@ impl RemoteFile {
             | E::UnknownConfigurationKey { .. } => {
                 Broken::Lasting(Error::Refused { address: self.address.clone(), source })
             }
-            passing => Broken::Passing(passing.to_string()),
+            other => match untrusted(&other) {
+                Some(reason) => Broken::Lasting(Error::Certificate { address: self.address.clone(), reason }),
+                None => Broken::Passing(other.to_string()),
+            },
         }
     }
 
@@ -243,4 +246,11 @@ impl RemoteFile {
     fn stalled(&self) -> String {
         format!("no byte within {} s", self.patience.stall.as_secs_f64())
     }
+}
+
+/// What is wrong with the server's certificate, if that is the cause. It is handed on from crate to crate, some of which
+/// keep its text alone.
+fn untrusted(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).find(|text| text.starts_with("invalid peer certificate"))
 }

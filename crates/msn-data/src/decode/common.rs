@@ -11,7 +11,7 @@ use crate::{DecodeError, Image};
 /// Largest decoded pixel: four channels of 32-bit float (TIFF).
 const MAX_BYTES_PER_PIXEL: u64 = 16;
 /// What a decoder may need besides the pixels.
-const WORKSPACE: u64 = 64 << 20;
+pub(super) const WORKSPACE: u64 = 64 << 20;
 
 pub(super) fn decode_into(
     bytes: &[u8],

@@ -3,6 +3,7 @@
 mod common;
 mod format;
 mod jpeg;
+mod palette;
 mod pnm;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -69,6 +70,8 @@ pub fn decode_into(bytes: &[u8], limits: &Limits, image: &mut Image) -> Result<(
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Pnm => pnm::decode_into(bytes, limits, image),
         Format::Jpeg => jpeg::decode_into(bytes, limits, image),
+        Format::Tiff => palette::decode_into(bytes, limits, image)
+            .unwrap_or_else(|| common::decode_into(bytes, format, limits, image)),
         other => common::decode_into(bytes, other, limits, image),
     }));
     decoded.unwrap_or_else(|panic| {

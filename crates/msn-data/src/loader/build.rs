@@ -18,6 +18,8 @@ pub(super) struct Plan {
     /// Set when no one wants batches any more.
     pub(super) stop: AtomicBool,
     pool: ThreadPool,
+    /// Images ahead that the dataset is told of, at least: more than 0 if it fetches them from afar.
+    ahead: usize,
 }
 
 /// A finished batch with the broken images met on the way.
@@ -36,7 +38,8 @@ struct Slot<'a> {
 impl Plan {
     pub(super) fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self, Error> {
         let pool = pool(config.workers)?;
-        Ok(Self { dataset, config, stop: AtomicBool::new(false), pool })
+        let ahead = dataset.reading().ahead();
+        Ok(Self { dataset, config, stop: AtomicBool::new(false), pool, ahead })
     }
 
     pub(super) fn batches_per_epoch(&self) -> u64 {
@@ -50,6 +53,18 @@ impl Plan {
     /// The images of an epoch in their order.
     pub(super) fn order(&self, epoch: u64) -> Vec<usize> {
         order::of_epoch(&*self.dataset, self.config.seed, epoch, self.share())
+    }
+
+    /// Tells the dataset what is read from `position` on. Where the epoch ends soon that goes on with the next one, whose
+    /// order is put into `next`: its first shards shall be there when it begins.
+    pub(super) fn announce(&self, position: Position, order: &[usize], next: &mut Option<Vec<usize>>) {
+        let rest = &order[position.step as usize * self.config.batch_size..];
+        if rest.len() >= self.ahead {
+            return self.dataset.will_read(rest);
+        }
+        let next = next.get_or_insert_with(|| self.order(position.epoch + 1));
+        let images: Vec<usize> = rest.iter().chain(&*next).copied().take(self.ahead).collect();
+        self.dataset.will_read(&images);
     }
 
     /// Makes a batch of the epoch whose order is given.
@@ -88,7 +103,6 @@ impl Plan {
     ) -> (Option<Vec<usize>>, Vec<Skipped>) {
         let batch_size = self.config.batch_size;
         let start = position.step as usize * batch_size;
-        self.dataset.will_read(&order[start..]);
         let mut places: Vec<_> =
             batches.iter_mut().map(|b| b.pixels.chunks_exact_mut(3 * b.size * b.size)).collect();
         let mut slots: Vec<Slot<'_>> = order[start..start + batch_size]

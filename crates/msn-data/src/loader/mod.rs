@@ -184,15 +184,17 @@ impl Drop for Loader {
 
 /// Makes every `stride`-th batch from `position` on until the loader is dropped.
 fn make_batches(plan: &Plan, mut position: Position, stride: u64, sender: &SyncSender<Built>) {
-    let mut order = plan.order(position.epoch);
+    let (mut order, mut order_after) = (plan.order(position.epoch), None);
     loop {
+        plan.announce(position, &order, &mut order_after);
         let built = plan.build(position, &order);
         if plan.stop.load(Ordering::Relaxed) || sender.send(built).is_err() {
             return;
         }
         let next = position.after(stride, plan.batches_per_epoch());
         if next.epoch != position.epoch {
-            order = plan.order(next.epoch);
+            let known = order_after.take().filter(|_| next.epoch == position.epoch + 1);
+            order = known.unwrap_or_else(|| plan.order(next.epoch));
         }
         position = next;
     }

@@ -47,6 +47,16 @@ pub enum Reading {
     },
 }
 
+impl Reading {
+    /// Images ahead that are worth fetching: those that are shuffled together now, and the next ones.
+    pub(crate) fn ahead(&self) -> usize {
+        match self {
+            Self::AtRandom => 0,
+            Self::ByShard { buffer, .. } => buffer.saturating_mul(2),
+        }
+    }
+}
+
 /// A finite, ordered set of encoded images. The order is the same each time it is opened.
 pub trait Dataset: Send + Sync {
     /// Where the images come from, as a person named it; for messages.

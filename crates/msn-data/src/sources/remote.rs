@@ -122,8 +122,7 @@ impl Dataset for Remote {
     }
 
     fn will_read(&self, images: &[usize]) {
-        // Those that are shuffled together now, and the next ones: to be there when they are needed.
-        let ahead = images.len().min(2 * self.buffer);
+        let ahead = images.len().min(self.reading().ahead());
         let mut shards: Vec<usize> = Vec::new();
         let mut last = usize::MAX;
         for &image in &images[..ahead] {

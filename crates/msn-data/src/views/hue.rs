@@ -15,8 +15,8 @@ fn smaller(a: f32, b: f32) -> f32 {
 }
 
 /// RGB -> HSV -> RGB (Smith, "Color gamut transform pairs", 1978) with hue and saturation truncated to 8 bits like
-/// PIL's: untruncated, a saturated pixel would be off by up to six levels. The way back is the branch-free form
-/// `v - v s max(0, min(1, k, 4 - k))` with `k = (n + h) mod 6` and n = 5, 3, 1 for red, green, blue.
+/// PIL's: untruncated, a saturated pixel would be off by up to six levels. On the way back, without branches, the
+/// channels of the full hue h in [0, 6] are |h - 3| - 1, 2 - |h - 2| and 2 - |h - 4|, cut off to [0, 1].
 #[inline(always)]
 pub(super) fn turn_hue(planes: &mut Planes<'_>, shift: f32) {
     let Planes { red, green, blue } = planes;
@@ -24,8 +24,12 @@ pub(super) fn turn_hue(planes: &mut Planes<'_>, shift: f32) {
         let (r, g, b) = (*red, *green, *blue);
         let value = larger(larger(r, g), b);
         let chroma = value - smaller(smaller(r, g), b);
-        let per_chroma = if chroma > 0.0 { 1.0 / chroma } else { 0.0 };
-        let saturation = if value > 0.0 { (chroma / value * 255.0).floor() } else { 0.0 };
+        // One division for both, since it takes as long as ten other steps. What is as good as grey or black has no hue,
+        // and would have no finite inverse.
+        let product = chroma * value;
+        let inverse = if product > 1e-20 { 1.0 / product } else { 0.0 };
+        // What is added makes up for the rounding of the inverse, which else takes a level from a full saturation.
+        let saturation = (chroma * chroma * inverse * 255.0 + 1e-3).floor();
         let (difference, sector) = if r == value {
             (g - b, 0.0)
         } else if g == value {
@@ -33,16 +37,16 @@ pub(super) fn turn_hue(planes: &mut Planes<'_>, shift: f32) {
         } else {
             (r - g, 4.0)
         };
-        let sixths = difference * per_chroma + sector;
+        let sixths = difference * (value * inverse) + sector;
         let wrapped = if sixths < 0.0 { sixths + 6.0 } else { sixths };
         let turned = (wrapped * (255.0 / 6.0)).floor() + shift;
         let hue = if turned >= 256.0 { turned - 256.0 } else { turned };
         let hue = hue * (6.0 / 255.0);
         let span = value * saturation * (1.0 / 255.0);
-        let channel = |n: f32| {
-            let k = if n + hue >= 6.0 { n + hue - 6.0 } else { n + hue };
-            value - span * smaller(larger(smaller(k, 4.0 - k), 0.0), 1.0)
-        };
-        (*red, *green, *blue) = (channel(5.0), channel(3.0), channel(1.0));
+        let least = value - span;
+        let channel = |full: f32| least + span * smaller(larger(full, 0.0), 1.0);
+        *red = channel((hue - 3.0).abs() - 1.0);
+        *green = channel(2.0 - (hue - 2.0).abs());
+        *blue = channel(2.0 - (hue - 4.0).abs());
     }
 }

@@ -65,6 +65,7 @@ fn fixtures_of_every_kind_show_their_four_fields() {
         ("cmyk.tif", upright, 1),
         ("jpeg.tif", upright, 3),
         ("transparent.tif", [RED, BLUE, GREEN, [255; 3]], 0),
+        ("palette.tif", upright, 0),
     ] {
         assert_fields(name, &ok(&fixture(name)), fields, tolerance);
     }
@@ -72,13 +73,78 @@ fn fixtures_of_every_kind_show_their_four_fields() {
         let turned = ok(&fixture(name));
         assert_eq!((turned.width(), turned.height()), (16, 32), "{name}");
     }
-    // The decoder knows no palettes in TIFF files: said, not guessed.
-    let refused = decode(&fixture("palette.tif"), &Limits::default()).unwrap_err().to_string();
-    assert!(refused.contains("TIFF") && refused.contains("Palette"), "{refused}");
     for name in ["bilevel.png", "bilevel.tif"] {
         let image = ok(&fixture(name));
         assert_eq!((pixel(&image, 8, 4), pixel(&image, 24, 12)), ([0; 3], [255; 3]), "{name}");
     }
+}
+
+/// A TIFF of one strip with a palette, by hand: three colours by two rows of five indices, which do not end with a byte.
+fn palette_tiff(big_endian: bool, bits: u16, levels: [u16; 3]) -> Vec<u8> {
+    let short = |x: u16| if big_endian { x.to_be_bytes() } else { x.to_le_bytes() };
+    let long = |x: u32| if big_endian { x.to_be_bytes() } else { x.to_le_bytes() };
+    let row = |indices: [u64; 5]| {
+        let number = indices.iter().fold(0, |number, index| number << bits | index) << (64 - 5 * bits);
+        number.to_be_bytes()[..usize::from(5 * bits).div_ceil(8)].to_vec()
+    };
+    let strip = [row([0, 1, 2, 1, 0]), row([2, 2, 1, 0, 1])].concat();
+    let colors = 1usize << bits;
+    // Colour i has the i-th level as its red; green is the next one, blue the one after.
+    let map = (0..3).flat_map(|channel| (0..colors).map(move |color| levels[(color + channel) % 3]));
+    let map: Vec<u8> = map.flat_map(short).collect();
+    let at = 8 + 2 + 9 * 12 + 4;
+    let mut file = if big_endian { b"MM\0*".to_vec() } else { b"II*\0".to_vec() };
+    file.extend(long(8));
+    file.extend(short(9));
+    let mut entry = |tag: u16, kind: u16, count: u32, value: u32| {
+        file.extend([short(tag), short(kind)].concat());
+        file.extend(long(count));
+        match (kind, count) {
+            (3, 1) => file.extend([short(value as u16), [0; 2]].concat()),
+            _ => file.extend(long(value)),
+        }
+    };
+    entry(256, 3, 1, 5);
+    entry(257, 3, 1, 2);
+    entry(258, 3, 1, u32::from(bits));
+    entry(259, 3, 1, 1);
+    entry(262, 3, 1, 3);
+    entry(273, 4, 1, at);
+    entry(278, 3, 1, 2);
+    entry(279, 4, 1, strip.len() as u32);
+    entry(320, 3, 3 * colors as u32, at + strip.len() as u32);
+    file.extend(long(0));
+    file.extend(strip);
+    file.extend(map);
+    file
+}
+
+#[test]
+fn palettes_of_tiff_files_are_looked_up() {
+    let rows = [[0usize, 1, 2, 1, 0], [2, 2, 1, 0, 1]].concat();
+    for bits in [2, 4, 8] {
+        for big_endian in [false, true] {
+            // By the standard levels have 16 bits; some programs write 8.
+            for (levels, expected) in
+                [([0x1234, 0x80FF, 0xFFFF], [0x12, 0x80, 0xFF]), ([7, 80, 255], [7, 80, 255])]
+            {
+                let image = ok(&palette_tiff(big_endian, bits, levels));
+                assert_eq!((image.width(), image.height()), (5, 2));
+                let pixels = rows.iter().flat_map(|&i| [0, 1, 2].map(|c| expected[(i + c) % 3]));
+                assert_eq!(
+                    image.pixels(),
+                    pixels.collect::<Vec<u8>>(),
+                    "{bits} bits, big endian {big_endian}"
+                );
+            }
+        }
+    }
+    let mut short = palette_tiff(false, 8, [1, 2, 3]);
+    short.truncate(short.len() - 2);
+    assert!(matches!(decode(&short, &Limits::default()), Err(DecodeError::Malformed { .. })));
+    let limits = Limits { max_pixels: 9, ..Limits::default() };
+    let too_many = Err(DecodeError::TooManyPixels { limit: 9, width: 5, height: 2 });
+    assert_eq!(decode(&palette_tiff(false, 8, [1, 2, 3]), &limits), too_many);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Batches: the same bits on any number of threads, exact resume, broken images.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use msn_data::{Batch, Cursor, Dataset, Error, Loader, LoaderConfig, MaskMode, Masking, Reading, Views};
@@ -295,4 +296,58 @@ fn a_loader_that_is_dropped_early_ends_its_threads() {
     loader.next().unwrap();
     drop(loader);
     assert_eq!(Arc::strong_count(&dataset), 1, "no thread holds the data");
+}
+
+/// Three shards of four images, and what it was told will be read.
+struct Shards {
+    images: Arc<dyn Dataset>,
+    told: Mutex<Vec<Vec<usize>>>,
+}
+
+impl Dataset for Shards {
+    fn path(&self) -> &Path {
+        self.images.path()
+    }
+
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.images.name(index)
+    }
+
+    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        self.images.read_into(index, max_bytes, bytes)
+    }
+
+    fn reading(&self) -> Reading {
+        Reading::ByShard { shards: vec![0..4, 4..8, 8..12], buffer: 4 }
+    }
+
+    fn will_read(&self, images: &[usize]) {
+        self.told.lock().unwrap().push(images.to_vec());
+    }
+}
+
+#[test]
+fn a_source_is_told_what_is_read_next_across_the_end_of_an_epoch() {
+    // Batches that fill an epoch, and one a single epoch, so that two builders take turns with the epochs.
+    for (batch_size, queue) in [(2, 1), (3, 1), (12, 2)] {
+        let shards = Arc::new(Shards { images: Memory::with_broken(12, &[]), told: Mutex::default() });
+        let dataset: Arc<dyn Dataset> = shards.clone();
+        let mut loader = start(&dataset, LoaderConfig { queue, ..config(batch_size) }, Cursor::default());
+        let read: Vec<usize> =
+            take(&mut loader, 36 / batch_size).into_iter().flat_map(|batch| batch.images).collect();
+        drop(loader);
+        let mut begins = BTreeSet::new();
+        for told in shards.told.lock().unwrap().iter() {
+            // Two buffers at least, in the order in which they are read from some batch on.
+            assert!(told.len() >= 8, "{told:?}");
+            // Those of batches that are made ahead are not read here.
+            begins.extend((0..=read.len() - 8).find(|at| read[*at..].starts_with(&told[..8])));
+        }
+        let expected: BTreeSet<usize> = (0..=28).step_by(batch_size).collect();
+        assert!(begins.is_superset(&expected), "batches of {batch_size}: told at {begins:?}");
+    }
 }

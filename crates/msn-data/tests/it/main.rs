@@ -10,6 +10,8 @@ mod features;
 mod hostile;
 mod inspect;
 mod large_folders;
+#[cfg(feature = "remote")]
+mod link;
 mod loading;
 mod pack;
 mod real_data;

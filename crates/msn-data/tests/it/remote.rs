@@ -11,6 +11,7 @@ use msn_data::{Access, Batch, Cursor, Dataset, Error, Loader, LoaderConfig, Read
 use msn_remote::Patience;
 use msn_store::CacheFolder;
 
+use super::link::Link;
 use crate::common::{first_pixel, fixture, labels, names};
 
 /// Python's HTTP server on a folder of fixtures.
@@ -79,10 +80,14 @@ const PATTERN: &str = "shards-{000..002}.tar";
 /// Bytes of each of the shards.
 const SHARD_BYTES: u64 = 10_240;
 
-fn batches(dataset: &Arc<dyn Dataset>, cursor: Cursor, workers: usize, count: usize) -> Vec<Batch> {
+fn loader(dataset: &Arc<dyn Dataset>, cursor: Cursor, workers: usize) -> Loader {
     let views = Views { random_views: 1, focal_views: 1, random_size: 16, focal_size: 8, ..Views::default() };
     let config = LoaderConfig { views, workers, max_skipped: 0.5, ..LoaderConfig::new(2, 4, 7) };
-    let mut loader = Loader::start(Arc::clone(dataset), config, cursor).unwrap();
+    Loader::start(Arc::clone(dataset), config, cursor).unwrap()
+}
+
+fn batches(dataset: &Arc<dyn Dataset>, cursor: Cursor, workers: usize, count: usize) -> Vec<Batch> {
+    let mut loader = loader(dataset, cursor, workers);
     (0..count).map(|_| Batch { wait: Duration::ZERO, ..loader.next().unwrap() }).collect()
 }
 
@@ -164,6 +169,86 @@ fn a_shard_that_vanishes_costs_its_images_until_there_are_too_many() {
     assert_eq!(skipped.iter().map(|skipped| skipped.image).collect::<Vec<_>>(), [3, 4, 5]);
     assert!(skipped[0].reason.contains("shards-001.tar"), "{}", skipped[0].reason);
     assert!(found.iter().all(|batch| batch.images.iter().all(|image| !(3..6).contains(image))));
+}
+
+/// The loader of [`batches`], on 40 shards of three images.
+fn forty_shards() -> Option<(Server, Arc<dyn Dataset>)> {
+    let server = Server::start(&[])?;
+    for number in 0..40 {
+        fs::copy(fixture(SHARDS[number % 3]), server.folder.path().join(format!("s-{number:02}.tar")))
+            .unwrap();
+    }
+    let dataset = open_with(&server.url("s-{00..39}.tar"), &server.access(4 * SHARD_BYTES)).unwrap();
+    assert_eq!(dataset.len(), 120);
+    Some((server, dataset))
+}
+
+#[test]
+fn a_shard_that_vanishes_between_epochs_costs_its_images_from_then_on() {
+    let Some((server, dataset)) = forty_shards() else { return };
+    let expected = batches(&dataset, Cursor::default(), 2, 180);
+    // Read last in the second epoch: long let go by then.
+    let gone = expected[119].images[1] / 3;
+    let mut loader = loader(&dataset, Cursor::default(), 2);
+    let first: Vec<Batch> = (0..60).map(|_| loader.next().unwrap()).collect();
+    assert!(first.iter().all(|batch| batch.epoch == 0 && batch.skipped.is_empty()));
+    fs::remove_file(server.folder.path().join(format!("s-{gone:02}.tar"))).unwrap();
+    let second: Vec<Batch> = (0..60).map(|_| loader.next().unwrap()).collect();
+    let skipped: Vec<_> = second.iter().flat_map(|batch| &batch.skipped).collect();
+    let mut images: Vec<usize> = skipped.iter().map(|skipped| skipped.image).collect();
+    images.sort_unstable();
+    assert_eq!(images, [3 * gone, 3 * gone + 1, 3 * gone + 2]);
+    assert!(
+        skipped.iter().all(|skipped| skipped.reason.contains(&format!("s-{gone:02}.tar"))),
+        "{skipped:?}"
+    );
+    assert!(second.iter().all(|batch| batch.epoch == 1));
+    let read = |batches: &[Batch]| -> std::collections::BTreeSet<usize> {
+        batches.iter().flat_map(|batch| batch.images.clone()).collect()
+    };
+    let others: std::collections::BTreeSet<usize> = (0..120).filter(|image| image / 3 != gone).collect();
+    assert_eq!(read(&second), others, "all the others, some of them in place of the lost ones");
+    // A run that starts anew is told at once.
+    let error = open_with(&server.url("s-{00..39}.tar"), &server.access(4 * SHARD_BYTES)).err().unwrap();
+    assert!(error.to_string().contains(&format!("s-{gone:02}.tar")), "{error}");
+}
+
+/// Reads three epochs through a network that stalls for `stall` in the middle of a shard.
+fn stalled(stall: Duration, patience: Patience) {
+    let Some((server, straight)) = forty_shards() else { return };
+    let expected = batches(&straight, Cursor::default(), 2, 180);
+    let link = Link::to(server.port);
+    let address = format!("http://127.0.0.1:{}/s-{{00..39}}.tar", link.port);
+    let fresh = tempfile::tempdir().unwrap();
+    let shards = CacheFolder::new(fresh.path().join("shards"), 4 * SHARD_BYTES);
+    let access = Access { patience, shards: Some(shards), lists: None, ..server.access(0) };
+    let dataset: Arc<dyn Dataset> = open_with(Path::new(&address), &access).unwrap();
+    let started = std::time::Instant::now();
+    link.stall_after(7 * SHARD_BYTES as usize + 5000, stall);
+    let found = batches(&dataset, Cursor::default(), 2, 180);
+    assert!(started.elapsed() >= stall, "the link has not stalled");
+    // Batches say which images they hold, and which were left out: none.
+    assert!(found == expected, "something was lost or read twice");
+    assert!(found.iter().all(|batch| batch.skipped.is_empty()));
+}
+
+#[test]
+fn a_network_that_stalls_and_comes_back_changes_no_batch() {
+    let pause = Duration::from_millis(20);
+    let waits =
+        Patience { stall: Duration::from_secs(20), failures: 2, first_pause: pause, longest_pause: pause };
+    stalled(Duration::from_millis(1500), waits);
+    // Gives connections up and makes new ones, which stall too.
+    let asks_again = Patience { stall: Duration::from_millis(200), failures: 100, ..waits };
+    stalled(Duration::from_millis(1500), asks_again);
+}
+
+#[test]
+#[ignore = "takes a minute: cargo test -p msn-data --features remote -- --ignored stalls_for_half_a_minute"]
+fn a_network_that_stalls_for_half_a_minute_changes_no_batch() {
+    stalled(Duration::from_secs(30), Patience::default());
+    let default = Patience::default();
+    stalled(Duration::from_secs(30), Patience { stall: Duration::from_secs(3), ..default });
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod attention;
 mod elements;
 mod gemm;
 mod isa;
+mod resize;
 mod rows;
 mod support;
 mod threads;

@@ -2,7 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests write the files that are served")]
 
+mod again;
 mod faults;
+mod gs;
 mod http;
+mod https;
 mod s3;
 mod servers;

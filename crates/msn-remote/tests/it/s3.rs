@@ -1,9 +1,8 @@
 //! The S3 API of moto.
 
-use std::process::Command;
-
 use msn_remote::{Error, Patience, RemoteFile};
 
+use crate::again::run_again;
 use crate::servers::{Server, put};
 
 /// Credentials come from the environment, so that this test runs itself once more with those of its server.
@@ -16,20 +15,17 @@ fn objects_are_read_with_credentials_of_the_environment() {
     assert!(put(server.port, "/bucket", b"").contains(" 200 "));
     let content: Vec<u8> = (0..=250).cycle().take(50_000).collect();
     assert!(put(server.port, "/bucket/some/shard-0.tar", &content).contains(" 200 "));
-    let run = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "s3::objects_are_read_with_credentials_of_the_environment", "--nocapture"])
-        .env("MSN_TEST_S3", "1")
-        .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", server.port))
-        .envs([
+    let endpoint = format!("http://127.0.0.1:{}", server.port);
+    run_again(
+        "s3::objects_are_read_with_credentials_of_the_environment",
+        &[
+            ("MSN_TEST_S3", "1"),
+            ("AWS_ENDPOINT_URL", &endpoint),
             ("AWS_ACCESS_KEY_ID", "key"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("AWS_REGION", "us-east-1"),
-        ])
-        .output()
-        .unwrap();
-    let [out, err] = [run.stdout, run.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(run.status.success(), "{out}\n{err}");
-    assert!(out.contains("1 passed"), "{out}");
+        ],
+    );
 }
 
 fn read_objects() {

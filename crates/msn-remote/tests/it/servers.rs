@@ -13,6 +13,16 @@ pub(crate) fn skip(why: &str) {
     let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
 }
 
+const HTTPS_SERVER: &str = r#"
+import http.server, ssl
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("certificate.pem", "key.pem")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print("port", server.server_address[1], flush=True)
+server.serve_forever()
+"#;
+
 /// A program that serves on a port of its own choice.
 pub(crate) struct Server {
     process: Child,
@@ -61,6 +71,17 @@ impl Server {
         server
     }
 
+    /// The same behind TLS. `folder` has the chain `certificate.pem` and `key.pem` too.
+    pub(crate) fn https(folder: &Path) -> Option<Self> {
+        let mut command = Command::new("python3");
+        command.args(["-u", "-c", HTTPS_SERVER]).current_dir(folder);
+        let server = Self::start(command, "port ");
+        if server.is_none() {
+            skip("no python3 with ssl, whose http.server these tests ask");
+        }
+        server
+    }
+
     /// The S3 server of the Python package `moto[server]`: `moto_server`, or the program that `MSN_MOTO_SERVER` names.
     pub(crate) fn s3() -> Option<Self> {
         let program = std::env::var_os("MSN_MOTO_SERVER").unwrap_or_else(|| "moto_server".into());
@@ -97,6 +118,8 @@ pub(crate) fn put(port: u16, path: &str, body: &[u8]) -> String {
     answer
 }
 
+const LAST_MODIFIED: &str = "Tue, 24 Nov 2026 12:00:00 GMT";
+
 /// What a server that fails on purpose does to one request for content.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
@@ -122,6 +145,8 @@ struct State {
     faults: Vec<Fault>,
     /// The first byte asked for by each request for content.
     starts: Vec<usize>,
+    /// What clients sent: first lines and headers.
+    heads: Vec<String>,
 }
 
 impl Faulty {
@@ -129,7 +154,13 @@ impl Faulty {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let faults = faults.iter().rev().copied().collect();
-        let state = Arc::new(Mutex::new(State { content, version: 1, faults, starts: Vec::new() }));
+        let state = Arc::new(Mutex::new(State {
+            content,
+            version: 1,
+            faults,
+            starts: Vec::new(),
+            heads: Vec::new(),
+        }));
         let served = Arc::clone(&state);
         // Ends with the process.
         thread::spawn(move || {
@@ -150,6 +181,10 @@ impl Faulty {
     pub(crate) fn starts(&self) -> Vec<usize> {
         self.state.lock().unwrap().starts.clone()
     }
+
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.state.lock().unwrap().heads.clone()
+    }
 }
 
 fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
@@ -164,6 +199,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let header = |name: &str| lower.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
     let (content, version, fault, range) = {
         let mut state = state.lock().unwrap();
+        state.heads.push(head.clone());
         let is_get = head.starts_with("GET");
         let fault = if is_get { state.faults.pop() } else { None };
         if let Some(Fault::Change) = fault {
@@ -180,7 +216,9 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         (state.content.clone(), state.version, fault, range)
     };
     let answer = |status: &str, headers: String| {
-        format!("HTTP/1.1 {status}\r\nETag: \"v{version}\"\r\nConnection: close\r\n{headers}\r\n")
+        format!(
+            "HTTP/1.1 {status}\r\nETag: \"v{version}\"\r\nLast-Modified: {LAST_MODIFIED}\r\nConnection: close\r\n{headers}\r\n"
+        )
     };
     if let Some(Fault::Busy) = fault {
         return stream

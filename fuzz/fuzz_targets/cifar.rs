@@ -1,0 +1,6 @@
+//! CIFAR records.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| msn_fuzz::read_source("data_batch_1.bin", bytes));

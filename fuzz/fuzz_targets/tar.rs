@@ -1,0 +1,6 @@
+//! Tar archives, whole and as shards.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| msn_fuzz::read_source("x.tar", bytes));
