@@ -2,12 +2,12 @@
 
     python bench/logistic.py --program target/release/examples/logistic
 
-Run by bench/logistic.sh. The problem is that of ImageNet with 1% of its labels: 1,000 classes x 13 images x 1,024 columns,
-drawn here; the scales of the columns fall as those of encoders do, rows are centred and of length 1.
+Run by bench/logistic.sh. The problem is that of ImageNet with 1% of its labels: 1,000 classes x 13 images x 1,024
+columns, drawn here; the scales of the columns fall as those of encoders do, rows are centred and of length 1.
 
 scikit-learn (lbfgs, no intercept, C = 1 / lambda, which is the same objective times a factor) runs first with falling
-tolerances, in 32 and in 64 bits, until its objective is at most 1e-6 above ours relative to it; the fastest such setting
-is what the rounds time, in turn with ours. Prints one JSON object.
+tolerances, in 32 and in 64 bits, until its objective is at most 1e-6 above ours relative to it; the fastest such
+setting is what the rounds time, in turn with ours. Prints one JSON object.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def main():
     fit = ours.fit()
     if arguments.setting:
         dtype, tolerance = arguments.setting.split(",")
-        dtype, tolerance = dtype, float(tolerance)
+        tolerance = float(tolerance)
     else:
         dtype, tolerance = setting_that_reaches(fit["objective"], rows, labels, arguments.lam)
     times = {"ours": [], "sklearn": []}
@@ -115,17 +115,23 @@ def main():
         times["sklearn"].append(seconds)
     loss, relative = objective(weights, rows, labels, arguments.lam / len(labels))
     medians = {name: statistics.median(values) for name, values in times.items()}
-    print(json.dumps({
+    report = {
         "problem": [arguments.classes, arguments.images, arguments.columns],
         "lambda": arguments.lam,
-        "ours": {"seconds": medians["ours"], "all_seconds": times["ours"], **{k: v for k, v in fit.items() if k != "seconds"}},
+        "ours": {**fit, "seconds": medians["ours"], "all_seconds": times["ours"]},
         "sklearn": {
-            "version": sklearn.__version__, "dtype": dtype, "tolerance": tolerance, "seconds": medians["sklearn"],
-            "all_seconds": times["sklearn"], "objective": loss, "relative_gradient_norm": relative,
+            "version": sklearn.__version__,
+            "dtype": dtype,
+            "tolerance": tolerance,
+            "seconds": medians["sklearn"],
+            "all_seconds": times["sklearn"],
+            "objective": loss,
+            "relative_gradient_norm": relative,
             "iterations": iterations,
         },
         "ratio": medians["sklearn"] / medians["ours"],
-    }, indent=1))
+    }
+    print(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":

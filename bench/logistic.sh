@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Times the regression of the low-shot protocol beside scikit-learn's LogisticRegression(lbfgs) at the same objective, and
-# prints one JSON object. Arguments go to bench/logistic.py: see `bench/logistic.sh --help`. Nothing else should run
+# Times the regression of the low-shot protocol beside scikit-learn's LogisticRegression(lbfgs) at the same objective,
+# and prints one JSON object. Arguments go to bench/logistic.py: see `bench/logistic.sh --help`. Nothing else should run
 # meanwhile. About five minutes on two cores.
 #
-# scikit-learn is installed into target/sklearn-venv; BENCH_PYTHON=/path/to/python takes an interpreter that has it already.
+# scikit-learn is installed into target/sklearn-venv; BENCH_PYTHON=/path/to/python takes an interpreter that has it
+# already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -59,8 +59,8 @@ impl Knn {
     /// For each `k`, the class of each test row: its number in [`Classes::of`] the training labels. Of equal
     /// similarities the earlier training row is nearer, of equal votes the first class wins.
     ///
-    /// Memory beyond the features, a thread: 2 MiB of similarities, 1,536 rows of length 1 and the neighbours of 512 rows
-    /// (2 k numbers and similarities each), whatever the number of rows.
+    /// Memory beyond the features, a thread: 2 MiB of similarities, 1,536 rows of length 1 and the neighbours of 512
+    /// rows (2 k numbers and similarities each), whatever the number of rows.
     ///
     /// # Errors
     /// [`Error::Dimension`] if the columns differ, [`Error::Setting`] for a `k` of 0 or a temperature out of range.
@@ -110,8 +110,8 @@ impl Knn {
     }
 }
 
-/// The `k` nearest rows of `train` for each row of `test`, [rows, dim], nearest first. Rows of both are scaled to length
-/// 1 block by block, so that there is never a second copy of all.
+/// The `k` nearest rows of `train` for each row of `test`, [rows, dim], nearest first. Rows of both are scaled to
+/// length 1 block by block, so that there is never a second copy of all.
 pub(crate) fn nearest(test: &[f32], train: &Features, k: usize) -> Vec<Vec<Neighbour>> {
     let dim = train.dim();
     let mut kept: Vec<Nearest> = (0..test.len() / dim).map(|_| Nearest::new(k)).collect();

@@ -190,7 +190,8 @@ impl ShotScore {
         self.percent.map_or(Amount::Shots(self.shots), Amount::Percent)
     }
 
-    /// The penalty, or the smallest and the largest where the splits have chosen different ones: `0.0025`, `0.01 - 0.1`.
+    /// The penalty, or the smallest and the largest where the splits have chosen different ones: `0.0025`, `0.01 -
+    /// 0.1`.
     pub fn lambdas(&self) -> String {
         let lambdas = self.splits.iter().map(|split| split.lambda);
         let (low, high) =

@@ -31,8 +31,8 @@ pub struct CorruptionScore {
     pub mean_error: f64,
 }
 
-/// Fits a logistic regression on the labelled rows and scores it on the test rows, and on those that `corrupted` makes of
-/// the same images, in the same order, for each of `kinds` at each severity.
+/// Fits a logistic regression on the labelled rows and scores it on the test rows, and on those that `corrupted` makes
+/// of the same images, in the same order, for each of `kinds` at each severity.
 ///
 /// The mean corruption error is the plain mean of errors; that of Hendrycks and Dietterich (2019) divides each by the
 /// error of an AlexNet on ImageNet first, which says nothing on other images.

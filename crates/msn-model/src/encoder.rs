@@ -137,8 +137,8 @@ impl Encoder {
         Tensor::cat(rows.collect(), 0)
     }
 
-    /// What each of the last `count` blocks gives: [CLS] beside the mean of the patches, [S, 2 D] a block, in the order of
-    /// the blocks, before the final norm.
+    /// What each of the last `count` blocks gives: [CLS] beside the mean of the patches, [S, 2 D] a block, in the order
+    /// of the blocks, before the final norm.
     ///
     /// # Panics
     /// If there is no view, the views differ in their number of patches, or there are fewer blocks than `count`.

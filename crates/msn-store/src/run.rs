@@ -123,8 +123,8 @@ impl RunDir {
         Ok(path)
     }
 
-    /// Writes `eval/NAME`, a picture or another file that belongs to an evaluation, over that of an earlier one. Returns
-    /// the path.
+    /// Writes `eval/NAME`, a picture or another file that belongs to an evaluation, over that of an earlier one.
+    /// Returns the path.
     ///
     /// # Errors
     /// [`StoreError::Io`].

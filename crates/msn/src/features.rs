@@ -212,8 +212,8 @@ impl LabelledImages {
     }
 }
 
-/// Fails at the first line of a list with labels that names no file: a wrong path is a mistake in the list, where a file
-/// that cannot be decoded is one broken image among others.
+/// Fails at the first line of a list with labels that names no file: a wrong path is a mistake in the list, where a
+/// file that cannot be decoded is one broken image among others.
 fn check_listed(path: &Path, dataset: &dyn Dataset) -> anyhow::Result<()> {
     if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
         return Ok(());

@@ -1,7 +1,8 @@
-//! Corruptions of images, to see what a shift of the test images costs. A new one is a file here and a line in the table.
+//! Corruptions of images, to see what a shift of the test images costs. A new one is a file here and a line in the
+//! table.
 //!
-//! Kinds and strengths follow Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and
-//! perturbations", 2019: six of their kinds, at five severities, on the image as the network gets it, before it is
+//! Kinds and strengths follow Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions
+//! and perturbations", 2019: six of their kinds, at five severities, on the image as the network gets it, before it is
 //! normalised. Their images have 224 px; lengths in pixels are scaled to the side of ours.
 
 mod blur;

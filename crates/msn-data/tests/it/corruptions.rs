@@ -57,8 +57,9 @@ fn a_blurred_point_has_the_variance_of_the_kernel() {
     let side = 224;
     let mut point = vec![0u8; 3 * side * side];
     point[(112 * side + 112) * 3] = 255;
-    // Severity 2: a deviation of 2 pixels at 224 pixels. A single point of 255 spreads to at most 255 / (8 pi) = 10, which
-    // rounding to bytes would spoil: a filled square of 41 pixels has enough light, and a variance of its own, (41^2 - 1) / 12.
+    // Severity 2: a deviation of 2 pixels at 224 pixels. A single point of 255 spreads to at most 255 / (8 pi) = 10,
+    // which rounding to bytes would spoil: a filled square of 41 pixels has enough light, and a variance of its own,
+    // (41^2 - 1) / 12.
     for y in 92..133 {
         for x in 92..133 {
             point[(y * side + x) * 3] = 255;

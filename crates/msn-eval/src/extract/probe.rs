@@ -28,8 +28,8 @@ impl Extractor {
         }
     }
 
-    /// [CLS] of each of the last `blocks`, with the mean of the patches if `patch_mean`; each part has its mean subtracted
-    /// and length 1: [B, probe_dim], row-major. Raw pixels: the pixels, alike.
+    /// [CLS] of each of the last `blocks`, with the mean of the patches if `patch_mean`; each part has its mean
+    /// subtracted and length 1: [B, probe_dim], row-major. Raw pixels: the pixels, alike.
     pub(crate) fn probe_features(&self, batch: &EvalBatch, blocks: usize, patch_mean: bool) -> Vec<f32> {
         let Kind::Encoder { encoder, .. } = &self.kind else {
             let mut rows = batch.pixels.clone();

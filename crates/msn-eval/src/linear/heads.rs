@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use crate::product::{rows_by_rows, transposed};
 
-/// `heads` classifiers with `classes` outputs each on features of `dim` columns, trained by SGD with Nesterov's momentum.
+/// `heads` classifiers with `classes` outputs each on features of `dim` columns, trained by SGD with Nesterov's
+/// momentum.
 ///
 /// One product serves all of them: their weights are the rows of one matrix, [heads * classes, dim].
 pub(super) struct Heads {

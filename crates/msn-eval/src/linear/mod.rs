@@ -60,8 +60,9 @@ struct Part<'a> {
 }
 
 impl LinearProbe {
-    /// Trains on `train`, chooses the learning rate on the part of it that is held out, scores on `test`. labels: the class
-    /// name of every image of the dataset. `progress` is told how many images have gone through the encoder, of how many.
+    /// Trains on `train`, chooses the learning rate on the part of it that is held out, scores on `test`. labels: the
+    /// class name of every image of the dataset. `progress` is told how many images have gone through the encoder, of
+    /// how many.
     ///
     /// Features: of each of the last blocks [CLS] and, if wanted, the mean of the patches, each with its own mean
     /// subtracted and of length 1 (a layer norm without weights, then the L2 norm); of raw pixels the pixels, alike.

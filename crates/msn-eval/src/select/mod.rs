@@ -22,8 +22,8 @@ const AT_RANDOM: u64 = u64::MAX - 1;
 ///
 /// TypiClust (Hacohen, Dekel and Weinshall, "Active learning on a budget", 2022, section 3.2): as many k-means clusters
 /// as labels, which makes the selection diverse, and of each the most typical row, the one with the least mean distance
-/// to its 20 nearest neighbours in the cluster. Unlike there, small clusters are not left out, and distances are those of
-/// normalised rows ([`Features::normalise`]), which the classifier sees.
+/// to its 20 nearest neighbours in the cluster. Unlike there, small clusters are not left out, and distances are those
+/// of normalised rows ([`Features::normalise`]), which the classifier sees.
 ///
 /// The selection is the same for the same seed on any number of threads.
 ///

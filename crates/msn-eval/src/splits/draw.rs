@@ -10,11 +10,12 @@ use crate::{Amount, Classes, Error};
 /// within.
 ///
 /// The draw depends on the seed, the split, the class number and the number of images of the class, and on nothing
-/// else. The images of a smaller amount are among those of a larger one, so that their scores differ by the added images.
+/// else. The images of a smaller amount are among those of a larger one, so that their scores differ by the added
+/// images.
 ///
 /// # Errors
-/// [`Error::TooFewImages`] for the first class that has fewer images than shots; [`Error::Setting`] for an amount out of
-/// range.
+/// [`Error::TooFewImages`] for the first class that has fewer images than shots; [`Error::Setting`] for an amount out
+/// of range.
 ///
 /// # Panics
 /// If a label is no class of the table.
@@ -29,12 +30,12 @@ pub fn draw(
 }
 
 /// As [`draw`], with the next of the class's permutation in the place of an image that is not `usable`: all other
-/// images stay the drawn ones. `usable` is asked about drawn images alone. A percentage is content with fewer images than
-/// it asks for where too few of a class are usable, since it says no number.
+/// images stay the drawn ones. `usable` is asked about drawn images alone. A percentage is content with fewer images
+/// than it asks for where too few of a class are usable, since it says no number.
 ///
 /// # Errors
-/// [`Error::TooFewImages`] for the first class that has fewer usable images than are to be drawn; [`Error::Setting`] for
-/// an amount out of range.
+/// [`Error::TooFewImages`] for the first class that has fewer usable images than are to be drawn; [`Error::Setting`]
+/// for an amount out of range.
 ///
 /// # Panics
 /// If a label is no class of the table.

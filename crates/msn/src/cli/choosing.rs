@@ -17,7 +17,8 @@ Examples:
   msn compare runs/short runs/long --train a --test b --shots 1,2,5,10,1% --picture curves.svg
   msn compare runs/photos/checkpoints/step-1000 runs/photos --train a --test b --only")]
 pub(crate) struct Compare {
-    /// Run folders, checkpoints RUN/checkpoints/step-N, untrained:RUN, raw-pixels: all that --checkpoint takes elsewhere.
+    /// Run folders, checkpoints RUN/checkpoints/step-N, untrained:RUN, raw-pixels: all that --checkpoint takes
+    /// elsewhere.
     #[arg(value_name = "CHECKPOINT", required = true)]
     pub(crate) checkpoints: Vec<String>,
 
@@ -61,8 +62,8 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "FILE.svg")]
     pub(crate) picture: Option<PathBuf>,
 
-    /// Where to write the results as JSON [default: RUN/eval/compare.json of the first checkpoint]; - for standard output,
-    /// without the table.
+    /// Where to write the results as JSON [default: RUN/eval/compare.json of the first checkpoint]; - for standard
+    /// output, without the table.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
@@ -101,9 +102,9 @@ pub(crate) struct Select {
 
 /// What labels are worth if `msn select` picks the images, beside as many picked at random.
 ///
-/// For each number of labelled images and each seed both pick among the training images, whose labels are looked at only
-/// then. A logistic regression on the picked images classifies the test images; those of a class that has no labelled
-/// image count as wrong.
+/// For each number of labelled images and each seed both pick among the training images, whose labels are looked at
+/// only then. A logistic regression on the picked images classifies the test images; those of a class that has no
+/// labelled image count as wrong.
 #[derive(Args)]
 #[command(after_help = "\
 Example:

@@ -69,8 +69,8 @@ pub(crate) struct Linear {
 
 /// A closer look at the classifier: classes, confusions, calibration, and accuracy over the number of labels.
 ///
-/// A logistic regression as in `lowshot` is fitted for each number of labelled images a class; what the one with the most
-/// labels does with the test images is reported in detail, and the accuracies of all are drawn as a curve.
+/// A logistic regression as in `lowshot` is fitted for each number of labelled images a class; what the one with the
+/// most labels does with the test images is reported in detail, and the accuracies of all are drawn as a curve.
 #[derive(Args)]
 #[command(after_help = "\
 Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
@@ -90,8 +90,8 @@ pub(crate) struct Report {
     #[arg(long, value_name = "PATH")]
     pub(crate) test: PathBuf,
 
-    /// Labelled images a class, or a percentage of them such as 10%; several separated by commas [default: 1,2,5,10,20,..
-    /// up to the smallest class].
+    /// Labelled images a class, or a percentage of them such as 10%; several separated by commas [default:
+    /// 1,2,5,10,20,.. up to the smallest class].
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     pub(crate) shots: Vec<Amount>,
 
