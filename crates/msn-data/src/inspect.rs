@@ -66,7 +66,7 @@ pub struct Inspection {
     pub usable: Vec<usize>,
 }
 
-/// Reads and decodes the images of a source; `progress` is told how many are done. Needs some 24 bytes of memory an image.
+/// Reads and decodes the images of a source; `progress` is told how many are done. Needs some 32 bytes of memory an image.
 ///
 /// # Errors
 /// If the worker threads cannot be started. Broken images are no error.

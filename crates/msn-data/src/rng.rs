@@ -48,9 +48,9 @@ impl Rng {
         Self::keyed(seed, epoch, image as u64, Purpose::ImageMask, view)
     }
 
-    /// The stream that corrupts one image at some severity: the same noise in every evaluation.
-    pub fn for_corruption(severity: u64, image: usize) -> Self {
-        Self::keyed(0, severity, image as u64, Purpose::Corruption, 0)
+    /// The stream of one kind of corruption of one image at some severity: the same noise in every evaluation.
+    pub fn for_corruption(kind: u32, severity: u64, image: usize) -> Self {
+        Self::keyed(0, severity, image as u64, Purpose::Corruption, kind)
     }
 
     /// The 256-bit key holds all five numbers unmixed, so that two streams are equal only if all of them are.

@@ -26,6 +26,9 @@ const GREY: RGBColor = RGBColor(90, 90, 90);
 /// Of the text of legend and axes, pixels.
 const TEXT: u32 = 15;
 
+/// How [`curve_picture`] begins, so that its files are told apart from other pictures.
+pub const CURVE_PICTURE_START: &str = "<svg data-by=\"msn\" ";
+
 /// Accuracy for some number of labelled images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
@@ -73,7 +76,7 @@ pub fn curve_picture(curves: &[BudgetCurve], chance: f64) -> String {
     let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
     draw(&area, curves, chance).expect("a picture in memory has no failures");
     drop(area);
-    svg
+    svg.replacen("<svg ", CURVE_PICTURE_START, 1)
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;

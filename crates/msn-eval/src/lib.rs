@@ -33,7 +33,7 @@ mod splits;
 
 pub use classes::Classes;
 pub use crossval::{CrossValidation, Lambda, cross_validate};
-pub use curve::{BudgetCurve, CurvePoint, budgets, curve_picture};
+pub use curve::{BudgetCurve, CURVE_PICTURE_START, CurvePoint, budgets, curve_picture};
 pub use error::Error;
 pub use extract::{ExtractError, Extractor, FeatureRows, Origin};
 pub use features::{Features, Labelled};

@@ -59,10 +59,10 @@ pub struct CalibrationBin {
 }
 
 /// Fits a logistic regression on the labelled rows, and reports on the test rows and the penalty used. Both are
-/// normalised here ([`Features::normalise`](crate::Features::normalise)).
+/// normalised here ([`Features::normalise`](crate::Features::normalise)). A fit that stops short of its tolerance counts.
 ///
 /// # Errors
-/// [`Error::Dimension`], [`Error::UnseenClass`], [`Error::Setting`] for a lambda out of range, [`Error::NotConverged`].
+/// [`Error::Dimension`], [`Error::UnseenClass`], [`Error::Setting`] for a lambda out of range.
 pub fn classification_report(
     labelled: &Labelled,
     test: &Labelled,
@@ -73,7 +73,7 @@ pub fn classification_report(
     let expected = classes.indices(test.labels())?;
     let (rows, labels) = (labelled.features().clone().normalise(), classes.indices(labelled.labels())?);
     let lambda = lambda.choose(&rows, &labels, classes.len())?;
-    let fit = LogisticRegression::new(lambda).solve(&rows, &labels, classes.len())?;
+    let fit = LogisticRegression::new(lambda).fit(&rows, &labels, classes.len())?;
     let probabilities = fit.probabilities(&test.features().clone().normalise())?;
     Ok((ClassificationReport::of(&classes, &probabilities, &expected)?, lambda))
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use anyhow::{bail, ensure};
 
+use crate::report;
+
 /// Fails unless writing `file` loses nothing: its folder is there, the command reads it under none of the names in
 /// `inputs`, and what goes by its name already, if anything does, begins as the output of this command does.
 pub(crate) fn check(file: &Path, inputs: &[&Path], begins: impl Fn(&[u8]) -> bool) -> anyhow::Result<()> {
@@ -36,15 +38,15 @@ pub(crate) fn check(file: &Path, inputs: &[&Path], begins: impl Fn(&[u8]) -> boo
     Ok(())
 }
 
-/// [`check`] for a picture in SVG.
+/// [`check`] for a picture in SVG; others' drawings are told apart by its marker.
 pub(crate) fn check_svg(file: &Path, inputs: &[&Path]) -> anyhow::Result<()> {
-    check(file, inputs, |start| start.starts_with(b"<svg"))
+    check(file, inputs, |start| start.starts_with(msn_eval::CURVE_PICTURE_START.as_bytes()))
 }
 
 /// [`check`] for results as JSON, where `-` is standard output.
 pub(crate) fn check_json(file: Option<&Path>, inputs: &[&Path]) -> anyhow::Result<()> {
     match file.filter(|file| *file != Path::new("-")) {
-        Some(file) => check(file, inputs, |start| start.starts_with(b"{")),
+        Some(file) => check(file, inputs, |start| start.starts_with(report::JSON_START.as_bytes())),
         None => Ok(()),
     }
 }

@@ -49,8 +49,20 @@ impl Table {
     }
 }
 
+/// How the JSON of every command begins, so that its files are told apart from other people's.
+pub(crate) const JSON_START: &str = "{\n  \"msn\": \"";
+
+/// Results with the name of what they are results of.
+#[derive(Serialize)]
+struct Marked<'a, R> {
+    msn: &'a str,
+    #[serde(flatten)]
+    results: &'a R,
+}
+
 /// Prints the tables of the evaluation `name`, `text`, and writes `results` as JSON: to the file of `--json`, where `-` prints
-/// it instead of the tables; without one to `eval/` in the run folder of `checkpoint`, if it has one.
+/// it instead of the tables; without one to `eval/` in the run folder of `checkpoint`, if it has one. The tables are
+/// printed even if the file cannot be written.
 pub(crate) fn show(
     text: &str,
     name: &str,
@@ -58,31 +70,63 @@ pub(crate) fn show(
     json: Option<&Path>,
     results: &impl Serialize,
 ) -> anyhow::Result<()> {
-    // Before the tables, whose reader may leave.
-    match (json, features::run_of(checkpoint)) {
-        (Some(path), _) if path == Path::new("-") => {
-            let text = serde_json::to_string_pretty(results).context("the results have no JSON form")?;
-            return print(&format!("{text}\n"));
-        }
-        (Some(path), _) => export::write_json(path, results)?,
-        (None, Some((run, suffix))) => {
+    if json.is_some() {
+        return show_json(text, name, json, results);
+    }
+    let results = Marked { msn: name, results };
+    match features::run_of(checkpoint) {
+        Some((run, suffix)) => {
             let written =
-                RunDir::open(&run).and_then(|run| run.write_evaluation(&format!("{name}{suffix}"), results));
+                RunDir::open(&run).and_then(|run| run.write_evaluation(&format!("{name}{suffix}"), &results));
             match written {
                 Ok(path) => say(&format!("the same as JSON: {}", path.display())),
                 // Somebody else's run may be read-only, and the table is what was asked for.
                 Err(error) => warn(&format!("no JSON: {error}; choose a file with --json")),
             }
         }
-        (None, None) => say("the same as JSON: with --json FILE, since there is no run folder to write to"),
+        None => say("the same as JSON: with --json FILE, since there is no run folder to write to"),
     }
     print(text)
 }
 
-/// Prints results on standard output.
+/// Prints `text` and writes `results` as JSON to the file of `--json`, if there is one; `-` prints them instead of `text`.
+pub(crate) fn show_json(
+    text: &str,
+    name: &str,
+    json: Option<&Path>,
+    results: &impl Serialize,
+) -> anyhow::Result<()> {
+    let results = Marked { msn: name, results };
+    let Some(path) = json else { return print(text) };
+    if path == Path::new("-") {
+        let text = serde_json::to_string_pretty(&results).context("the results have no JSON form")?;
+        return write(&format!("{}\n", escape_controls(&text)));
+    }
+    // Before the tables, whose reader may leave.
+    let written = export::write_json(path, &results);
+    print(text)?;
+    Ok(written?)
+}
+
+/// JSON without the control characters that may stand in its strings as they are, but that a terminal obeys.
+fn escape_controls(json: &str) -> String {
+    json.chars().fold(String::new(), |mut escaped, c| {
+        match c {
+            '\u{7f}'..='\u{9f}' => write!(escaped, "\\u{:04x}", c as u32).expect("a String takes everything"),
+            c => escaped.push(c),
+        }
+        escaped
+    })
+}
+
+/// Prints results for people on standard output.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    write(&harmless(text))
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
-    out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()).context(NO_STDOUT)
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context(NO_STDOUT)
 }
 
 #[cfg(test)]
@@ -95,5 +139,17 @@ mod tests {
         table.row(["1", "12.3"]);
         table.row(["10", "5.0 +- 0.1"]);
         assert_eq!(table.text(), "shots     top-1 %\n1            12.3\n10     5.0 +- 0.1\n");
+    }
+
+    #[test]
+    fn names_with_control_characters_stay_json() {
+        let results =
+            Marked { msn: "x", results: &std::collections::BTreeMap::from([("name", "a\u{85}\u{7f}\n")]) };
+        let text = serde_json::to_string_pretty(&results).expect("strings");
+        assert!(text.starts_with(JSON_START), "{text}");
+        let escaped = escape_controls(&text);
+        assert!(!escaped.chars().any(|c| c.is_control() && c != '\n'), "{escaped:?}");
+        let parsed: serde_json::Value = serde_json::from_str(&escaped).expect("JSON");
+        assert_eq!(parsed["name"], "a\u{85}\u{7f}\n");
     }
 }

@@ -32,7 +32,7 @@ pub struct LoaderConfig {
     /// Batches that may be ahead of the training step, finished or in the making, 1 or more. Does not change the
     /// batches; each holds all its views in memory.
     pub queue: usize,
-    /// Largest fraction of the images that may be broken, [0, 1]; see [`allowed_broken`](Self::allowed_broken).
+    /// Largest fraction of the images that may be broken, [0, 1]; a few may be in any case, unless it is 0.
     pub max_skipped: f64,
     /// Guards against huge images.
     pub limits: Limits,

@@ -56,8 +56,8 @@ impl Heads {
 
     /// One step down the mean cross-entropy of a batch. features: [n, dim]; labels: [n].
     ///
-    /// v = m v + g, then w = w - rate (g + m v): Nesterov's momentum in the form of Sutskever et al., 2013, as PyTorch
-    /// has it.
+    /// v = m v + g, then w = w - rate (g + m v): Nesterov's momentum as PyTorch has it, with the
+    /// rate outside the velocity.
     pub(super) fn step(&mut self, features: &[f32], labels: &[usize], step: &Step<'_>) {
         let n = labels.len();
         let mut residuals = self.logits(features);

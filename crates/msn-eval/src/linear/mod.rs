@@ -98,7 +98,7 @@ impl LinearProbe {
         };
         let dim = extractor.probe_dim(self.blocks, self.patch_mean);
         let mut heads = Heads::new(self.rates.len(), classes.len(), dim);
-        let mut skipped = self.train(&mut heads, extractor, &train, &mut progress)?;
+        let (train_images, mut skipped) = self.train(&mut heads, extractor, &train, &mut progress)?;
         let (held_out_top1, held_out_images, broken) =
             self.score(&heads, extractor, &held_out, &mut progress)?;
         skipped.extend(broken);
@@ -116,7 +116,7 @@ impl LinearProbe {
         let report = LinearReport {
             classes: classes.len(),
             dim,
-            train_images: train.images.len(),
+            train_images,
             held_out_images,
             test_images,
             chosen_rate: best.rate,
@@ -126,17 +126,17 @@ impl LinearProbe {
         Ok((report, skipped))
     }
 
-    /// Passes over the training images; those that cannot be read.
+    /// Passes over the training images: how many there are in each, and those that cannot be read.
     fn train(
         &self,
         heads: &mut Heads,
         extractor: &Extractor,
         train: &Part<'_>,
         progress: &mut impl FnMut(usize),
-    ) -> Result<Vec<Skipped>, ExtractError> {
+    ) -> Result<(usize, Vec<Skipped>), ExtractError> {
         let steps = train.images.len().div_ceil(self.batch_size) as f64 * self.epochs as f64;
-        let scale = self.batch_size as f64 / REFERENCE_BATCH;
-        let (mut skipped, mut step) = (Vec::new(), 0);
+        let scale = self.batch_size.min(train.images.len()) as f64 / REFERENCE_BATCH;
+        let (mut skipped, mut step, mut handled) = (Vec::new(), 0, 0);
         for epoch in 0..self.epochs {
             let mut images = train.images.clone();
             let count = images.len();
@@ -152,13 +152,17 @@ impl LinearProbe {
                 let (momentum, weight_decay) = (self.momentum, self.weight_decay);
                 heads.step(&features, &labels, &Step { rates: &rates, momentum, weight_decay });
                 step += 1;
+                handled += labels.len();
                 progress(labels.len());
                 Ok::<(), ExtractError>(())
             })?;
             // They are the same ones in every epoch.
             skipped = broken;
+            if handled == 0 {
+                return Err(nothing_readable(train, skipped));
+            }
         }
-        Ok(skipped)
+        Ok((handled / self.epochs.max(1) as usize, skipped))
     }
 
     /// Finite features of a batch, [B, dim].
@@ -200,9 +204,7 @@ impl LinearProbe {
             Ok::<(), ExtractError>(())
         })?;
         if images == 0 {
-            let (data, count) = (part.dataset.path().to_owned(), part.images.len());
-            let first = skipped.into_iter().next().expect("an image without features was skipped");
-            return Err(ExtractError::NothingReadable { data, images: count, first });
+            return Err(nothing_readable(part, skipped));
         }
         let percent = |&hits: &usize| 100.0 * hits as f64 / images as f64;
         Ok((hits.iter().map(percent).collect(), images, skipped))
@@ -229,4 +231,9 @@ impl LinearProbe {
         held_out.sort_unstable();
         Ok((kept, held_out))
     }
+}
+
+fn nothing_readable(part: &Part<'_>, skipped: Vec<Skipped>) -> ExtractError {
+    let first = skipped.into_iter().next().expect("an image without features was skipped");
+    ExtractError::NothingReadable { data: part.dataset.path().to_owned(), images: part.images.len(), first }
 }

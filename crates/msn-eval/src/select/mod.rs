@@ -61,7 +61,7 @@ fn check(budget: usize, rows: usize) -> Result<(), Error> {
 fn most_typical(rows: &Features, members: &[usize]) -> usize {
     let cluster = rows.select(members);
     let neighbours = NEIGHBOURS.min(members.len() - 1);
-    // Each row is its own nearest neighbour, or as near as another that equals it.
+    // Each row is its own nearest neighbour, or as near as another that equals it; but for rows of zeros.
     let distance = |row: Vec<Neighbour>| -> f64 {
         row.iter().map(|&(cosine, _)| f64::from(2.0 - 2.0 * cosine).max(0.0).sqrt()).sum()
     };

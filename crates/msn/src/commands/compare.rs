@@ -6,12 +6,12 @@ use std::path::Path;
 use msn_eval::{Amount, BudgetCurve, Extractor, ShotScore, curve_picture};
 use serde::Serialize;
 
-use super::labelling::Labelling;
+use super::labelling::{Drawing, Labelling};
 use super::lowshot::{self, Percent};
 use crate::cli::{Compare, EncoderChoice};
-use crate::features::{self, LabelledImages, RAW_PIXELS, UNTRAINED};
+use crate::features::{self, EncoderFacts, LabelledImages, RAW_PIXELS, UNTRAINED};
 use crate::output;
-use crate::progress::say;
+use crate::progress::{say, warn};
 use crate::report::{self, Table};
 
 /// The results as JSON.
@@ -19,18 +19,18 @@ use crate::report::{self, Table};
 struct Results<'a> {
     train: &'a Path,
     test: &'a Path,
-    test_images: usize,
+    seed: u64,
     /// In the order of the table.
-    encoders: Vec<Row>,
+    encoders: Vec<Row<'a>>,
 }
 
 /// The scores of one encoder.
 #[derive(Serialize)]
-struct Row {
-    checkpoint: String,
+struct Row<'a> {
+    #[serde(flatten)]
+    encoder: EncoderFacts<'a>,
     architecture: String,
-    /// Columns of its features.
-    dim: usize,
+    test_images: usize,
     /// Images that could not be read.
     skipped: usize,
     /// By amount of labelled images, as asked for: `5`, `1%`.
@@ -47,11 +47,13 @@ pub(crate) fn run(arguments: &Compare) -> anyhow::Result<()> {
     let test = LabelledImages::open(&arguments.test)?;
     let names = encoders(arguments);
     // All are opened before the first is evaluated, so that a wrong name is found at once.
-    let open = |name: &String| features::extractor(&choice(arguments, name), &*train.dataset);
-    let extractors = names.iter().map(open).collect::<anyhow::Result<Vec<Extractor>>>()?;
+    let choices: Vec<EncoderChoice> = names.iter().map(|name| choice(arguments, name)).collect();
+    let open = |choice: &EncoderChoice| features::extractor(choice, &*train.dataset);
+    let extractors = choices.iter().map(open).collect::<anyhow::Result<Vec<Extractor>>>()?;
     // Every encoder gets the same labelled images.
+    let drawing = Drawing { splits: arguments.splits, seed: arguments.seed, stop_short: false };
     let labelling =
-        Labelling::draw(&extractors[0], &train, &arguments.shots, arguments.splits, arguments.seed)?;
+        Labelling::draw(&extractors.iter().collect::<Vec<_>>(), &train, &arguments.shots, drawing)?;
 
     let shots = arguments.shots.iter().map(|amount| match amount {
         Amount::Shots(_) => format!("{amount} a class"),
@@ -59,31 +61,38 @@ pub(crate) fn run(arguments: &Compare) -> anyhow::Result<()> {
     });
     let header = ["top-1 %, labelled images:".to_owned(), "architecture".to_owned()];
     let mut table = Table::new(header.into_iter().chain(shots));
-    let (mut rows, mut curves, mut test_images) = (Vec::new(), Vec::new(), 0);
-    for (name, extractor) in names.iter().zip(extractors) {
+    let (mut rows, mut curves) = (Vec::<Row<'_>>::new(), Vec::new());
+    for ((name, choice), extractor) in names.iter().zip(&choices).zip(&extractors) {
         say(&format!("{name}:"));
         let architecture = extractor.architecture();
         let scores =
-            lowshot::scores(&extractor, &train, &test, &labelling, arguments.lambda.unwrap_or_default())?;
+            lowshot::scores(extractor, &train, &test, &labelling, arguments.lambda.unwrap_or_default())?;
         let cells = scores.amounts.iter().map(|score| Percent::of(score).to_string());
         table.row([name.clone(), architecture.clone()].into_iter().chain(cells));
         curves.push(BudgetCurve::of(name, &scores.amounts));
-        test_images = scores.test_images;
+        if let Some(first) = rows.first().filter(|row| row.test_images != scores.test_images) {
+            warn(&format!(
+                "{name}: {} test images could be read, {} for the first encoder; the rows are not of the same images",
+                scores.test_images, first.test_images
+            ));
+        }
         rows.push(Row {
-            checkpoint: name.clone(),
+            encoder: EncoderFacts::of(extractor, choice),
             architecture,
-            dim: extractor.dim(),
+            test_images: scores.test_images,
             skipped: scores.skipped,
             amounts: scores.amounts.into_iter().map(|score| (score.amount().to_string(), score)).collect(),
         });
     }
-    if let Some(picture) = &arguments.picture {
+    let picture = arguments.picture.as_ref().map_or(Ok(()), |picture| {
         let chance = 100.0 / train.classes().len() as f64;
-        msn_store::atomic::write(picture, curve_picture(&curves, chance).as_bytes())?;
-        say(&format!("the curves as a picture: {}", picture.display()));
-    }
-    let results = Results { train: &arguments.train, test: &arguments.test, test_images, encoders: rows };
-    report::show(&table.text(), "compare", &arguments.checkpoints[0], arguments.json.as_deref(), &results)
+        msn_store::atomic::write(picture, curve_picture(&curves, chance).as_bytes())
+            .map(|()| say(&format!("the curves as a picture: {}", picture.display())))
+    });
+    let results =
+        Results { train: &arguments.train, test: &arguments.test, seed: arguments.seed, encoders: rows };
+    report::show(&table.text(), "compare", &arguments.checkpoints[0], arguments.json.as_deref(), &results)?;
+    Ok(picture?)
 }
 
 /// The encoders of the table: those that are named, after the baselines unless these are named as well or not wanted.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use msn_eval::{Amount, Classes, Extractor, Labelled, SplitFile, SplitSet};
+use msn_eval::{Amount, Classes, Error, Extractor, Labelled, SplitFile, SplitSet};
 use msn_store::export;
 
 use crate::features::LabelledImages;
@@ -18,41 +18,53 @@ pub(crate) struct Labelling {
     pub(crate) unreadable: usize,
 }
 
+/// How images are drawn.
+#[derive(Clone, Copy)]
+pub(crate) struct Drawing {
+    pub(crate) splits: u64,
+    pub(crate) seed: u64,
+    /// Leaves out the amounts from the first one on that some class has too few images for, if there is one before it.
+    pub(crate) stop_short: bool,
+}
+
 impl Labelling {
-    /// Draws images for each amount. An image that `extractor` cannot read gives way to the next of its class, with a
-    /// message: every class has its number of images.
+    /// Draws images for each amount. An image that one of the `extractors` cannot read gives way to the next of its class,
+    /// with a message: every class has its number of images.
     pub(crate) fn draw(
-        extractor: &Extractor,
+        extractors: &[&Extractor],
         train: &LabelledImages,
         amounts: &[Amount],
-        splits: u64,
-        seed: u64,
+        drawing: Drawing,
     ) -> anyhow::Result<Self> {
         let classes = Classes::of(&train.labels);
         let labels = classes.indices(&train.labels)?;
         let mut known = HashMap::new();
-        let mut readable = |image: usize, amount: Amount| {
-            *known.entry(image).or_insert_with(|| match (extractor.check(&*train.dataset, image), amount) {
-                (Ok(()), _) => true,
-                (Err(skipped), Amount::Shots(_)) => {
-                    warn(&format!("another image of its class is drawn instead of {skipped}"));
-                    false
+        let mut readable = |image: usize| {
+            *known.entry(image).or_insert_with(|| {
+                let checked =
+                    extractors.iter().try_for_each(|extractor| extractor.check(&*train.dataset, image));
+                if let Err(skipped) = &checked {
+                    warn(&format!(
+                        "not labelled: {skipped}; another image of its class is, where there is one"
+                    ));
                 }
-                (Err(skipped), Amount::Percent(_)) => {
-                    warn(&format!("left out {skipped}"));
-                    false
-                }
+                checked.is_ok()
             })
         };
-        let mut draw = |&amount: &Amount| -> anyhow::Result<SplitSet> {
-            let split = |split| {
-                msn_eval::draw_usable(&labels, &classes, amount, seed, split, |image| readable(image, amount))
+        let mut sets = Vec::new();
+        for &amount in amounts {
+            let split =
+                |split| msn_eval::draw_usable(&labels, &classes, amount, drawing.seed, split, &mut readable);
+            let splits = match (0..drawing.splits).map(split).collect() {
+                Ok(splits) => splits,
+                Err(error @ Error::TooFewImages { .. }) if drawing.stop_short && !sets.is_empty() => {
+                    say(&format!("no more labels than that: {error}"));
+                    break;
+                }
+                Err(error) => return Err(error).context(train.dataset.path().display().to_string()),
             };
-            let drawn: Result<Vec<_>, _> = (0..splits).map(split).collect();
-            let splits = drawn.with_context(|| train.dataset.path().display().to_string())?;
-            Ok(SplitSet { amount: Some(amount), splits })
-        };
-        let sets = amounts.iter().map(&mut draw).collect::<anyhow::Result<_>>()?;
+            sets.push(SplitSet { amount: Some(amount), splits });
+        }
         Ok(Self { sets, unreadable: known.values().filter(|&&readable| !readable).count() })
     }
 

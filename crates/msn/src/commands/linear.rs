@@ -6,7 +6,7 @@ use msn_eval::{LinearProbe, LinearReport};
 use serde::Serialize;
 
 use crate::cli::{EncoderChoice, FeatureChoice, Linear};
-use crate::features::{self, LabelledImages};
+use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::progress::{ImageProgress, warn};
 use crate::report::{self, Table};
@@ -14,12 +14,15 @@ use crate::report::{self, Table};
 /// The results as JSON.
 #[derive(Serialize)]
 struct Results<'a> {
-    checkpoint: &'a str,
+    #[serde(flatten)]
+    encoder: EncoderFacts<'a>,
     train: &'a Path,
     test: &'a Path,
     blocks: usize,
     patch_mean: bool,
     epochs: u64,
+    batch_size: usize,
+    seed: u64,
     /// Images that could not be read.
     skipped: usize,
     #[serde(flatten)]
@@ -70,12 +73,14 @@ pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
         ]);
     }
     let results = Results {
-        checkpoint: &arguments.checkpoint,
+        encoder: EncoderFacts::of(&extractor, &encoder),
         train: &arguments.train,
         test: &arguments.test,
         blocks: arguments.blocks,
         patch_mean: arguments.patch_mean,
         epochs: arguments.epochs,
+        batch_size: arguments.batch_size,
+        seed: arguments.seed,
         skipped: skipped.len(),
         report: &report,
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 use msn_eval::{Extractor, Lambda, LowShot, ShotScore, default_lambda};
 use serde::Serialize;
 
-use super::labelling::{LabelledSets, Labelling};
+use super::labelling::{Drawing, LabelledSets, Labelling};
 use crate::cli::Lowshot;
 use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
@@ -47,7 +47,8 @@ pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
     let test = LabelledImages::open(&arguments.test)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let labelling = if arguments.split_file.is_empty() {
-        Labelling::draw(&extractor, &train, &arguments.shots, arguments.splits, arguments.seed)?
+        let drawing = Drawing { splits: arguments.splits, seed: arguments.seed, stop_short: false };
+        Labelling::draw(&[&extractor], &train, &arguments.shots, drawing)?
     } else {
         Labelling::read(&extractor, &train, &arguments.split_file)?
     };
@@ -99,7 +100,13 @@ pub(crate) fn scores(
     let data = LabelledSets::new(extractor, train, test, labelling)?;
     let protocol = LowShot { lambda, ..LowShot::default() };
     let amounts = protocol.run_splits(&data.train, &data.test, &data.sets)?.scores;
-    for score in &amounts {
+    warn_unfinished(&amounts);
+    Ok(Scores { amounts, test_images: data.test.labels().len(), skipped: data.skipped })
+}
+
+/// Warns of regressions that stopped short of their tolerance.
+pub(crate) fn warn_unfinished(amounts: &[ShotScore]) {
+    for score in amounts {
         let unfinished = score.splits.iter().filter(|split| !split.converged).count();
         if unfinished > 0 {
             warn(&format!(
@@ -110,7 +117,6 @@ pub(crate) fn scores(
             ));
         }
     }
-    Ok(Scores { amounts, test_images: data.test.labels().len(), skipped: data.skipped })
 }
 
 /// Mean and deviation over splits, percent.
@@ -125,7 +131,11 @@ pub(crate) struct Percent {
 
 impl Percent {
     pub(crate) fn of(score: &ShotScore) -> Self {
-        Self { mean: score.mean, sd: score.sd, splits: score.splits.len() }
+        Self::new(score.mean, score.sd, score.splits.len())
+    }
+
+    pub(crate) fn new(mean: f64, sd: f64, splits: usize) -> Self {
+        Self { mean, sd, splits }
     }
 }
 

@@ -4,14 +4,16 @@ use std::path::Path;
 
 use anyhow::Context;
 use msn_eval::{
-    Amount, BudgetCurve, ClassificationReport, LowShot, budgets, classification_report, curve_picture,
+    Amount, BudgetCurve, ClassificationReport, LowShot, ShotScore, budgets, classification_report,
+    curve_picture,
 };
 use msn_store::RunDir;
 use serde::Serialize;
 
-use super::labelling::{LabelledSets, Labelling};
+use super::labelling::{Drawing, LabelledSets, Labelling};
+use super::lowshot::{self, Percent};
 use crate::cli;
-use crate::features::{self, LabelledImages};
+use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::progress::{say, warn};
 use crate::report::{self, Table};
@@ -25,9 +27,12 @@ const MOST_ROWS: usize = 20;
 /// The results as JSON.
 #[derive(Serialize)]
 struct Results<'a> {
-    checkpoint: &'a str,
+    #[serde(flatten)]
+    encoder: EncoderFacts<'a>,
     train: &'a Path,
     test: &'a Path,
+    /// Of the draw of the labelled images.
+    seed: u64,
     /// Images that could not be read.
     skipped: usize,
     /// Of the classifier that is reported on.
@@ -48,33 +53,36 @@ pub(crate) fn run(arguments: &cli::Report) -> anyhow::Result<()> {
     let test = LabelledImages::open(&arguments.test)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let amounts = if arguments.shots.is_empty() { affordable(&train) } else { arguments.shots.clone() };
-    let labelling = Labelling::draw(&extractor, &train, &amounts, arguments.splits, arguments.seed)?;
+    let drawing =
+        Drawing { splits: arguments.splits, seed: arguments.seed, stop_short: arguments.shots.is_empty() };
+    let labelling = Labelling::draw(&[&extractor], &train, &amounts, drawing)?;
     let data = LabelledSets::new(&extractor, &train, &test, &labelling)?;
 
     let lambda = arguments.lambda.unwrap_or_default();
     let protocol = LowShot { lambda, ..LowShot::default() };
     let scores = protocol.run_splits(&data.train, &data.test, &data.sets)?.scores;
+    lowshot::warn_unfinished(&scores);
     let curve = BudgetCurve::of(&arguments.encoder.checkpoint, &scores);
     let largest = data.sets.iter().map(|set| &set.splits[0]).max_by_key(|split| split.len());
     let labelled = data.train.select(largest.context("--shots: expected at least one number, found none")?);
     let (quality, lambda) = classification_report(&labelled, &data.test, lambda)?;
 
-    let text = text(&quality, &curve, labelled.labels().len(), &lambda.to_string());
-    write_picture(
-        arguments,
-        &curve_picture(std::slice::from_ref(&curve), 100.0 / quality.classes.len() as f64),
-    )?;
+    let text = text(&quality, &scores, labelled.labels().len(), &lambda.to_string());
+    let chance = 100.0 / quality.classes.len() as f64;
+    let picture = write_picture(arguments, &curve_picture(std::slice::from_ref(&curve), chance));
     let results = Results {
-        checkpoint: &arguments.encoder.checkpoint,
+        encoder: EncoderFacts::of(&extractor, &arguments.encoder),
         train: &arguments.train,
         test: &arguments.test,
+        seed: arguments.seed,
         skipped: data.skipped,
         labelled_images: labelled.labels().len(),
         lambda,
         report: &quality,
         curve: &curve,
     };
-    report::show(&text, "report", &arguments.encoder.checkpoint, arguments.json.as_deref(), &results)
+    report::show(&text, "report", &arguments.encoder.checkpoint, arguments.json.as_deref(), &results)?;
+    picture
 }
 
 /// The budgets of a curve up to the smallest class.
@@ -117,7 +125,7 @@ fn write_picture(arguments: &cli::Report, svg: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn text(report: &ClassificationReport, curve: &BudgetCurve, labelled: usize, lambda: &str) -> String {
+fn text(report: &ClassificationReport, scores: &[ShotScore], labelled: usize, lambda: &str) -> String {
     let mut summary = Table::new(["classifier on all labels of the largest budget", ""]);
     summary.row(["labelled images", &labelled.to_string()]);
     summary.row(["lambda", lambda]);
@@ -133,8 +141,8 @@ fn text(report: &ClassificationReport, curve: &BudgetCurve, labelled: usize, lam
     summary.row(["cross-entropy, nats", &format!("{:.3}", report.cross_entropy)]);
 
     let mut budget = Table::new(["labelled images a class", "top-1 %"]);
-    for point in &curve.points {
-        budget.row([point.images.to_string(), format!("{:.1} +- {:.1}", point.mean, point.sd)]);
+    for score in scores {
+        budget.row([score.amount().to_string(), Percent::of(score).to_string()]);
     }
     [summary.text(), budget.text(), class_text(report), confusion_text(report)].join("\n")
 }

@@ -7,18 +7,21 @@ use msn_data::{Corruption, SEVERITIES};
 use msn_eval::{RobustReport, robustness};
 use serde::Serialize;
 
-use super::labelling::{LabelledSets, Labelling};
+use super::labelling::{Drawing, LabelledSets, Labelling};
 use crate::cli;
-use crate::features::{self, LabelledImages};
+use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::report::{self, Table};
 
 /// The results as JSON.
 #[derive(Serialize)]
 struct Results<'a> {
-    checkpoint: &'a str,
+    #[serde(flatten)]
+    encoder: EncoderFacts<'a>,
     train: &'a Path,
     test: &'a Path,
+    /// Of the draw of the labelled images.
+    seed: u64,
     labelled_images: usize,
     /// Images that could not be read.
     skipped: usize,
@@ -31,7 +34,8 @@ pub(crate) fn run(arguments: &cli::Robust) -> anyhow::Result<()> {
     let train = LabelledImages::open(&arguments.train)?;
     let test = LabelledImages::open(&arguments.test)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
-    let labelling = Labelling::draw(&extractor, &train, &[arguments.shots], 1, arguments.seed)?;
+    let drawing = Drawing { splits: 1, seed: arguments.seed, stop_short: false };
+    let labelling = Labelling::draw(&[&extractor], &train, &[arguments.shots], drawing)?;
     let data = LabelledSets::new(&extractor, &train, &test, &labelling)?;
     let corrupted = |corruption: Corruption| -> anyhow::Result<msn_eval::Features> {
         let what = format!("{}, severity {}", corruption.kind.name(), corruption.severity);
@@ -62,9 +66,10 @@ pub(crate) fn run(arguments: &cli::Robust) -> anyhow::Result<()> {
         100.0 - report.clean_top1
     );
     let results = Results {
-        checkpoint: &arguments.encoder.checkpoint,
+        encoder: EncoderFacts::of(&extractor, &arguments.encoder),
         train: &arguments.train,
         test: &arguments.test,
+        seed: arguments.seed,
         labelled_images: data.train.labels().len(),
         skipped: data.skipped,
         report: &report,

@@ -6,15 +6,17 @@ use std::path::Path;
 use msn_eval::{SelectionScore, select_at_random};
 use serde::Serialize;
 
+use super::lowshot::Percent;
 use crate::cli::Selection;
-use crate::features::{self, LabelledImages};
+use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::report::{self, Table};
 
 /// The results as JSON.
 #[derive(Serialize)]
 struct Results<'a> {
-    checkpoint: &'a str,
+    #[serde(flatten)]
+    encoder: EncoderFacts<'a>,
     train: &'a Path,
     test: &'a Path,
     seeds: u64,
@@ -64,7 +66,7 @@ pub(crate) fn run(arguments: &Selection) -> anyhow::Result<()> {
         let selected = score(selected.collect::<Result<_, _>>()?)?;
         let wins =
             selected.top1.iter().zip(&random.top1).filter(|(selected, random)| selected > random).count();
-        let shown = |score: &SelectionScore| format!("{:.1} +- {:.1}", score.mean, score.sd);
+        let shown = |score: &SelectionScore| Percent::new(score.mean, score.sd, score.top1.len()).to_string();
         table.row([
             budget.to_string(),
             shown(&random),
@@ -76,7 +78,7 @@ pub(crate) fn run(arguments: &Selection) -> anyhow::Result<()> {
         budgets.insert(budget, Pair { random, selected, wins });
     }
     let results = Results {
-        checkpoint: &arguments.encoder.checkpoint,
+        encoder: EncoderFacts::of(&extractor, &arguments.encoder),
         train: &arguments.train,
         test: &arguments.test,
         seeds: arguments.seeds,

@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use msn_data::{InspectConfig, Inspection, Limits, Normalization, Spread, contact_sheet, inspect};
-use msn_store::export;
 use serde::Serialize;
 
 use super::{check_picture, write_picture};
@@ -45,28 +44,21 @@ pub(crate) fn run(arguments: &Inspect) -> anyhow::Result<()> {
     let mut progress = ImageProgress::new("images", wanted);
     let found = inspect(&*dataset, &config, |done| progress.set(done))?;
     drop(progress);
-    match &arguments.sheet {
-        Some(_) if found.usable.is_empty() => warn("no contact sheet: not one image can be used"),
-        Some(sheet) => {
-            write_picture(sheet, &contact_sheet(&*dataset, &found.usable, &config.limits))?;
-            say(&format!("contact sheet: {}", sheet.display()));
+    let sheet = match &arguments.sheet {
+        Some(_) if found.usable.is_empty() => {
+            warn("no contact sheet: not one image can be used");
+            Ok(())
         }
-        None => {}
-    }
+        Some(sheet) => write_picture(sheet, &contact_sheet(&*dataset, &found.usable, &config.limits))
+            .map(|()| say(&format!("contact sheet: {}", sheet.display()))),
+        None => Ok(()),
+    };
     let results = Results { path, found: &found };
-    match arguments.json.as_deref() {
-        Some(file) if file == Path::new("-") => {
-            let text = serde_json::to_string_pretty(&results).context("the results have no JSON form")?;
-            return report::print(&format!("{text}\n"));
-        }
-        Some(file) => export::write_json(file, &results)?,
-        None => {}
-    }
-    report::print(&text(path, &found))?;
+    report::show_json(&text(path, &found), "inspect", arguments.json.as_deref(), &results)?;
     if found.usable.is_empty() {
         bail!("{}: not one of {} can be used", path.display(), counted(found.looked_at, "image"));
     }
-    Ok(())
+    sheet
 }
 
 fn text(path: &Path, found: &Inspection) -> String {
@@ -155,7 +147,7 @@ fn broken(found: &Inspection) -> String {
         writeln!(text, "  {skipped}").expect(MEMORY);
     }
     if found.broken > SHOWN_BROKEN {
-        writeln!(text, "  the {} others: with --json", found.broken - SHOWN_BROKEN).expect(MEMORY);
+        writeln!(text, "  and {} others, with --json", found.broken - SHOWN_BROKEN).expect(MEMORY);
     }
     text
 }
