@@ -53,7 +53,7 @@ fn the_better_rate_is_chosen_on_images_held_out() {
     images(&train, 10);
     images(&test, 4);
     let report = run(&probe(), &train, &test).unwrap();
-    assert_eq!((report.classes, report.dim), (3, 192));
+    assert_eq!((report.classes, report.columns), (3, 192));
     // A fifth of ten images of each class.
     assert_eq!((report.train_images, report.held_out_images, report.test_images), (24, 6, 12));
     assert_eq!((report.chosen_rate, report.top1), (3.0, 100.0), "{report:?}");

@@ -25,8 +25,8 @@ const HELD_OUT: u64 = u64::MAX - 2;
 pub struct LinearReport {
     /// Number of classes.
     pub classes: usize,
-    /// Columns of the features.
-    pub dim: usize,
+    /// Columns of the features of all blocks together.
+    pub columns: usize,
     /// Images trained on, in each epoch.
     pub train_images: usize,
     /// Images held out to choose the learning rate.
@@ -115,7 +115,7 @@ impl LinearProbe {
         let best = rates.iter().max_by(|a, b| better(a, b)).expect("at least one rate");
         let report = LinearReport {
             classes: classes.len(),
-            dim,
+            columns: dim,
             train_images,
             held_out_images,
             test_images,

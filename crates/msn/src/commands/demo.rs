@@ -11,7 +11,7 @@ use msn_train::Config;
 use msn_train::config::Source;
 use serde::Serialize;
 
-use super::labelling::Labelling;
+use super::labelling::{Drawing, Labelling};
 use super::lowshot::{self, Percent};
 use super::pretrain::quoted;
 use super::{pretrain, synth};
@@ -80,7 +80,8 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
     let images_per_class = train.labels.len() / CLASSES;
     let test = drawn(&test_path, TEST_SEED, (images_per_class / TRAIN_PER_TEST).max(1))?;
     let raw_pixels = Extractor::raw_pixels(SIZE);
-    let labelling = Labelling::draw(&raw_pixels, &train, &SHOTS.map(Amount::Shots), SPLITS, SPLIT_SEED)?;
+    let drawing = Drawing { splits: SPLITS, seed: SPLIT_SEED, stop_short: false };
+    let labelling = Labelling::draw(&[&raw_pixels], &train, &SHOTS.map(Amount::Shots), drawing)?;
     say("pre-training without labels");
     let resume = format!("msn demo --out {}{} --resume", quoted(out), arguments.device.repeated());
     pretrain::train(&config, train.dataset.clone(), &run, &device, &resume)?;

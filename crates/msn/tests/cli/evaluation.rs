@@ -312,11 +312,32 @@ fn a_report_has_its_tables_its_picture_and_its_json() {
     assert!(all.stderr.contains("--picture FILE.svg"), "{}", all.stderr);
     let all: Value = serde_json::from_str(&all.stdout).unwrap();
     assert_eq!(all["labelled_images"], 12);
-    fs::write(scratch.path("notes.svg"), "mine").unwrap();
-    scratch
-        .msn(&[&report[..], &["--picture", "notes.svg"]].concat())
-        .fails_with(&["notes.svg", "another file"]);
-    assert_eq!(scratch.read("notes.svg"), "mine");
+    for (option, name, mine) in [
+        ("--picture", "notes.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>"),
+        ("--json", "notes.json", "{\"mine\": 1}"),
+    ] {
+        fs::write(scratch.path(name), mine).unwrap();
+        scratch.msn(&[&report[..], &[option, name]].concat()).fails_with(&[name, "another file"]);
+        assert_eq!(scratch.read(name), mine);
+    }
+    // Its own files it replaces.
+    scratch.msn(&[&report[..], &files].concat()).success();
+}
+
+#[test]
+fn the_curve_of_a_report_ends_where_readable_images_do() {
+    let scratch = easy();
+    let mut images: Vec<_> =
+        fs::read_dir(scratch.path("easy/a")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    images.sort();
+    // Of six images of the class five are left, one of them broken: not enough for five labels.
+    fs::remove_file(&images[0]).unwrap();
+    fs::write(&images[1], "no image").unwrap();
+    let report = ["eval", "report", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test"];
+    let finished = scratch.msn(&[&report[..], &["--json", "report.json"]].concat()).success();
+    assert!(finished.stderr.contains("no more labels than that"), "{}", finished.stderr);
+    let points = scratch.read_json("report.json")["curve"]["points"].as_array().unwrap().len();
+    assert_eq!(points, 2, "1 and 2 labels a class");
 }
 
 #[test]
@@ -461,7 +482,8 @@ fn a_linear_probe_reads_the_last_blocks() {
     assert_eq!(finished.stdout.matches("chosen").count(), 1, "{}", finished.stdout);
     let scores = scratch.read_json("run/eval/linear.json");
     // Two blocks of [CLS] and mean, 32 numbers each; a tenth of eight images of three classes is held out.
-    let numbers = ["dim", "train_images", "held_out_images", "test_images"].map(|name| scores[name].clone());
+    let numbers =
+        ["columns", "train_images", "held_out_images", "test_images"].map(|name| scores[name].clone());
     assert_eq!(numbers, [128, 21, 3, 24].map(Value::from));
     linear("raw-pixels", &["--rates", "10"]).success();
     linear("run", &["--blocks", "3"]).fails_with(&["blocks: expected at least 1", "found 3"]);
