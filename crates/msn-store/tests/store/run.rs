@@ -135,3 +135,17 @@ fn an_image_outside_the_folder_is_a_bug() {
     let folder = ImageFolder::create(&scratch.path().join("images")).unwrap();
     let _ = folder.write(Path::new("../escaped.png"), b"");
 }
+
+#[test]
+fn a_picture_of_an_evaluation_lies_beside_its_results() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = RunDir::create(&scratch.path().join("run")).unwrap();
+    run.write_config("").unwrap();
+    let results = run.write_evaluation("report", &[1, 2]).unwrap();
+    for picture in ["<svg>old</svg>", "<svg>new</svg>"] {
+        let path = run.write_evaluation_file("report.svg", picture.as_bytes()).unwrap();
+        assert_eq!(path.parent(), results.parent());
+        assert_eq!(fs::read_to_string(path).unwrap(), picture);
+    }
+    assert_eq!(fs::read_to_string(results).unwrap(), "[\n  1,\n  2\n]\n");
+}
