@@ -40,7 +40,7 @@ pub struct LoaderConfig {
 
 impl LoaderConfig {
     /// The defaults of everything that has one: as many workers as the machine has cores, two batches ahead, up to
-    /// 1% of broken images.
+    /// 1% of broken images (of few images, up to three).
     pub fn new(batch_size: usize, patch_size: usize, seed: u64) -> Self {
         Self {
             views: Views::default(),
