@@ -22,7 +22,8 @@ pub(super) fn serves(part: Part<'_>) -> bool {
 
 /// What blends the columns of an axis.
 struct Blender<'a> {
-    /// First source of each target, `[group, 4]`; targets that do not exist repeat the last one.
+    /// Where a blended row has the first source of each target, `[group, 4]`; targets that do not exist repeat the last
+    /// one.
     starts: &'a [[u32; GROUP]],
     /// Pairs of weights, one in either half of a word, four times for the values of a pixel: those of targets 0 and 2
     /// of a group, then those of 1 and 3, `[group, pair, 2]`.
@@ -61,7 +62,7 @@ fn fill(columns: Taps<'_>, starts: &mut [[u32; GROUP]], weights: &mut [[u32; WOR
         for (lane, start) in starts.iter_mut().enumerate() {
             let target = GROUP * group + lane;
             let (first, weights) = columns.target(target.min(columns.size() - 1));
-            *start = first as u32;
+            *start = 3 * first as u32;
             for (pair, weights) in weights.chunks(2).enumerate().filter(|_| target < columns.size()) {
                 let pixel = lane / 2 * 4;
                 table[2 * pair + lane % 2][pixel..pixel + 4].fill(word(weights));
@@ -73,16 +74,15 @@ fn fill(columns: Taps<'_>, starts: &mut [[u32; GROUP]], weights: &mut [[u32; WOR
 impl Blender<'_> {
     /// A row of target pixels.
     #[target_feature(enable = "avx2")]
-    fn blend_columns(&self, line: &[i16], out: [&mut [f32]; 3]) {
-        let size = out[0].len();
+    fn blend_columns(&self, line: &[i16], mut out: [&mut [f32]; 3]) {
         for ((group, starts), weights) in
             self.starts.iter().enumerate().zip(self.weights.chunks_exact(2 * self.pairs))
         {
             let mut sums = [_mm256_setzero_si256(); 2];
             for (pair, weights) in weights.as_chunks::<2>().0.iter().enumerate() {
-                let taps = |target: usize| &line[3 * (starts[target] as usize + 2 * pair)..];
-                sums[0] = add_taps(sums[0], taps(0), taps(2), &weights[0]);
-                sums[1] = add_taps(sums[1], taps(1), taps(3), &weights[1]);
+                let at = |target: usize| starts[target] as usize + 6 * pair;
+                sums[0] = add_taps(sums[0], line, [at(0), at(2)], &weights[0]);
+                sums[1] = add_taps(sums[1], line, [at(1), at(3)], &weights[1]);
             }
             let unit = _mm256_set1_ps(UNIT);
             let even = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[0]), unit);
@@ -95,22 +95,36 @@ impl Blender<'_> {
                 _mm256_permute4x64_pd::<0b11_01>(red_green),
                 _mm256_permute4x64_pd::<0b10_00>(blue),
             ];
-            let count = GROUP.min(size - GROUP * group);
-            for (c, values) in values.into_iter().enumerate() {
-                let mut four = [0.0; GROUP];
-                // SAFETY: four floats.
-                unsafe { _mm_storeu_ps(four.as_mut_ptr(), _mm256_castps256_ps128(_mm256_castpd_ps(values))) };
-                out[c][GROUP * group..][..count].copy_from_slice(&four[..count]);
+            for (plane, values) in out.iter_mut().zip(values) {
+                let four = _mm256_castps256_ps128(_mm256_castpd_ps(values));
+                store(&mut plane[GROUP * group..], four);
             }
         }
+    }
+}
+
+/// Stores four values, or as many as there is room for.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store(to: &mut [f32], values: __m128) {
+    if let Some(four) = to.first_chunk_mut::<GROUP>() {
+        // SAFETY: room for four floats.
+        unsafe { _mm_storeu_ps(four.as_mut_ptr(), values) };
+        return;
+    }
+    let mut four = [0.0; GROUP];
+    // SAFETY: room for four floats.
+    unsafe { _mm_storeu_ps(four.as_mut_ptr(), values) };
+    for (to, value) in to.iter_mut().zip(four) {
+        *to = value;
     }
 }
 
 /// Adds two taps of two target pixels, weighed: `[red, green, blue, -]` of one, then of the other.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add_taps(sum: __m256i, first: &[i16], second: &[i16], weights: &[u32; WORDS]) -> __m256i {
-    let (first, second) = (&first[..WORDS], &second[..WORDS]);
+fn add_taps(sum: __m256i, line: &[i16], [first, second]: [usize; 2], weights: &[u32; WORDS]) -> __m256i {
+    let (first, second) = (&line[first..][..WORDS], &line[second..][..WORDS]);
     // SAFETY: the slices have the 16 bytes, and the array the 32, that are read.
     let (first, second, weights) = unsafe {
         (
