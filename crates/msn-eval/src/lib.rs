@@ -12,6 +12,7 @@ mod classes;
 mod error;
 mod extract;
 mod features;
+mod head;
 mod knn;
 mod logistic;
 mod lowshot;
@@ -22,12 +23,15 @@ mod splits;
 
 pub use classes::Classes;
 pub use error::Error;
-pub use extract::{ExtractError, Extractor, FeatureRows};
+pub use extract::{
+    DESCRIPTION, Description, ExtractError, Extractor, FeatureRows, Import, SavedEncoder, Weights, is_foreign,
+};
 pub use features::{Features, Labelled};
+pub use head::linear_head;
 pub use knn::{Knn, KnnScore};
 pub use logistic::{LogisticFit, LogisticRegression, default_lambda};
 pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore};
-pub use predict::{Prediction, predict};
+pub use predict::{Prediction, fit_labels, predict};
 pub use splits::{SplitFile, draw, draw_usable};
 
 /// Percentage of positions where `found` equals `expected`, [0, 100].

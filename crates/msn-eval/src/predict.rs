@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::classes::members;
-use crate::{Classes, Error, Features, Labelled, LogisticRegression, default_lambda};
+use crate::{Classes, Error, Features, Labelled, LogisticFit, LogisticRegression, default_lambda};
 
 /// The most probable class of one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,15 +28,25 @@ pub fn predict(
     lambda: Option<f64>,
 ) -> Result<Vec<Prediction>, Error> {
     labelled.features().check_dim(images)?;
-    let classes = Classes::of(labelled.labels());
-    let labels = classes.indices(labelled.labels())?;
-    let largest = members(&labels, classes.len()).iter().map(Vec::len).max().unwrap_or(0);
-    let regression = LogisticRegression::new(lambda.unwrap_or_else(|| default_lambda(largest)));
-    let fit = regression.solve(&labelled.features().clone().normalise(), &labels, classes.len())?;
+    let (classes, fit) = fit_labels(labelled, lambda)?;
     let probabilities = fit.probabilities(&images.clone().normalise())?;
     let best = |row: &[f32]| {
         let class = crate::logistic::first_largest(row);
         Prediction { label: classes.names()[class].clone(), probability: f64::from(row[class]) }
     };
     Ok(probabilities.chunks(classes.len()).map(best).collect())
+}
+
+/// The classes of the labelled rows, and the logistic regression on these rows, [normalised](Features::normalise).
+/// `lambda`: as [`predict`] takes it.
+///
+/// # Errors
+/// [`Error::Setting`] for a lambda out of range, [`Error::NotConverged`].
+pub fn fit_labels(labelled: &Labelled, lambda: Option<f64>) -> Result<(Classes, LogisticFit), Error> {
+    let classes = Classes::of(labelled.labels());
+    let labels = classes.indices(labelled.labels())?;
+    let largest = members(&labels, classes.len()).iter().map(Vec::len).max().unwrap_or(0);
+    let regression = LogisticRegression::new(lambda.unwrap_or_else(|| default_lambda(largest)));
+    let fit = regression.solve(&labelled.features().clone().normalise(), &labels, classes.len())?;
+    Ok((classes, fit))
 }

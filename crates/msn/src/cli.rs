@@ -1,12 +1,14 @@
 //! The arguments of every command.
 
 mod evaluation;
+mod exchange;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use evaluation::{Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict};
+pub(crate) use exchange::{Export, ExportFormat, Import};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,6 +37,8 @@ pub(crate) enum Command {
     Eval(Evaluation),
     Embed(Embed),
     Predict(Predict),
+    Import(Import),
+    Export(Export),
     Synth(Synth),
 }
 
@@ -89,8 +93,8 @@ pub(crate) struct Pretrain {
     #[arg(long, value_name = "RUN")]
     pub(crate) out: PathBuf,
 
-    /// Settings in TOML; what it leaves out has its default.
-    #[arg(long, value_name = "FILE.toml")]
+    /// Settings in TOML, or in YAML as the original implementation's; what it leaves out has its default.
+    #[arg(long, value_name = "FILE.{toml,yaml}")]
     pub(crate) config: Option<PathBuf>,
 
     /// Go on with the run in --out from its newest whole checkpoint.

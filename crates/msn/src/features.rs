@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use msn_data::{Dataset, Limits, Skipped};
-use msn_eval::{ExtractError, Extractor, FeatureRows, Labelled};
+use msn_eval::{ExtractError, Extractor, FeatureRows, Labelled, Weights};
 use msn_store::StoreError;
 
 use crate::cli::{EncoderChoice, FeatureChoice};
 use crate::device;
-use crate::progress::{ImageProgress, warn};
+use crate::progress::{ImageProgress, say, warn};
 use crate::settings::median_side;
 
 const RAW_PIXELS: &str = "raw-pixels";
@@ -28,16 +28,21 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
     let explain = |error: ExtractError| match error {
         ExtractError::Store(StoreError::NotARun { .. }) => {
             anyhow!(
-                "{error}; --checkpoint takes a run folder, RUN/checkpoints/step-N, untrained:RUN or raw-pixels"
+                "{error}; --checkpoint takes a run folder, RUN/checkpoints/step-N, another program's checkpoint, \
+                 untrained:RUN or raw-pixels"
             )
         }
         error => error.into(),
     };
+    let open = |run: &str, weights| {
+        Extractor::open(Path::new(run), weights, choice.heads, features, &device).map_err(explain)
+    };
     let extractor = match (choice.checkpoint.as_str(), choice.checkpoint.strip_prefix(UNTRAINED)) {
         (RAW_PIXELS, _) => Extractor::raw_pixels(median_side(dataset, &Limits::default())? as usize),
-        (_, Some(run)) => Extractor::untrained(Path::new(run), features, &device).map_err(explain)?,
-        (run, None) => Extractor::pretrained(Path::new(run), features, &device).map_err(explain)?,
+        (_, Some(run)) => open(run, Weights::Untrained)?,
+        (run, None) => open(run, Weights::Pretrained)?,
     };
+    extractor.notes().iter().for_each(|note| say(note));
     for rejected in extractor.passed_over() {
         warn(&rejected.to_string());
     }

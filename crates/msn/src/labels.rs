@@ -7,6 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use csv::{StringRecord, Trim};
 use msn_data::Dataset;
+use msn_eval::{Extractor, Labelled};
+
+use crate::features;
 
 /// The images that a CSV file labels.
 pub(crate) struct LabelFile {
@@ -84,9 +87,19 @@ impl LabelFile {
         Ok(Self { path: path.to_owned(), images, rows })
     }
 
-    /// The label of an image.
-    pub(crate) fn class(&self, image: usize) -> &str {
-        &self.rows[image].label
+    /// Features of the labelled images that can be read, which must have at least two different labels.
+    pub(crate) fn features(&self, extractor: &Extractor) -> anyhow::Result<Labelled> {
+        let indices: Vec<usize> = (0..self.len()).collect();
+        let found = features::rows(extractor, self, &indices, "features of the labelled images")?;
+        let labels = found.images.iter().map(|&image| self.rows[image].label.clone()).collect();
+        let labelled = Labelled::new(found.features, labels)?;
+        let first = &labelled.labels()[0];
+        ensure!(
+            labelled.labels().iter().any(|label| label != first),
+            "{}: expected at least two different labels of images that can be read, found only `{first}`",
+            self.path.display()
+        );
+        Ok(labelled)
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub(crate) mod demo;
 pub(crate) mod embed;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod knn;
 pub(crate) mod lowshot;
 pub(crate) mod predict;

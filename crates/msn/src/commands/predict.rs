@@ -1,8 +1,5 @@
 //! `msn predict`
 
-use anyhow::ensure;
-use msn_data::Dataset;
-use msn_eval::Labelled;
 use msn_store::export::write_csv;
 
 use crate::cli::Predict;
@@ -22,20 +19,9 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
     let images = msn_data::open(&arguments.images)?;
     let few = LabelFile::open(&arguments.labels, &arguments.images, images.clone())?;
     let extractor = features::extractor(&arguments.encoder, &*images)?;
-    let rows = |dataset: &dyn Dataset, what| {
-        let indices: Vec<usize> = (0..dataset.len()).collect();
-        features::rows(&extractor, dataset, &indices, what)
-    };
-    let labelled = rows(&few, "features of the labelled images")?;
-    let labels = labelled.images.iter().map(|&image| few.class(image).to_owned()).collect();
-    let labelled = Labelled::new(labelled.features, labels)?;
-    let first = &labelled.labels()[0];
-    ensure!(
-        labelled.labels().iter().any(|label| label != first),
-        "{}: expected at least two different labels of images that can be read, found only `{first}`",
-        arguments.labels.display()
-    );
-    let found = rows(&*images, "features of the images")?;
+    let labelled = few.features(&extractor)?;
+    let indices: Vec<usize> = (0..images.len()).collect();
+    let found = features::rows(&extractor, &*images, &indices, "features of the images")?;
     let predictions = msn_eval::predict(&labelled, &found.features, arguments.lambda)?;
     let lines = found.images.iter().zip(&predictions).map(|(&image, prediction)| {
         let name = images.name(image).to_owned();

@@ -5,6 +5,7 @@
 mod arguments;
 mod bad_input;
 mod evaluation;
+mod exchange;
 mod happy_path;
 mod odd_images;
 mod output;
