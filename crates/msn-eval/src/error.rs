@@ -124,6 +124,17 @@ pub enum Error {
         /// Iterations made.
         iterations: usize,
     },
+    /// A final norm that loses a column of the features before it.
+    #[error(
+        "norm.weight, column {column}: expected a scale other than 0, through which a head after the final norm sees \
+         the features before it, found {found:e}"
+    )]
+    NormScale {
+        /// The column, from 0.
+        column: usize,
+        /// The scale.
+        found: f32,
+    },
     /// A split file cannot be read.
     #[error("{}: cannot read the split file: {source}", path.display())]
     ReadSplit {

@@ -19,6 +19,7 @@ mod curve;
 mod error;
 mod extract;
 mod features;
+mod head;
 mod knn;
 mod linear;
 mod logistic;
@@ -35,13 +36,16 @@ pub use classes::Classes;
 pub use crossval::{CrossValidation, Lambda, cross_validate};
 pub use curve::{BudgetCurve, CURVE_PICTURE_START, CurvePoint, budgets, curve_picture};
 pub use error::Error;
-pub use extract::{ExtractError, Extractor, FeatureRows, Origin};
+pub use extract::{
+    DESCRIPTION, Description, ExtractError, Extractor, FeatureRows, Import, Origin, SavedEncoder, Weights, is_foreign,
+};
 pub use features::{Features, Labelled};
+pub use head::linear_head;
 pub use knn::{Knn, KnnScore};
 pub use linear::{LinearProbe, LinearReport, RateScore};
 pub use logistic::{LogisticFit, LogisticRegression, default_lambda};
 pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore, SplitSet};
-pub use predict::{Prediction, predict};
+pub use predict::{Prediction, fit_labels, predict};
 pub use report::{CalibrationBin, ClassScore, ClassificationReport, classification_report};
 pub use robust::{CorruptionScore, RobustReport, robustness};
 pub use select::{SelectionScore, select, select_at_random};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::{Classes, Error, Features, Labelled, Lambda, LogisticRegression};
+use crate::{Classes, Error, Features, Labelled, Lambda, LogisticFit, LogisticRegression};
 
 /// The most probable class of one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,15 +22,25 @@ pub struct Prediction {
 /// [`Error::NotConverged`].
 pub fn predict(labelled: &Labelled, images: &Features, lambda: Lambda) -> Result<Vec<Prediction>, Error> {
     labelled.features().check_dim(images)?;
-    let classes = Classes::of(labelled.labels());
-    let labels = classes.indices(labelled.labels())?;
-    let rows = labelled.features().clone().normalise();
-    let lambda = lambda.choose(&rows, &labels, classes.len())?;
-    let fit = LogisticRegression::new(lambda).solve(&rows, &labels, classes.len())?;
+    let (classes, fit) = fit_labels(labelled, lambda)?;
     let probabilities = fit.probabilities(&images.clone().normalise())?;
     let best = |row: &[f32]| {
         let class = crate::logistic::first_largest(row);
         Prediction { label: classes.names()[class].clone(), probability: f64::from(row[class]) }
     };
     Ok(probabilities.chunks(classes.len()).map(best).collect())
+}
+
+/// The classes of the labelled rows, and the logistic regression on these rows, [normalised](Features::normalise).
+/// `lambda`: as [`predict`] takes it.
+///
+/// # Errors
+/// [`Error::Setting`] for a lambda out of range, [`Error::NotConverged`].
+pub fn fit_labels(labelled: &Labelled, lambda: Lambda) -> Result<(Classes, LogisticFit), Error> {
+    let classes = Classes::of(labelled.labels());
+    let labels = classes.indices(labelled.labels())?;
+    let rows = labelled.features().clone().normalise();
+    let lambda = lambda.choose(&rows, &labels, classes.len())?;
+    let fit = LogisticRegression::new(lambda).solve(&rows, &labels, classes.len())?;
+    Ok((classes, fit))
 }

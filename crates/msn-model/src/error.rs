@@ -59,4 +59,45 @@ pub enum Error {
         /// Names of the tensors.
         names: Vec<String>,
     },
+    /// A checkpoint of another program without the encoder of a vision transformer.
+    #[error("expected the encoder of a vision transformer, with a tensor named `cls_token`, found {found}")]
+    NoEncoder {
+        /// What there is, in words.
+        found: String,
+    },
+    /// A tensor of another program's encoder that ours could not have.
+    #[error("tensor `{name}`: expected shape {expected}, found {found}")]
+    ForeignShape {
+        /// Name of the tensor, as we call it.
+        name: String,
+        /// Shapes that are understood.
+        expected: String,
+        /// Shape of the tensor, or of its parts.
+        found: String,
+    },
+    /// Another program's encoder without tensors that every one has.
+    #[error("expected the tensors {names:?} too, found none of these names")]
+    MissingTensors {
+        /// Their names in the file.
+        names: Vec<String>,
+    },
+    /// Another program's encoder with parts that change its features and that ours does not have.
+    #[error(
+        "expected an encoder of patches, [CLS], positions, blocks and a final norm, found these parts too: {names:?}"
+    )]
+    ForeignParts {
+        /// Their names in the file.
+        names: Vec<String>,
+    },
+    /// The number of attention heads, which tensors do not show.
+    #[error(
+        "expected to know the number of attention heads of an encoder {dim} wide and {depth} blocks deep, found no \
+         variant of that size and none in the file; give it with --heads"
+    )]
+    UnknownHeads {
+        /// Embedding dimension.
+        dim: usize,
+        /// Number of blocks.
+        depth: usize,
+    },
 }

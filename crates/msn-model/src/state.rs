@@ -1,23 +1,10 @@
 //! Parameters by name: what checkpoints hold.
 
-use std::collections::BTreeMap;
-
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
+use msn_store::{Array, StateDict};
 
 use crate::Error;
-
-/// A tensor on the host.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Array {
-    /// Extents, outermost first.
-    pub shape: Vec<usize>,
-    /// Elements, row-major.
-    pub data: Vec<f32>,
-}
-
-/// Parameters and running statistics by name, such as `blocks.0.attn.qkv.weight`.
-pub type StateDict = BTreeMap<String, Array>;
 
 /// Calls `visit` with the name and the value of every parameter and running statistic, in the module's order.
 pub fn for_each_parameter<M: Module>(module: &M, visit: impl FnMut(&str, Array)) {

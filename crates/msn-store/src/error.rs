@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 
 use crate::checkpoint::Rejected;
+use crate::foreign::PickleError;
 
 /// `Result` with this crate's error.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -78,6 +79,63 @@ pub enum StoreError {
         tensor: String,
         /// Its element type.
         found: Dtype,
+    },
+    /// A file that is no checkpoint of a format that is known.
+    #[error(
+        "{}: expected a checkpoint of PyTorch (.pth, .pt, .bin) or a .safetensors file, found a file that begins with {found}",
+        path.display()
+    )]
+    NotACheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// Its first bytes.
+        found: String,
+    },
+    /// A PyTorch file whose pickle is not that of a checkpoint.
+    #[error("{}: the pickle in it: {source}", path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the pickle.
+        source: PickleError,
+    },
+    /// A zip archive that cannot be read.
+    #[error("{}: expected a whole zip archive, as torch.save writes: {source}", path.display())]
+    Zip {
+        /// The file.
+        path: PathBuf,
+        /// What the reader found.
+        source: rawzip::Error,
+    },
+    /// A checkpoint of another program that contradicts itself or is laid out as none is.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    Unusual {
+        /// The file.
+        path: PathBuf,
+        /// What checkpoints have.
+        expected: &'static str,
+        /// What this one has.
+        found: String,
+    },
+    /// A model that is too large for its format.
+    #[error("{}: expected a model of at most {limit} bytes, which this format takes, found {found}", path.display())]
+    TooLarge {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// The bound of the format.
+        limit: usize,
+        /// Bytes of the model.
+        found: usize,
+    },
+    /// Tensors that refer to the same bytes again and again.
+    #[error("{}: expected tensors that fit in a file of {bytes} bytes, found {elements} elements", path.display())]
+    Repeated {
+        /// The file.
+        path: PathBuf,
+        /// Elements of the tensors asked for.
+        elements: u64,
+        /// Length of the file.
+        bytes: u64,
     },
     /// An array whose shape and number of values disagree.
     #[error("{}: tensor `{tensor}` of shape {shape:?} holds {found} values", path.display())]

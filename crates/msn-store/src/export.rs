@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::atomic;
 use crate::error::{Result, StoreError};
-use crate::tensors::{Array, write_safetensors};
+use crate::new_folder::NewFolder;
+use crate::tensors::{Array, StateDict, write_described, write_safetensors};
 
 /// Writes `data: [rows, columns]`, row by row, as an f32 array in NumPy's format (version 1.0).
 ///
@@ -49,6 +50,26 @@ pub fn write_safetensors_matrix(
 ) -> Result<()> {
     let matrix = Array::new(vec![rows, columns], data);
     write_safetensors(path, &BTreeMap::from([(name.to_owned(), matrix)]))
+}
+
+/// Writes the folder of a model as Hugging Face's libraries read it: descriptions as JSON files, `(name, content)`, and
+/// `model.safetensors`. The folder, which must not exist or be empty, appears when all is in it.
+///
+/// # Errors
+/// [`StoreError::NotEmpty`](crate::StoreError::NotEmpty), [`StoreError::Io`](crate::StoreError::Io).
+pub fn write_model_folder(
+    path: &Path,
+    descriptions: &[(&str, serde_json::Value)],
+    tensors: &StateDict,
+    description: BTreeMap<String, String>,
+) -> Result<()> {
+    let folder = NewFolder::create(path)?;
+    for (name, content) in descriptions {
+        write_json(&folder.staging().join(name), content)?;
+    }
+    write_described(&folder.staging().join("model.safetensors"), tensors, description)?;
+    folder.finish()?;
+    Ok(())
 }
 
 /// Writes a CSV file (RFC 4180, `\n` line ends): the names of the columns, then the rows.

@@ -1,13 +1,12 @@
 //! Image sets written by the program.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
-use tempfile::TempDir;
-
+use crate::atomic;
 use crate::error::{Result, StoreError};
-use crate::{atomic, run};
+use crate::new_folder::NewFolder;
 
 /// An image folder (`CLASS/NAME.png`) that appears under its name when all images are in it.
 ///
@@ -16,8 +15,7 @@ use crate::{atomic, run};
 /// again from its seed.
 #[derive(Debug)]
 pub struct ImageFolder {
-    path: PathBuf,
-    staging: TempDir,
+    folder: NewFolder,
 }
 
 impl ImageFolder {
@@ -27,10 +25,7 @@ impl ImageFolder {
     /// # Errors
     /// [`StoreError::NotEmpty`], [`StoreError::Io`].
     pub fn create(path: &Path) -> Result<Self> {
-        let parent = atomic::parent(path);
-        fs::create_dir_all(parent).map_err(StoreError::io(parent, "create the folder"))?;
-        check_free(path)?;
-        Ok(Self { path: path.to_path_buf(), staging: atomic::staging_folder(parent)? })
+        Ok(Self { folder: NewFolder::create(path)? })
     }
 
     /// Writes one encoded image; may be called from several threads at once.
@@ -43,7 +38,7 @@ impl ImageFolder {
     pub fn write(&self, name: &Path, encoded: &[u8]) -> Result<()> {
         let below = name.components().all(|part| matches!(part, Component::Normal(_)));
         assert!(below && name.file_name().is_some(), "{} is not a path below the folder", name.display());
-        let path = self.staging.path().join(name);
+        let path = self.folder.staging().join(name);
         let class = atomic::parent(&path);
         fs::create_dir_all(class).map_err(StoreError::io(class, "create the folder"))?;
         File::create_new(&path)
@@ -56,27 +51,6 @@ impl ImageFolder {
     /// # Errors
     /// [`StoreError::NotEmpty`] if something was put there meanwhile, [`StoreError::Io`].
     pub fn finish(self) -> Result<PathBuf> {
-        check_free(&self.path)?;
-        // A rename over an empty folder works on Unix only.
-        match fs::remove_dir(&self.path) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io(&self.path, "replace the empty folder")(err));
-            }
-            _ => {}
-        }
-        fs::rename(self.staging.path(), &self.path)
-            .map_err(StoreError::io(&self.path, "rename into place"))?;
-        atomic::sync_folder(atomic::parent(&self.path))?;
-        Ok(self.path)
-    }
-}
-
-fn check_free(path: &Path) -> Result<()> {
-    if !path.exists() {
-        return Ok(());
-    }
-    match run::first_entry(path)? {
-        None => Ok(()),
-        Some(found) => Err(StoreError::NotEmpty { path: path.to_path_buf(), found }),
+        self.folder.finish()
     }
 }

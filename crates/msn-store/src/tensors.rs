@@ -49,8 +49,20 @@ const MAX_HEADER: u64 = 100_000_000;
 /// # Errors
 /// [`StoreError::Shape`] for an array whose shape and values disagree, [`StoreError::Io`] else.
 pub fn write_safetensors(path: &Path, tensors: &StateDict) -> Result<()> {
+    write_described(path, tensors, BTreeMap::new())
+}
+
+/// Like [`write_safetensors`], with a description: pairs of texts that the header keeps under `__metadata__`.
+///
+/// # Errors
+/// As [`write_safetensors`].
+pub fn write_described(
+    path: &Path,
+    tensors: &StateDict,
+    description: BTreeMap<String, String>,
+) -> Result<()> {
     check_shapes(path, tensors)?;
-    atomic::write_with(path, |out| encode(tensors, out))
+    atomic::write_with(path, |out| encode_described(tensors, description, out))
 }
 
 /// Reads the tensors of a safetensors file, converting F16, BF16 and F64 (rounded to nearest) to f32.
@@ -86,7 +98,15 @@ pub(crate) fn check_shapes(path: &Path, tensors: &StateDict) -> Result<()> {
 
 /// Writes the safetensors form of `tensors`, whose shapes must have been checked.
 pub(crate) fn encode<W: Write + ?Sized>(tensors: &StateDict, out: &mut W) -> io::Result<()> {
-    let mut header = serde_json::to_vec(&layout(tensors).map_err(io::Error::other)?)?;
+    encode_described(tensors, BTreeMap::new(), out)
+}
+
+fn encode_described<W: Write + ?Sized>(
+    tensors: &StateDict,
+    description: BTreeMap<String, String>,
+    out: &mut W,
+) -> io::Result<()> {
+    let mut header = serde_json::to_vec(&layout(tensors, description).map_err(io::Error::other)?)?;
     // The values then begin at a multiple of 8 bytes, which the format recommends.
     header.resize(header.len().next_multiple_of(8), b' ');
     out.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -101,7 +121,7 @@ pub(crate) fn encode<W: Write + ?Sized>(tensors: &StateDict, out: &mut W) -> io:
     Ok(())
 }
 
-fn layout(tensors: &StateDict) -> Result<Metadata, SafeTensorError> {
+fn layout(tensors: &StateDict, description: BTreeMap<String, String>) -> Result<Metadata, SafeTensorError> {
     let mut end = 0;
     let infos = tensors.iter().map(|(name, array)| {
         let start = end;
@@ -111,13 +131,33 @@ fn layout(tensors: &StateDict) -> Result<Metadata, SafeTensorError> {
             TensorInfo { dtype: Dtype::F32, shape: array.shape.clone(), data_offsets: (start, end) },
         )
     });
-    Metadata::new(None, infos.collect())
+    let description = (!description.is_empty()).then(|| description.into_iter().collect());
+    Metadata::new(description, infos.collect())
 }
 
 /// Reads a safetensors file of `bytes` bytes from front to back; `path` is for the error messages.
 pub(crate) fn decode(path: &Path, bytes: u64, input: &mut impl Read) -> Result<StateDict> {
     let read_error = || StoreError::io(path, "read");
+    let (metadata, _) = read_header(path, bytes, input)?;
+    let mut infos: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
+    infos.sort_by_key(|(_, info)| info.data_offsets);
+    let mut tensors = StateDict::new();
+    for (name, info) in infos {
+        let Some(convert) = converter(info.dtype) else {
+            return Err(StoreError::Dtype { path: path.into(), tensor: name, found: info.dtype });
+        };
+        let (from, to) = info.data_offsets;
+        let elements = info.shape.iter().product();
+        let data = read_values(input, to - from, elements, convert).map_err(read_error())?;
+        tensors.insert(name, Array { shape: info.shape.clone(), data });
+    }
+    Ok(tensors)
+}
 
+/// Reads the header of a safetensors file of `bytes` bytes. Returns what it says about the tensors, all of which lie in
+/// the file, and where the values begin.
+pub(crate) fn read_header(path: &Path, bytes: u64, input: &mut impl Read) -> Result<(Metadata, u64)> {
+    let read_error = || StoreError::io(path, "read");
     let mut length = [0; 8];
     if bytes < length.len() as u64 {
         return Err(StoreError::FileLength {
@@ -139,28 +179,19 @@ pub(crate) fn decode(path: &Path, bytes: u64, input: &mut impl Read) -> Result<S
         expected: "a safetensors header",
         source,
     })?;
-    let expected = 8 + header_bytes + metadata.data_len() as u64;
+    let start = 8 + header_bytes;
+    let expected = start + metadata.data_len() as u64;
     if expected != bytes {
         return Err(StoreError::FileLength { path: path.into(), expected, found: bytes });
     }
-
-    let mut infos: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
-    infos.sort_by_key(|(_, info)| info.data_offsets);
-    let mut tensors = StateDict::new();
-    for (name, info) in infos {
-        let Some(convert) = converter(info.dtype) else {
-            return Err(StoreError::Dtype { path: path.into(), tensor: name, found: info.dtype });
-        };
-        let data = read_values(input, info, convert).map_err(read_error())?;
-        tensors.insert(name, Array { shape: info.shape.clone(), data });
-    }
-    Ok(tensors)
+    Ok((metadata, start))
 }
 
 /// Appends little-endian values as f32.
-type Convert = fn(&[u8], &mut Vec<f32>);
+pub(crate) type Convert = fn(&[u8], &mut Vec<f32>);
 
-fn converter(dtype: Dtype) -> Option<Convert> {
+/// For the types that become f32.
+pub(crate) fn converter(dtype: Dtype) -> Option<Convert> {
     /// Appends the `N`-byte values in `bytes`.
     fn append<const N: usize>(bytes: &[u8], values: &mut Vec<f32>, value: impl Fn([u8; N]) -> f32) {
         values.extend(bytes.as_chunks::<N>().0.iter().map(|&one| value(one)));
@@ -174,9 +205,15 @@ fn converter(dtype: Dtype) -> Option<Convert> {
     }
 }
 
-fn read_values(input: &mut impl Read, info: &TensorInfo, convert: Convert) -> io::Result<Vec<f32>> {
-    let mut values = Vec::with_capacity(info.shape.iter().product());
-    let mut left = info.data_offsets.1 - info.data_offsets.0;
+/// Reads `bytes` bytes that hold `elements` values.
+pub(crate) fn read_values(
+    input: &mut impl Read,
+    bytes: usize,
+    elements: usize,
+    convert: Convert,
+) -> io::Result<Vec<f32>> {
+    let mut values = Vec::with_capacity(elements);
+    let mut left = bytes;
     let mut piece = vec![0; left.min(PIECE)];
     while left > 0 {
         let piece = &mut piece[..left.min(PIECE)];

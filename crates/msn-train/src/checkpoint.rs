@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use msn_data::{Cursor, Dataset};
-use msn_model::{Array, StateDict, state_dict};
-use msn_store::{Checkpoint, Loaded, TARGET_PART};
+use msn_model::state_dict;
+use msn_store::{Checkpoint, Loaded, StateDict, TARGET_PART};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -80,11 +80,11 @@ pub(crate) fn not_finite(checkpoint: &Checkpoint) -> Option<String> {
 /// The checkpoint of a trainer after `step` steps.
 pub(crate) fn capture(trainer: &Trainer, step: u64, state: &State) -> Checkpoint {
     let parts = BTreeMap::from([
-        (ENCODER.to_owned(), to_store(state_dict(trainer.encoder()))),
-        (TARGET_PART.to_owned(), to_store(state_dict(trainer.target()))),
-        (PROTOTYPES.to_owned(), to_store(state_dict(trainer.prototypes()))),
-        (ENCODER_OPTIMIZER.to_owned(), to_store(trainer.encoder_optimizer().state())),
-        (PROTOTYPE_OPTIMIZER.to_owned(), to_store(trainer.prototype_optimizer().state())),
+        (ENCODER.to_owned(), state_dict(trainer.encoder())),
+        (TARGET_PART.to_owned(), state_dict(trainer.target())),
+        (PROTOTYPES.to_owned(), state_dict(trainer.prototypes())),
+        (ENCODER_OPTIMIZER.to_owned(), trainer.encoder_optimizer().state()),
+        (PROTOTYPE_OPTIMIZER.to_owned(), trainer.prototype_optimizer().state()),
     ]);
     Checkpoint { step, parts, state: json!(state) }
 }
@@ -98,9 +98,7 @@ pub(crate) fn restore(loaded: Loaded, config: &Config, device: &Device) -> Resul
     })?;
     let mut part = |name: &str| {
         let tensors = checkpoint.parts.remove(name);
-        tensors
-            .map(from_store)
-            .ok_or_else(|| problem(format!("expected a part {name}.safetensors, found none")))
+        tensors.ok_or_else(|| problem(format!("expected a part {name}.safetensors, found none")))
     };
     let fits = |error: msn_model::Error| problem(format!("a checkpoint of another architecture: {error}"));
 
@@ -148,20 +146,10 @@ fn check_moments(moments: &StateDict, model: &StateDict) -> Result<(), String> {
     }
 }
 
-fn to_store(state: StateDict) -> msn_store::StateDict {
-    state
-        .into_iter()
-        .map(|(name, Array { shape, data })| (name, msn_store::Array::new(shape, data)))
-        .collect()
-}
-
-fn from_store(state: msn_store::StateDict) -> StateDict {
-    let array = |array: msn_store::Array| Array { shape: array.shape, data: array.data };
-    state.into_iter().map(|(name, found)| (name, array(found))).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use msn_store::Array;
+
     use super::*;
 
     struct Names(&'static [&'static str]);

@@ -7,7 +7,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Error {
     /// A file of settings that cannot be read.
-    #[error("{}: expected a readable TOML file, found {source}", .path.display())]
+    #[error("{}: expected a readable file of settings, found {source}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -21,6 +21,16 @@ pub enum Error {
         origin: String,
         /// What the parser found, with line and column.
         source: Box<toml::de::Error>,
+    },
+    /// A configuration of the original implementation that is none, or that has a value of the wrong type.
+    #[error("{origin}: expected {expected}, found {found}")]
+    Original {
+        /// The file.
+        origin: String,
+        /// What belongs there.
+        expected: String,
+        /// What is there.
+        found: String,
     },
     /// A field that does not exist.
     #[error("{origin}: unknown field `{field}` (did you mean `{nearest}`?)")]

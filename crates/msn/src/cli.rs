@@ -3,6 +3,7 @@
 mod choosing;
 mod data;
 mod evaluation;
+mod exchange;
 mod protocols;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use choosing::{Compare, Select, Selection};
 pub(crate) use data::{DataCommand, DataViews, Inspect, Pack};
 pub(crate) use evaluation::{Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict};
+pub(crate) use exchange::{Export, ExportFormat, Import};
 pub(crate) use protocols::{Linear, Report, Robust};
 
 const EXAMPLES: &str = "\
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Compare(Compare),
     Embed(Embed),
     Predict(Predict),
+    Import(Import),
+    Export(Export),
     Select(Select),
     Synth(Synth),
 }
@@ -101,8 +105,8 @@ pub(crate) struct Pretrain {
     #[arg(long, value_name = "RUN")]
     pub(crate) out: PathBuf,
 
-    /// Settings in TOML; what it leaves out has its default.
-    #[arg(long, value_name = "FILE.toml")]
+    /// Settings in TOML, or in YAML as the original implementation's; what it leaves out has its default.
+    #[arg(long, value_name = "FILE.{toml,yaml}")]
     pub(crate) config: Option<PathBuf>,
 
     /// Go on with the run in --out from its newest whole checkpoint.

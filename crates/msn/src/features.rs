@@ -8,13 +8,13 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use msn_data::{Corruption, Dataset, Limits, Skipped};
-use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled};
+use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled, Weights};
 use msn_store::{RunDir, StoreError};
 use serde::Serialize;
 
 use crate::cli::{EncoderChoice, FeatureChoice};
 use crate::device;
-use crate::progress::{ImageProgress, warn};
+use crate::progress::{ImageProgress, say, warn};
 use crate::settings::median_side;
 
 /// What `--checkpoint` takes besides paths: this name, and a run after this prefix.
@@ -38,16 +38,21 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         }
         ExtractError::Store(StoreError::NotARun { .. }) => {
             anyhow!(
-                "{error}; --checkpoint takes a run folder, RUN/checkpoints/step-N, untrained:RUN or raw-pixels"
+                "{error}; --checkpoint takes a run folder, RUN/checkpoints/step-N, another program's checkpoint, \
+                 untrained:RUN or raw-pixels"
             )
         }
         error => error.into(),
     };
+    let open = |run: &str, weights| {
+        Extractor::open(Path::new(run), weights, choice.heads, features, &device).map_err(explain)
+    };
     let extractor = match (choice.checkpoint.as_str(), choice.checkpoint.strip_prefix(UNTRAINED)) {
         (RAW_PIXELS, _) => Extractor::raw_pixels(median_side(dataset, &Limits::default())? as usize),
-        (_, Some(run)) => Extractor::untrained(Path::new(run), features, &device).map_err(explain)?,
-        (run, None) => Extractor::pretrained(Path::new(run), features, &device).map_err(explain)?,
+        (_, Some(run)) => open(run, Weights::Untrained)?,
+        (run, None) => open(run, Weights::Pretrained)?,
     };
+    extractor.notes().iter().for_each(|note| say(note));
     for rejected in extractor.passed_over() {
         let used = extractor.origin().map(|origin| format!("; using {} instead", origin.folder.display()));
         warn(&format!("{rejected}{}", used.unwrap_or_default()));
@@ -88,7 +93,7 @@ impl<'a> EncoderFacts<'a> {
         Self {
             checkpoint: &choice.checkpoint,
             checkpoint_folder: origin.map(|origin| &*origin.folder),
-            step: origin.map(|origin| origin.step),
+            step: origin.and_then(|origin| origin.step),
             features: origin.and(name),
             dim: extractor.dim(),
         }

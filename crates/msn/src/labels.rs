@@ -1,12 +1,16 @@
 //! `--labels`: a CSV file with the labels of a few images.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use csv::{StringRecord, Trim};
 use msn_data::Dataset;
+use msn_eval::{Extractor, FeatureRows, Labelled};
+
+use crate::features;
+use crate::progress::warn;
 
 /// The images that a CSV file labels.
 pub(crate) struct LabelFile {
@@ -84,9 +88,36 @@ impl LabelFile {
         Ok(Self { path: path.to_owned(), images, rows })
     }
 
-    /// The label of an image.
-    pub(crate) fn class(&self, image: usize) -> &str {
-        &self.rows[image].label
+    /// Features of the labelled images that can be read, which must have at least two different labels.
+    pub(crate) fn features(&self, extractor: &Extractor) -> anyhow::Result<Labelled> {
+        let indices: Vec<usize> = (0..self.len()).collect();
+        let found = features::rows(extractor, self, &indices, "features of the labelled images")?;
+        self.warn_of_lost_classes(&found);
+        let labels = found.images.iter().map(|&image| self.rows[image].label.clone()).collect();
+        let labelled = Labelled::new(found.features, labels)?;
+        let first = &labelled.labels()[0];
+        ensure!(
+            labelled.labels().iter().any(|label| label != first),
+            "{}: expected at least two different labels of images that can be read, found only `{first}`",
+            self.path.display()
+        );
+        Ok(labelled)
+    }
+
+    /// Warns of classes of whose labelled images not one can be read.
+    fn warn_of_lost_classes(&self, found: &FeatureRows) {
+        let class = |image: usize| &*self.rows[image].label;
+        let known: BTreeSet<&str> = found.images.iter().map(|&image| class(image)).collect();
+        let mut lost: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for skipped in found.skipped.iter().filter(|skipped| !known.contains(class(skipped.image))) {
+            lost.entry(class(skipped.image)).or_default().push(skipped.to_string());
+        }
+        for (class, images) in lost {
+            warn(&format!(
+                "no image is predicted to be `{class}`, since none of its labelled images can be read: {}",
+                images.join("; ")
+            ));
+        }
     }
 }
 

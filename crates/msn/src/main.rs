@@ -49,6 +49,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Compare(arguments) => commands::compare::run(&arguments),
         Command::Embed(arguments) => commands::embed::run(&arguments),
         Command::Predict(arguments) => commands::predict::run(&arguments),
+        Command::Import(arguments) => commands::import::run(&arguments),
+        Command::Export(arguments) => commands::export::run(&arguments),
         Command::Synth(arguments) => commands::synth::run(&arguments),
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Given<'a> {
     pub(crate) data: &'a Path,
     /// `--config`
     pub(crate) file: Option<Source>,
+    /// What there is to say about that file.
+    notes: Vec<String>,
     /// `KEY=VALUE ...`
     pub(crate) overrides: Vec<Source>,
 }
@@ -49,14 +51,23 @@ pub(crate) struct Given<'a> {
 impl<'a> Given<'a> {
     /// Reads what the arguments name; whatever is wrong here is wrong with the arguments.
     pub(crate) fn read(data: &'a Path, file: Option<&Path>, arguments: &[String]) -> anyhow::Result<Self> {
-        let file = file.map(Source::file).transpose().map_err(wrong_arguments)?;
-        Ok(Self { data, file, overrides: read_overrides(arguments)? })
+        let is_yaml =
+            |path: &Path| path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+        let (file, notes) = match file {
+            None => (None, Vec::new()),
+            Some(path) if is_yaml(path) => {
+                let (source, notes) = Source::original(path).map_err(wrong_arguments)?;
+                (Some(source), notes)
+            }
+            Some(path) => (Some(Source::file(path).map_err(wrong_arguments)?), Vec::new()),
+        };
+        Ok(Self { data, file, notes, overrides: read_overrides(arguments)? })
     }
 
     /// The configuration of a new run, and lines that explain it: without a file the settings are picked.
     pub(crate) fn for_new_run(&self, dataset: &dyn Dataset) -> anyhow::Result<(Config, Vec<String>)> {
         match &self.file {
-            Some(file) => Ok((self.over(&Config::default(), Some(file), DEFAULT)?, Vec::new())),
+            Some(file) => Ok((self.over(&Config::default(), Some(file), DEFAULT)?, self.notes.clone())),
             None => {
                 // The limits are needed before the rest can be picked.
                 let data = Config::merge(&Config::default(), &self.overrides).map_err(wrong_arguments)?.data;

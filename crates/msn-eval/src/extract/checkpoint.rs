@@ -1,46 +1,55 @@
-//! An encoder out of a checkpoint.
+//! An encoder out of a checkpoint, ours or another program's.
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use msn_data::{Limits, Normalization};
-use msn_model::{Array, Encoder, EncoderConfig, StateDict, encoder_seed, load_state};
-use msn_store::{Checkpoint, Loaded, Rejected, RunDir, TARGET_PART};
+use msn_model::{Encoder, EncoderConfig, encoder_seed, load_state};
+use msn_store::{Checkpoint, Loaded, Rejected, RunDir, StateDict, TARGET_PART};
 use serde::Deserialize;
 
-use super::ExtractError;
+use super::{ExtractError, Import, import};
 
 /// Tensors of the projection head, which pre-training adds to the encoder.
 const HEAD_PREFIX: &str = "fc.";
 
 /// Which weights the encoder gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weights {
-    /// Those of the momentum encoder.
+pub enum Weights {
+    /// Those that were learned: of the momentum encoder.
     Pretrained,
     /// Those that training started from.
     Untrained,
 }
 
-/// An encoder and how its images are to be prepared.
-pub(super) struct Opened {
-    pub(super) encoder: Encoder,
-    pub(super) image_size: usize,
-    pub(super) normalization: Normalization,
-    pub(super) limits: Limits,
-    /// The folder of the checkpoint and its step.
-    pub(super) origin: Origin,
+/// The encoder in a checkpoint, and how its images are to be prepared.
+#[derive(Debug)]
+pub struct SavedEncoder {
+    /// The file or folder that holds it, and its step.
+    pub origin: Origin,
+    /// Its architecture.
+    pub config: EncoderConfig,
+    /// Its tensors, and those of the projection head (`fc.`) if it is one of ours.
+    pub weights: StateDict,
+    /// Seed that weights for the same architecture are drawn from, for comparison.
+    pub seed: u64,
+    /// What pixels in [0, 1] are normalised with.
+    pub normalization: Normalization,
+    /// Guards against huge images.
+    pub limits: Limits,
     /// Newer checkpoints that had to be passed over.
-    pub(super) rejected: Vec<Rejected>,
+    pub rejected: Vec<Rejected>,
+    /// What there is to say of a checkpoint of another program.
+    pub notes: Vec<String>,
 }
 
 /// The checkpoint that an encoder was made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Its folder.
+    /// Its folder, or the file of another program.
     pub folder: PathBuf,
-    /// Steps that it was trained for.
-    pub step: u64,
+    /// Steps that it was trained for; other programs do not tell.
+    pub step: Option<u64>,
 }
 
 /// What matters here of a checkpoint's `state.json`.
@@ -64,31 +73,65 @@ struct DataSection {
     max_megapixels: u64,
 }
 
-/// Reads the encoder of a run folder or of a checkpoint folder.
-pub(super) fn open(path: &Path, weights: Weights, device: &Device) -> Result<Opened, ExtractError> {
-    let Loaded { mut checkpoint, folder, rejected } = load(path)?;
-    let State { config } = serde_json::from_value(checkpoint.state)
-        .map_err(|source| ExtractError::State { checkpoint: folder.clone(), source })?;
-    let architecture = |source| ExtractError::Architecture { checkpoint: folder.clone(), source };
-    let fresh = config.encoder.init(None, encoder_seed(config.seed), device).map_err(architecture)?;
-    let encoder = match weights {
-        Weights::Untrained => fresh,
-        Weights::Pretrained => {
-            let tensors = checkpoint
-                .parts
-                .remove(TARGET_PART)
-                .ok_or_else(|| ExtractError::MissingPart { checkpoint: folder.clone(), part: TARGET_PART })?;
-            load_state(fresh, without_head(tensors)).map_err(architecture)?
+/// Seed of the weights that stand for an untrained encoder of another program's architecture.
+const FOREIGN_SEED: u64 = 0;
+
+/// Names of tensors in a note.
+const NAMES: usize = 6;
+
+impl SavedEncoder {
+    /// Reads the encoder of a run folder (its newest whole checkpoint), of a checkpoint folder, or of another program's
+    /// checkpoint, whose number of `heads` may have to be told.
+    ///
+    /// # Errors
+    /// If there is no such checkpoint, none can be read, or it is not one of a pre-training run; and as
+    /// [`Import::read`].
+    pub fn read(path: &Path, heads: Option<usize>) -> Result<Self, ExtractError> {
+        if import::is_foreign(path) {
+            return Ok(Self::imported(Import::read(path, heads)?));
         }
-    };
-    Ok(Opened {
-        encoder,
-        image_size: config.encoder.image_size,
-        normalization: Normalization { mean: config.data.mean, std: config.data.std },
-        limits: Limits::of(config.data.max_file_mib, config.data.max_megapixels),
-        origin: Origin { step: checkpoint.step, folder },
-        rejected,
-    })
+        let Loaded { mut checkpoint, folder, rejected } = load(path)?;
+        let State { config } = serde_json::from_value(checkpoint.state)
+            .map_err(|source| ExtractError::State { checkpoint: folder.clone(), source })?;
+        let weights = checkpoint
+            .parts
+            .remove(TARGET_PART)
+            .ok_or_else(|| ExtractError::MissingPart { checkpoint: folder.clone(), part: TARGET_PART })?;
+        Ok(Self {
+            origin: Origin { step: Some(checkpoint.step), folder },
+            config: config.encoder,
+            weights,
+            seed: config.seed,
+            normalization: Normalization { mean: config.data.mean, std: config.data.std },
+            limits: Limits::of(config.data.max_file_mib, config.data.max_megapixels),
+            rejected,
+            notes: Vec::new(),
+        })
+    }
+
+    fn imported(import: Import) -> Self {
+        let notes = import.summary(NAMES);
+        let Import { file, config, weights, normalization, .. } = import;
+        let (seed, limits) = (FOREIGN_SEED, Limits::default());
+        Self { origin: Origin { folder: file, step: None }, config, weights, seed, normalization, limits, rejected: Vec::new(), notes }
+    }
+
+    /// The encoder on a device, without a projection head.
+    ///
+    /// # Errors
+    /// [`ExtractError::Architecture`] if the weights are not those of the architecture.
+    pub fn into_encoder(self, weights: Weights, device: &Device) -> Result<Encoder, ExtractError> {
+        let origin = self.origin.folder;
+        let architecture = |source| ExtractError::Architecture { checkpoint: origin.clone(), source };
+        let fresh = self.config.init(None, encoder_seed(self.seed), device).map_err(architecture)?;
+        match weights {
+            Weights::Untrained => Ok(fresh),
+            Weights::Pretrained => {
+                let of_encoder = |(name, _): &(String, _)| !name.starts_with(HEAD_PREFIX);
+                load_state(fresh, self.weights.into_iter().filter(of_encoder).collect()).map_err(architecture)
+            }
+        }
+    }
 }
 
 fn load(path: &Path) -> Result<Loaded, ExtractError> {
@@ -101,9 +144,4 @@ fn load(path: &Path) -> Result<Loaded, ExtractError> {
         return Ok(Loaded { checkpoint, folder: path.to_path_buf(), rejected: Vec::new() });
     }
     Ok(RunDir::open(path)?.checkpoints().load_newest_parts(|part| part == TARGET_PART)?)
-}
-
-fn without_head(tensors: msn_store::StateDict) -> StateDict {
-    let encoder = tensors.into_iter().filter(|(name, _)| !name.starts_with(HEAD_PREFIX));
-    encoder.map(|(name, msn_store::Array { shape, data })| (name, Array { shape, data })).collect()
 }

@@ -27,6 +27,24 @@ pub enum ExtractError {
         /// What does not fit.
         source: msn_model::Error,
     },
+    /// A checkpoint of another program without an encoder such as ours.
+    #[error("{}: {source}", file.display())]
+    Foreign {
+        /// The file.
+        file: PathBuf,
+        /// What was expected and what was found.
+        source: msn_model::Error,
+    },
+    /// A model of another program whose description does not say what is needed, or describes another model.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    ModelFolder {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was expected.
+        expected: &'static str,
+        /// What was found.
+        found: String,
+    },
     /// No image could be read.
     #[error("{}: none of {images} images can be read; the first: {first}", data.display())]
     NothingReadable {

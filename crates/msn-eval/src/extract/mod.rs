@@ -2,9 +2,11 @@
 
 mod checkpoint;
 mod error;
+mod import;
 mod probe;
 mod rows;
 
+use std::mem;
 use std::path::Path;
 use std::thread::available_parallelism;
 
@@ -13,11 +15,10 @@ use msn_data::{EvalConfig, EvalTransform, Limits, Normalization};
 use msn_model::Encoder;
 use msn_store::Rejected;
 
-pub use checkpoint::Origin;
+pub use checkpoint::{Origin, SavedEncoder, Weights};
 pub use error::ExtractError;
+pub use import::{DESCRIPTION, Description, Import, is_foreign};
 pub use rows::FeatureRows;
-
-use checkpoint::{Weights, open};
 
 /// Largest side of the images that stand for raw pixels: 12,288 columns a row.
 const LARGEST_RAW_SIZE: usize = 64;
@@ -36,6 +37,7 @@ pub struct Extractor {
     config: EvalConfig,
     origin: Option<Origin>,
     warnings: Vec<Rejected>,
+    notes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,8 @@ enum Kind {
 }
 
 impl Extractor {
-    /// The momentum encoder of a run's newest whole checkpoint, or of one checkpoint folder `RUN/checkpoints/step-N`.
+    /// The momentum encoder of a run's newest whole checkpoint, or of one checkpoint folder `RUN/checkpoints/step-N`;
+    /// or the encoder in another program's checkpoint.
     ///
     /// # Errors
     /// If there is no such checkpoint, none can be read, or it is not one of a pre-training run.
@@ -58,7 +61,7 @@ impl Extractor {
         features: msn_model::Features,
         device: &Device,
     ) -> Result<Self, ExtractError> {
-        Self::of_run(checkpoint, Weights::Pretrained, features, device)
+        Self::open(checkpoint, Weights::Pretrained, None, features, device)
     }
 
     /// The encoder of the same run with weights drawn from the run's seed: what pre-training adds to.
@@ -70,7 +73,7 @@ impl Extractor {
         features: msn_model::Features,
         device: &Device,
     ) -> Result<Self, ExtractError> {
-        Self::of_run(checkpoint, Weights::Untrained, features, device)
+        Self::open(checkpoint, Weights::Untrained, None, features, device)
     }
 
     /// The pixels of the image, its shorter side resized to `shorter_side` px and cut to a square. At most 64 px, so
@@ -83,30 +86,27 @@ impl Extractor {
         let size = shorter_side.min(LARGEST_RAW_SIZE);
         let config =
             config(EvalTransform { resize: Some(size), crop: size, normalization: Normalization::default() });
-        Self { kind: Kind::RawPixels, config, origin: None, warnings: Vec::new() }
+        Self { kind: Kind::RawPixels, config, origin: None, warnings: Vec::new(), notes: Vec::new() }
     }
 
-    fn of_run(
+    /// The encoder in a checkpoint: that of a run, as [`Extractor::pretrained`] takes it, or of another program
+    /// ([`Import`]), whose number of attention heads may have to be told.
+    ///
+    /// # Errors
+    /// As [`Extractor::pretrained`] and [`Import::read`].
+    pub fn open(
         checkpoint: &Path,
         weights: Weights,
+        heads: Option<usize>,
         features: msn_model::Features,
         device: &Device,
     ) -> Result<Self, ExtractError> {
-        let opened = open(checkpoint, weights, device)?;
-        let size = opened.image_size;
-        let transform = EvalTransform {
-            resize: Some(resized_side(size)),
-            crop: size,
-            normalization: opened.normalization,
-        };
-        let config = EvalConfig { limits: opened.limits, ..config(transform) };
-        let encoder = Box::new(opened.encoder);
-        Ok(Self {
-            kind: Kind::Encoder { encoder, features },
-            config,
-            origin: Some(opened.origin),
-            warnings: opened.rejected,
-        })
+        let mut saved = SavedEncoder::read(checkpoint, heads)?;
+        let config = EvalConfig { limits: saved.limits, ..config(saved.transform()) };
+        let (warnings, notes) = (mem::take(&mut saved.rejected), mem::take(&mut saved.notes));
+        let origin = Some(saved.origin.clone());
+        let kind = Kind::Encoder { encoder: Box::new(saved.into_encoder(weights, device)?), features };
+        Ok(Self { kind, config, origin, warnings, notes })
     }
 
     /// Newer checkpoints that could not be read and were passed over, for a person to know.
@@ -129,12 +129,25 @@ impl Extractor {
         }
     }
 
+    /// What was read of another program's checkpoint and what was not, for a person to know.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Columns of the rows.
     pub fn dim(&self) -> usize {
         match &self.kind {
             Kind::RawPixels => 3 * self.config.transform.crop.pow(2),
             Kind::Encoder { encoder, .. } => encoder.dim(),
         }
+    }
+}
+
+impl SavedEncoder {
+    /// How images are prepared for it.
+    pub fn transform(&self) -> EvalTransform {
+        let size = self.config.image_size;
+        EvalTransform { resize: Some(resized_side(size)), crop: size, normalization: self.normalization }
     }
 }
 

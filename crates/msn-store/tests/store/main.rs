@@ -5,6 +5,7 @@ mod cache;
 mod checkpoints;
 mod corruption;
 mod export;
+mod foreign;
 mod full_disk;
 mod kill;
 mod logs;

@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::{Config, check};
+use super::{Config, check, original};
 use crate::Error;
 
 /// Settings that lie over others. Each is of a field that exists and has its type.
@@ -41,6 +41,19 @@ impl Source {
         let text =
             fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
         Self::toml(&path.display().to_string(), &text)
+    }
+
+    /// Settings in a YAML file of the original implementation, and lines about those that have no effect here.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not such a file, or gives a field a value of the wrong type.
+    pub fn original(path: &Path) -> Result<(Self, Vec<String>), Error> {
+        original::file(path)
+    }
+
+    /// Settings that have been checked.
+    pub(super) fn of(settings: Table) -> Self {
+        Self { settings }
     }
 
     /// One setting as `KEY=VALUE`; a value that is not TOML by itself is taken as a string.
@@ -298,7 +311,10 @@ mod tests {
             matches!(&error, Error::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
         );
         let message = error.to_string();
-        assert!(message.starts_with("no/such.toml: expected a readable TOML file, found "), "{message}");
+        assert!(
+            message.starts_with("no/such.toml: expected a readable file of settings, found "),
+            "{message}"
+        );
     }
 
     #[test]

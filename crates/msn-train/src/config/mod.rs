@@ -4,6 +4,7 @@ mod auto;
 mod check;
 mod memory;
 mod merge;
+mod original;
 
 use msn_data::{Limits, LoaderConfig, Masking, Normalization, Views};
 use msn_model::{EncoderConfig, HeadConfig, Precision};

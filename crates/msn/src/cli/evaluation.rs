@@ -159,13 +159,20 @@ pub(crate) struct Predict {
 /// What turns an image into features.
 #[derive(Args)]
 pub(crate) struct EncoderChoice {
-    /// A run folder (its newest checkpoint) or one checkpoint, RUN/checkpoints/step-N.
+    /// A run folder (its newest checkpoint), one checkpoint, RUN/checkpoints/step-N, or another program's checkpoint.
+    ///
+    /// Those of MSN, DINO, iBOT, MAE and timm are read (.pth, .pth.tar, .safetensors), and folders of Hugging Face's
+    /// ViTMSN and ViT.
     ///
     /// Two baselines to compare with: `raw-pixels` takes the image itself, at most 64 x 64 pixels of it: the median
     /// of the images' shorter sides if that is less; `untrained:RUN` takes the encoder of a run with random weights
     /// instead of the learned ones.
     #[arg(long, value_name = "RUN")]
     pub(crate) checkpoint: String,
+
+    /// Attention heads of another program's encoder, where neither its size nor the file tells.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) heads: Option<usize>,
 
     /// Where the features are read: before or after the encoder's final norm.
     #[arg(long, value_name = "WHERE", value_enum, default_value_t = FeatureChoice::BeforeNorm)]

@@ -108,6 +108,7 @@ fn encoders(arguments: &Compare) -> Vec<String> {
 fn choice(arguments: &Compare, checkpoint: &str) -> EncoderChoice {
     EncoderChoice {
         checkpoint: checkpoint.to_owned(),
+        heads: None,
         features: arguments.features,
         device: arguments.device.clone(),
     }

@@ -4,6 +4,8 @@ pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod embed;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod knn;
 mod labelling;
 pub(crate) mod linear;

@@ -138,7 +138,7 @@ fn numbers_out_of_range_are_refused_by_every_command() {
 #[test]
 fn help_shows_examples_for_every_command() {
     let scratch = Scratch::new();
-    for command in ["pretrain", "demo", "synth", "embed", "predict"] {
+    for command in ["pretrain", "demo", "synth", "embed", "predict", "import", "export"] {
         let help = scratch.msn(&[command, "--help"]).success().stdout;
         assert!(help.contains("Usage: msn "), "{help}");
         assert!(help.contains("Example") || command == "demo", "{command}: {help}");

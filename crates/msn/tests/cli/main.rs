@@ -6,6 +6,7 @@ mod arguments;
 mod bad_input;
 mod data;
 mod evaluation;
+mod exchange;
 mod happy_path;
 mod odd_images;
 mod output;
