@@ -37,7 +37,8 @@ pub use crossval::{CrossValidation, Lambda, cross_validate};
 pub use curve::{BudgetCurve, CURVE_PICTURE_START, CurvePoint, budgets, curve_picture};
 pub use error::Error;
 pub use extract::{
-    DESCRIPTION, Description, ExtractError, Extractor, FeatureRows, Import, Origin, SavedEncoder, Weights, is_foreign,
+    DESCRIPTION, Description, ExtractError, Extractor, FeatureRows, Import, Origin, SavedEncoder, Weights,
+    is_foreign,
 };
 pub use features::{Features, Labelled};
 pub use head::linear_head;

@@ -113,7 +113,16 @@ impl SavedEncoder {
         let notes = import.summary(NAMES);
         let Import { file, config, weights, normalization, .. } = import;
         let (seed, limits) = (FOREIGN_SEED, Limits::default());
-        Self { origin: Origin { folder: file, step: None }, config, weights, seed, normalization, limits, rejected: Vec::new(), notes }
+        Self {
+            origin: Origin { folder: file, step: None },
+            config,
+            weights,
+            seed,
+            normalization,
+            limits,
+            rejected: Vec::new(),
+            notes,
+        }
     }
 
     /// The encoder on a device, without a projection head.

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use msn_eval::Lambda;
 
-use super::{OnDevice, at_least_one, positive};
+use super::{OnDevice, at_least_one};
 
 /// Turn another program's checkpoint into a run folder.
 #[derive(Args)]
@@ -61,9 +62,10 @@ pub(crate) struct Export {
     #[arg(long, value_name = "PATH", requires = "labels")]
     pub(crate) images: Option<PathBuf>,
 
-    /// Weight of the classifier's L2 penalty [default: 0.0025 for up to 5 images a class, 0.075 above].
-    #[arg(long, value_name = "X", value_parser = positive, requires = "labels")]
-    pub(crate) lambda: Option<f64>,
+    /// Weight of the classifier's L2 penalty, or auto: chosen by cross-validation [default: 0.0025 for up to 5 images a
+    /// class, 0.075 above].
+    #[arg(long, value_name = "X", requires = "labels")]
+    pub(crate) lambda: Option<Lambda>,
 
     /// Attention heads of another program's encoder, where neither its size nor the file tells.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
