@@ -65,7 +65,7 @@ impl<'a> Machine<'a> {
                 Ok(())
             }
             b'0' => self.pop().map(drop),
-            b'1' => self.to_mark().map(drop),
+            b'1' => self.pop_to_mark().map(drop),
             b'2' => {
                 let top = self.top()?;
                 self.push(top)
@@ -117,12 +117,12 @@ impl<'a> Machine<'a> {
     fn container(&mut self, instruction: u8) -> Step {
         let object = match instruction {
             b')' => Object::Tuple(Vec::new()),
-            b't' => Object::Tuple(self.to_mark()?),
+            b't' => Object::Tuple(self.pop_to_mark()?),
             b']' => Object::List(Vec::new()),
             b'}' => Object::Dict(Vec::new()),
             0x8f => return self.push(Value::Inert),
             0x91 => {
-                self.to_mark()?;
+                self.pop_to_mark()?;
                 return self.push(Value::Inert);
             }
             _ => {
@@ -143,7 +143,7 @@ impl<'a> Machine<'a> {
                 let value = self.pop()?;
                 vec![self.pop()?, value]
             }
-            _ => self.to_mark()?,
+            _ => self.pop_to_mark()?,
         };
         // They stay in memory a second time, in the container.
         self.count(items.len())?;
@@ -248,7 +248,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Takes everything above the last mark, and the mark.
-    fn to_mark(&mut self) -> Step<Vec<Value<'a>>> {
+    fn pop_to_mark(&mut self) -> Step<Vec<Value<'a>>> {
         let floor = self.marks.pop().ok_or_else(|| self.missing("a mark on the stack"))?;
         let items = self.stack.split_off(floor);
         self.count(items.len())?;
