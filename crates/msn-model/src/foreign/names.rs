@@ -131,7 +131,7 @@ mod tests {
         found.sort();
         assert_eq!(found, expected);
         for (name, _) in found {
-            assert_eq!(Naming::Timm.parts(&name), [name.clone()]);
+            assert_eq!(Naming::Timm.parts(&name), std::slice::from_ref(&name));
             let parts = Naming::HuggingFace.parts(&name);
             assert_eq!(parts.len(), if name.contains("qkv") { 3 } else { 1 }, "{name}");
         }
