@@ -16,6 +16,7 @@ pub(crate) fn run(arguments: &cli::Import) -> anyhow::Result<()> {
     import.summary(usize::MAX).iter().for_each(|line| say(line));
     let mut config = Config { encoder: import.config, ..Config::default() };
     config.views.random_size = config.encoder.image_size;
+    config.train.precision = config.train.precision.settled();
     (config.data.mean, config.data.std) = (import.normalization.mean, import.normalization.std);
     let checkpoint = Checkpoint {
         step: 0,
