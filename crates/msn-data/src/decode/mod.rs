@@ -5,6 +5,7 @@ mod format;
 mod jpeg;
 mod palette;
 mod pnm;
+mod webp;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -72,6 +73,9 @@ pub fn decode_into(bytes: &[u8], limits: &Limits, image: &mut Image) -> Result<(
         Format::Jpeg => jpeg::decode_into(bytes, limits, image),
         Format::Tiff => palette::decode_into(bytes, limits, image)
             .unwrap_or_else(|| common::decode_into(bytes, format, limits, image)),
+        Format::WebP => {
+            webp::check_chunks(bytes).and_then(|()| common::decode_into(bytes, format, limits, image))
+        }
         other => common::decode_into(bytes, other, limits, image),
     }));
     decoded.unwrap_or_else(|panic| {
