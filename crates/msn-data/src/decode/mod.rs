@@ -4,6 +4,7 @@ mod common;
 mod jpeg;
 mod palette;
 mod pnm;
+mod webp;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -76,6 +77,9 @@ pub fn decode_into(bytes: &[u8], limits: &Limits, image: &mut Image) -> Result<(
         ImageFormat::Jpeg => jpeg::decode_into(bytes, limits, image),
         ImageFormat::Tiff => palette::decode_into(bytes, limits, image)
             .unwrap_or_else(|| common::decode_into(bytes, format, name, limits, image)),
+        ImageFormat::WebP => {
+            webp::check_chunks(bytes).and_then(|()| common::decode_into(bytes, format, name, limits, image))
+        }
         _ => common::decode_into(bytes, format, name, limits, image),
     }));
     decoded.unwrap_or_else(|panic| {

@@ -64,3 +64,13 @@ fn damaged_binary_files_are_survived() {
     survives("x-images-idx3-ubyte", &idx);
     survives("x.bin", &[vec![4], vec![9; 3072]].concat());
 }
+
+/// Found by `fuzz/`: 1.2 GiB were taken for 128 bytes.
+#[test]
+fn webp_metadata_that_claims_to_be_longer_than_the_file_is_refused() {
+    let mut bytes = fs::read(fixture("exif-rotated.webp")).unwrap();
+    let exif = bytes.windows(4).position(|name| name == b"EXIF").unwrap();
+    bytes[exif + 4..exif + 8].copy_from_slice(&0x7FFF_FFFEu32.to_le_bytes());
+    let message = msn_data::decode(&bytes, &Limits::default()).unwrap_err().to_string();
+    assert!(message.contains("a chunk of 2147483646 bytes, found 26"), "{message}");
+}
