@@ -171,29 +171,31 @@ fn a_shard_that_vanishes_costs_its_images_until_there_are_too_many() {
     assert!(found.iter().all(|batch| batch.images.iter().all(|image| !(3..6).contains(image))));
 }
 
-/// The loader of [`batches`], on 40 shards of three images.
-fn forty_shards() -> Option<(Server, Arc<dyn Dataset>)> {
+/// Shards of three images: so many that those read at one end of an epoch are let go before the other.
+const MANY: usize = 20;
+
+fn many_shards() -> Option<(Server, Arc<dyn Dataset>)> {
     let server = Server::start(&[])?;
-    for number in 0..40 {
+    for number in 0..MANY {
         fs::copy(fixture(SHARDS[number % 3]), server.folder.path().join(format!("s-{number:02}.tar")))
             .unwrap();
     }
-    let dataset = open_with(&server.url("s-{00..39}.tar"), &server.access(4 * SHARD_BYTES)).unwrap();
-    assert_eq!(dataset.len(), 120);
+    let dataset = open_with(&server.url("s-{00..19}.tar"), &server.access(4 * SHARD_BYTES)).unwrap();
+    assert_eq!(dataset.len(), 3 * MANY);
     Some((server, dataset))
 }
 
 #[test]
 fn a_shard_that_vanishes_between_epochs_costs_its_images_from_then_on() {
-    let Some((server, dataset)) = forty_shards() else { return };
-    let expected = batches(&dataset, Cursor::default(), 2, 180);
+    let Some((server, dataset)) = many_shards() else { return };
+    let expected = batches(&dataset, Cursor::default(), 2, 3 * MANY);
     // Read last in the second epoch: long let go by then.
-    let gone = expected[119].images[1] / 3;
+    let gone = expected[3 * MANY - 1].images[1] / 3;
     let mut loader = loader(&dataset, Cursor::default(), 2);
-    let first: Vec<Batch> = (0..60).map(|_| loader.next().unwrap()).collect();
+    let first: Vec<Batch> = (0..3 * MANY / 2).map(|_| loader.next().unwrap()).collect();
     assert!(first.iter().all(|batch| batch.epoch == 0 && batch.skipped.is_empty()));
     fs::remove_file(server.folder.path().join(format!("s-{gone:02}.tar"))).unwrap();
-    let second: Vec<Batch> = (0..60).map(|_| loader.next().unwrap()).collect();
+    let second: Vec<Batch> = (0..3 * MANY / 2).map(|_| loader.next().unwrap()).collect();
     let skipped: Vec<_> = second.iter().flat_map(|batch| &batch.skipped).collect();
     let mut images: Vec<usize> = skipped.iter().map(|skipped| skipped.image).collect();
     images.sort_unstable();
@@ -206,26 +208,26 @@ fn a_shard_that_vanishes_between_epochs_costs_its_images_from_then_on() {
     let read = |batches: &[Batch]| -> std::collections::BTreeSet<usize> {
         batches.iter().flat_map(|batch| batch.images.clone()).collect()
     };
-    let others: std::collections::BTreeSet<usize> = (0..120).filter(|image| image / 3 != gone).collect();
+    let others: std::collections::BTreeSet<usize> = (0..3 * MANY).filter(|image| image / 3 != gone).collect();
     assert_eq!(read(&second), others, "all the others, some of them in place of the lost ones");
     // A run that starts anew is told at once.
-    let error = open_with(&server.url("s-{00..39}.tar"), &server.access(4 * SHARD_BYTES)).err().unwrap();
+    let error = open_with(&server.url("s-{00..19}.tar"), &server.access(4 * SHARD_BYTES)).err().unwrap();
     assert!(error.to_string().contains(&format!("s-{gone:02}.tar")), "{error}");
 }
 
-/// Reads three epochs through a network that stalls for `stall` in the middle of a shard.
+/// Reads two epochs through a network that stalls for `stall` in the middle of a shard.
 fn stalled(stall: Duration, patience: Patience) {
-    let Some((server, straight)) = forty_shards() else { return };
-    let expected = batches(&straight, Cursor::default(), 2, 180);
+    let Some((server, straight)) = many_shards() else { return };
+    let expected = batches(&straight, Cursor::default(), 2, 3 * MANY);
     let link = Link::to(server.port);
-    let address = format!("http://127.0.0.1:{}/s-{{00..39}}.tar", link.port);
+    let address = format!("http://127.0.0.1:{}/s-{{00..19}}.tar", link.port);
     let fresh = tempfile::tempdir().unwrap();
     let shards = CacheFolder::new(fresh.path().join("shards"), 4 * SHARD_BYTES);
     let access = Access { patience, shards: Some(shards), lists: None, ..server.access(0) };
     let dataset: Arc<dyn Dataset> = open_with(Path::new(&address), &access).unwrap();
     let started = std::time::Instant::now();
     link.stall_after(7 * SHARD_BYTES as usize + 5000, stall);
-    let found = batches(&dataset, Cursor::default(), 2, 180);
+    let found = batches(&dataset, Cursor::default(), 2, 3 * MANY);
     assert!(started.elapsed() >= stall, "the link has not stalled");
     // Batches say which images they hold, and which were left out: none.
     assert!(found == expected, "something was lost or read twice");
@@ -239,8 +241,8 @@ fn a_network_that_stalls_and_comes_back_changes_no_batch() {
         Patience { stall: Duration::from_secs(20), failures: 2, first_pause: pause, longest_pause: pause };
     stalled(Duration::from_millis(1500), waits);
     // Gives connections up and makes new ones, which stall too.
-    let asks_again = Patience { stall: Duration::from_millis(200), failures: 100, ..waits };
-    stalled(Duration::from_millis(1500), asks_again);
+    let asks_again = Patience { stall: Duration::from_millis(500), failures: 100, ..waits };
+    stalled(Duration::from_millis(2500), asks_again);
 }
 
 #[test]
