@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::{Classes, Error, Features, Labelled, Lambda, LogisticFit, LogisticRegression};
+use crate::logistic::Training;
+use crate::{Classes, Error, Features, Labelled, Lambda, LogisticFit};
 
 /// The most probable class of one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,10 +38,7 @@ pub fn predict(labelled: &Labelled, images: &Features, lambda: Lambda) -> Result
 /// # Errors
 /// [`Error::Setting`] for a lambda out of range, [`Error::NotConverged`].
 pub fn fit_labels(labelled: &Labelled, lambda: Lambda) -> Result<(Classes, LogisticFit), Error> {
-    let classes = Classes::of(labelled.labels());
-    let labels = classes.indices(labelled.labels())?;
-    let rows = labelled.features().clone().normalise();
-    let lambda = lambda.choose(&rows, &labels, classes.len())?;
-    let fit = LogisticRegression::new(lambda).solve(&rows, &labels, classes.len())?;
-    Ok((classes, fit))
+    let training = Training::new(labelled)?;
+    let (fit, _) = training.solve(lambda)?;
+    Ok((training.classes, fit))
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Classes, Error, Labelled, Lambda, LogisticRegression};
+use crate::logistic::Training;
+use crate::{Classes, Error, Labelled, Lambda};
 
 /// Bins of the calibration, as usual.
 const BINS: usize = 15;
@@ -69,13 +70,11 @@ pub fn classification_report(
     lambda: Lambda,
 ) -> Result<(ClassificationReport, f64), Error> {
     labelled.features().check_dim(test.features())?;
-    let classes = Classes::of(labelled.labels());
-    let expected = classes.indices(test.labels())?;
-    let (rows, labels) = (labelled.features().clone().normalise(), classes.indices(labelled.labels())?);
-    let lambda = lambda.choose(&rows, &labels, classes.len())?;
-    let fit = LogisticRegression::new(lambda).fit(&rows, &labels, classes.len())?;
+    let training = Training::new(labelled)?;
+    let expected = training.classes.indices(test.labels())?;
+    let (fit, lambda) = training.fit(lambda)?;
     let probabilities = fit.probabilities(&test.features().clone().normalise())?;
-    Ok((ClassificationReport::of(&classes, &probabilities, &expected)?, lambda))
+    Ok((ClassificationReport::of(&training.classes, &probabilities, &expected)?, lambda))
 }
 
 impl ClassificationReport {

@@ -3,7 +3,8 @@
 use msn_data::{Corruption, CorruptionKind, SEVERITIES};
 use serde::{Deserialize, Serialize};
 
-use crate::{Classes, Error, Features, Labelled, Lambda, LogisticRegression, accuracy};
+use crate::logistic::Training;
+use crate::{Error, Features, Labelled, Lambda, accuracy};
 
 /// What corruptions cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,11 +53,9 @@ pub fn robustness<E: From<Error>>(
 ) -> Result<RobustReport, E> {
     assert!(!kinds.is_empty(), "robustness against nothing");
     labelled.features().check_dim(test.features())?;
-    let classes = Classes::of(labelled.labels());
-    let expected = classes.indices(test.labels())?;
-    let (rows, labels) = (labelled.features().clone().normalise(), classes.indices(labelled.labels())?);
-    let lambda = lambda.choose(&rows, &labels, classes.len())?;
-    let fit = LogisticRegression::new(lambda).solve(&rows, &labels, classes.len())?;
+    let training = Training::new(labelled)?;
+    let expected = training.classes.indices(test.labels())?;
+    let (fit, lambda) = training.solve(lambda)?;
     let top1 = |features: &Features| -> Result<f64, Error> {
         if features.rows() != expected.len() {
             return Err(Error::LabelCount { rows: features.rows(), found: expected.len() });

@@ -12,7 +12,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use choosing::{Compare, Select, Selection};
 pub(crate) use data::{DataCommand, DataViews, Inspect, Pack};
-pub(crate) use evaluation::{Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Predict};
+pub(crate) use evaluation::{
+    Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Penalty, Predict,
+};
 pub(crate) use exchange::{Export, ExportFormat, Import};
 pub(crate) use protocols::{Linear, Report, Robust};
 

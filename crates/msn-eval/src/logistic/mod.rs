@@ -3,6 +3,9 @@
 mod axes;
 mod lbfgs;
 mod objective;
+mod training;
+
+pub(crate) use self::training::Training;
 
 use self::axes::Axes;
 use self::lbfgs::{Descent, State, Stop};

@@ -6,9 +6,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::knn::{Neighbour, TEST_BLOCK, nearest};
+use crate::logistic::Training;
 use crate::lowshot::mean_and_deviation;
 use crate::splits::{below, stream};
-use crate::{Classes, Error, Features, Labelled, Lambda, LogisticRegression};
+use crate::{Error, Features, Labelled, Lambda};
 
 use kmeans::kmeans;
 
@@ -107,11 +108,9 @@ impl SelectionScore {
         let test_rows = test.features().clone().normalise();
         let (mut top1, mut classes_seen) = (Vec::new(), Vec::new());
         for selection in selections {
-            let few = train.select(selection);
-            let classes = Classes::of(few.labels());
-            let (rows, labels) = (few.features().clone().normalise(), classes.indices(few.labels())?);
-            let lambda = lambda.choose(&rows, &labels, classes.len())?;
-            let fit = LogisticRegression::new(lambda).fit(&rows, &labels, classes.len())?;
+            let training = Training::new(&train.select(selection))?;
+            let (fit, _) = training.fit(lambda)?;
+            let classes = &training.classes;
             let found = fit.classify(&test_rows)?;
             let hit = |(&class, label): (&usize, &String)| classes.names()[class] == *label;
             let hits = found.iter().zip(test.labels()).map(hit).filter(|&hit| hit).count();

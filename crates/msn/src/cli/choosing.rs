@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use msn_eval::{Amount, Lambda};
+use msn_eval::Amount;
 
-use super::{EncoderChoice, FeatureChoice, OnDevice, at_least_one};
+use super::{EncoderChoice, FeatureChoice, OnDevice, Penalty, at_least_one};
 
 /// Several encoders in one table: low-shot accuracy on the same labelled images.
 ///
@@ -42,10 +42,8 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
-    /// 5 images a class, 0.075 above].
-    #[arg(long, value_name = "X")]
-    pub(crate) lambda: Option<Lambda>,
+    #[command(flatten)]
+    pub(crate) penalty: Penalty,
 
     /// Compare the named encoders alone, without baselines.
     #[arg(long)]
@@ -129,10 +127,8 @@ pub(crate) struct Selection {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: u64,
 
-    /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
-    /// 5 images a class, 0.075 above].
-    #[arg(long, value_name = "X")]
-    pub(crate) lambda: Option<Lambda>,
+    #[command(flatten)]
+    pub(crate) penalty: Penalty,
 
     /// Where to write the results as JSON [default: RUN/eval/select.json]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]

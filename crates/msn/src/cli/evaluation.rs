@@ -63,10 +63,8 @@ pub(crate) struct Lowshot {
     #[arg(long, value_name = "DIR")]
     pub(crate) write_splits: Option<PathBuf>,
 
-    /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
-    /// 5 images a class, 0.075 above].
-    #[arg(long, value_name = "X")]
-    pub(crate) lambda: Option<Lambda>,
+    #[command(flatten)]
+    pub(crate) penalty: Penalty,
 
     /// Where to write the results as JSON [default: RUN/eval/lowshot.json]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]
@@ -150,10 +148,23 @@ pub(crate) struct Predict {
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) out: PathBuf,
 
+    #[command(flatten)]
+    pub(crate) penalty: Penalty,
+}
+
+/// The penalty of a logistic regression.
+#[derive(Args)]
+pub(crate) struct Penalty {
     /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
     /// 5 images a class, 0.075 above].
     #[arg(long, value_name = "X")]
     pub(crate) lambda: Option<Lambda>,
+}
+
+impl Penalty {
+    pub(crate) fn lambda(&self) -> Lambda {
+        self.lambda.unwrap_or_default()
+    }
 }
 
 /// What turns an image into features.

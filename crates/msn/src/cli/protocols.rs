@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use msn_data::CorruptionKind;
-use msn_eval::{Amount, Lambda};
+use msn_eval::Amount;
 
-use super::{EncoderChoice, OnDevice, at_least_one, positive};
+use super::{EncoderChoice, OnDevice, Penalty, at_least_one, positive};
 
 /// Linear probe: a linear classifier on frozen features, trained by gradient descent on random crops and flips.
 ///
@@ -103,10 +103,8 @@ pub(crate) struct Report {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
 
-    /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
-    /// 5 images a class, 0.075 above].
-    #[arg(long, value_name = "X")]
-    pub(crate) lambda: Option<Lambda>,
+    #[command(flatten)]
+    pub(crate) penalty: Penalty,
 
     /// Where to draw the curve, in SVG [default: RUN/eval/report.svg].
     #[arg(long, value_name = "FILE.svg")]
@@ -154,10 +152,8 @@ pub(crate) struct Robust {
     )]
     pub(crate) corruptions: Vec<CorruptionKind>,
 
-    /// Weight of the L2 penalty, or auto: chosen by cross-validation on the labelled images [default: 0.0025 for up to
-    /// 5 images a class, 0.075 above].
-    #[arg(long, value_name = "X")]
-    pub(crate) lambda: Option<Lambda>,
+    #[command(flatten)]
+    pub(crate) penalty: Penalty,
 
     /// Where to write the results as JSON [default: RUN/eval/robust.json]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]

@@ -65,8 +65,7 @@ pub(crate) fn run(arguments: &Compare) -> anyhow::Result<()> {
     for ((name, choice), extractor) in names.iter().zip(&choices).zip(&extractors) {
         say(&format!("{name}:"));
         let architecture = extractor.architecture();
-        let scores =
-            lowshot::scores(extractor, &train, &test, &labelling, arguments.lambda.unwrap_or_default())?;
+        let scores = lowshot::scores(extractor, &train, &test, &labelling, arguments.penalty.lambda())?;
         let cells = scores.amounts.iter().map(|score| Percent::of(score).to_string());
         table.row([name.clone(), architecture.clone()].into_iter().chain(cells));
         curves.push(BudgetCurve::of(name, &scores.amounts));

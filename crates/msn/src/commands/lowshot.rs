@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
     if let Some(folder) = &arguments.write_splits {
         labelling.write(&train, folder)?;
     }
-    let lambda = arguments.lambda.unwrap_or_default();
+    let lambda = arguments.penalty.lambda();
     let scores = scores(&extractor, &train, &test, &labelling, lambda)?;
     let classes = train.classes().len();
     let one_a_class = |score: &ShotScore| score.splits.iter().all(|split| split.images == classes);

@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
     let labelled = few.features(&extractor)?;
     let indices: Vec<usize> = (0..images.len()).collect();
     let found = features::rows(&extractor, &*images, &indices, "features of the images")?;
-    let predictions = msn_eval::predict(&labelled, &found.features, arguments.lambda.unwrap_or_default())?;
+    let predictions = msn_eval::predict(&labelled, &found.features, arguments.penalty.lambda())?;
     let lines = found.images.iter().zip(&predictions).map(|(&image, prediction)| {
         let name = images.name(image).to_owned();
         [name, prediction.label.clone(), format!("{:.4}", prediction.probability)]

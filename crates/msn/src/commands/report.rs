@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &cli::Report) -> anyhow::Result<()> {
     let labelling = Labelling::draw(&[&extractor], &train, &amounts, drawing)?;
     let data = LabelledSets::new(&extractor, &train, &test, &labelling)?;
 
-    let lambda = arguments.lambda.unwrap_or_default();
+    let lambda = arguments.penalty.lambda();
     let protocol = LowShot { lambda, ..LowShot::default() };
     let scores = protocol.run_splits(&data.train, &data.test, &data.sets)?.scores;
     lowshot::warn_unfinished(&scores);

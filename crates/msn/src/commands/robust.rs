@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &cli::Robust) -> anyhow::Result<()> {
         );
         Ok(rows.features)
     };
-    let lambda = arguments.lambda.unwrap_or_default();
+    let lambda = arguments.penalty.lambda();
     let report = robustness(&data.train, &data.test, lambda, &arguments.corruptions, corrupted)?;
 
     let severities = (1..=SEVERITIES).map(|severity| severity.to_string());

@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Selection) -> anyhow::Result<()> {
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let train = train.all_features(&extractor, "features of the images to select from")?;
     let test = test.all_features(&extractor, "features of the test images")?;
-    let lambda = arguments.lambda.unwrap_or_default();
+    let lambda = arguments.penalty.lambda();
     let rows = train.labelled.labels().len();
     let mut table = Table::new([
         "labelled images",
