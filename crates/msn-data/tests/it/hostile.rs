@@ -74,3 +74,19 @@ fn webp_metadata_that_claims_to_be_longer_than_the_file_is_refused() {
     let message = msn_data::decode(&bytes, &Limits::default()).unwrap_err().to_string();
     assert!(message.contains("a chunk of 2147483646 bytes, found 26"), "{message}");
 }
+
+/// Found by `fuzz/`: 2 GiB were reserved for a page of some hundred bytes.
+#[test]
+fn a_page_of_a_table_that_claims_to_unpack_to_far_more_than_it_has_is_refused() {
+    let mut bytes = fs::read(fixture("hugging-face.parquet")).unwrap();
+    // The header of the images' dictionary: kind 2, 243 bytes, 137 of them in the file; then 2^31 - 1 and 137 in its place.
+    let header = [0x15, 0x04, 0x15, 0xE6, 0x03, 0x15, 0x92, 0x02];
+    let lie = [0x15, 0x04, 0x15, 0xFE, 0xFF, 0xFF, 0xFF, 0x0F, 0x15, 0x92, 0x02, 0x00];
+    let page = bytes.windows(header.len()).position(|found| found == header).unwrap();
+    bytes[page..page + lie.len()].copy_from_slice(&lie);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    fs::write(&path, &bytes).unwrap();
+    let message = open(&path).unwrap().read(0, 1 << 20).unwrap_err().to_string();
+    assert!(message.contains("at most 64 times its 137 bytes, found 2147483647 bytes"), "{message}");
+}

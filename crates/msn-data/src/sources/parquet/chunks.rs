@@ -12,6 +12,7 @@ use super::super::file::SharedFile;
 /// Bytes read at once for a page header, which has 30 or, with statistics, some hundred bytes.
 const READ_AHEAD: usize = 512;
 
+#[derive(Clone)]
 pub(super) struct Chunks(Arc<SharedFile>);
 
 impl Chunks {

@@ -1,6 +1,7 @@
 //! Parquet tables with a column of encoded images, as Hugging Face keeps them, read at random page by page.
 
 mod chunks;
+mod claims;
 mod pages;
 mod schema;
 
@@ -40,7 +41,7 @@ impl Parquet {
         let path = &file.path().to_owned();
         let length = file.length();
         let chunks = Chunks::new(file);
-        let reader = guarded(path, || SerializedFileReader::new(chunks))?;
+        let reader = guarded(path, || SerializedFileReader::new(chunks.clone()))?;
         let metadata = reader.metadata();
         let columns = Columns::find(path, metadata)?;
         let mut bounds = vec![0];
@@ -56,8 +57,8 @@ impl Parquet {
         let stem = file_name(path);
         let mut names = Names::default();
         (0..*bounds.last().expect("not empty")).for_each(|row| names.push(&format!("{stem}/{row:06}")));
-        let labels = guarded(path, || columns.labels(&reader))?;
-        let pages = Pages::new(reader, columns.image, number, Arc::clone(cache));
+        let labels = guarded(path, || columns.labels(&reader, &chunks))?;
+        let pages = Pages::new(reader, chunks, columns.image, number, Arc::clone(cache));
         Ok(Self { path: path.to_owned(), pages, bounds, names, labels })
     }
 }

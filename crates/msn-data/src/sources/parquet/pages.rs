@@ -12,6 +12,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::chunks::Chunks;
+use super::claims;
 
 /// Bytes of values held decoded, for all files of a source together.
 const HELD_BYTES: usize = 256 << 20;
@@ -22,6 +23,7 @@ type Page = Arc<[Option<ByteArray>]>;
 /// A column of byte arrays.
 pub(super) struct Pages {
     reader: SerializedFileReader<Chunks>,
+    chunks: Chunks,
     column: usize,
     /// For each row group, once it is asked for: the first row of each page, and the end of the last.
     bounds: Vec<OnceLock<Vec<usize>>>,
@@ -33,12 +35,13 @@ pub(super) struct Pages {
 impl Pages {
     pub(super) fn new(
         reader: SerializedFileReader<Chunks>,
+        chunks: Chunks,
         column: usize,
         number: usize,
         cache: SharedCache,
     ) -> Self {
         let bounds = (0..reader.num_row_groups()).map(|_| OnceLock::new()).collect();
-        Self { reader, column, bounds, number, cache }
+        Self { reader, chunks, column, bounds, number, cache }
     }
 
     /// The value in a row of a row group, `None` for null.
@@ -73,6 +76,7 @@ impl Pages {
             return Ok(bounds);
         }
         let rows = self.reader.metadata().row_group(group).num_rows() as usize;
+        claims::check(&self.chunks, self.reader.metadata().row_group(group).column(self.column))?;
         let row_group = self.reader.get_row_group(group)?;
         let mut pages = row_group.get_column_page_reader(self.column)?;
         let mut bounds = vec![0];

@@ -7,10 +7,12 @@ use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::DataType;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{FileMetaData, ParquetMetaData};
-use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
 use super::super::names::Labels;
+use super::chunks::Chunks;
+use super::claims;
 use crate::Error;
 
 /// Preferred names where several columns hold bytes or labels.
@@ -54,15 +56,17 @@ impl Columns {
     }
 
     /// The class of each row; `None` without a column of labels.
-    pub(super) fn labels<R: ChunkReader + 'static>(
+    pub(super) fn labels(
         &self,
-        reader: &SerializedFileReader<R>,
+        reader: &SerializedFileReader<Chunks>,
+        chunks: &Chunks,
     ) -> Result<Option<Labels>> {
         let Some(Label { column, classes }) = &self.label else { return Ok(None) };
         let mut labels = Labels::default();
         let present = reader.metadata().file_metadata().schema_descr().column(*column).max_def_level();
         for group in 0..reader.num_row_groups() {
             let row_group = reader.get_row_group(group)?;
+            claims::check(chunks, row_group.metadata().column(*column))?;
             let rows = row_group.metadata().num_rows() as usize;
             let mut push = |label: Option<String>| labels.push(label.as_deref());
             let number = |value: i64| {
