@@ -8,28 +8,50 @@
 mod record;
 mod sample;
 
+use std::fmt;
 use std::io::{self, Write};
 
 use msn_store::ShardFolder;
+use serde::{Deserialize, Serialize};
 
 pub use record::{PackRecord, ShardRecord};
 
 use crate::{Dataset, Error, Limits};
 use sample::{Sample, Samples};
 
-/// What the shards hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When a shard is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ShardSize {
-    /// Most images of a shard, 1 or more.
-    pub images: usize,
-    /// Most bytes of a shard, if not one image alone has more.
-    pub bytes: u64,
+    /// Most images of a shard, 1 or more; `None` for any number.
+    pub images: Option<usize>,
+    /// Most bytes of a shard, if not one image alone has more; `None` for any number.
+    pub bytes: Option<u64>,
+}
+
+impl ShardSize {
+    /// Whether a shard of `images` is full before one more makes it `bytes` long.
+    fn is_full(&self, images: usize, bytes: u64) -> bool {
+        let enough = self.images.is_some_and(|most| images >= most);
+        images > 0 && (enough || self.bytes.is_some_and(|most| bytes > most))
+    }
+}
+
+impl fmt::Display for ShardSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.images, self.bytes) {
+            (Some(images), Some(bytes)) => write!(f, "{images} images or {bytes} bytes"),
+            (Some(images), None) => write!(f, "{images} images"),
+            (None, Some(bytes)) => write!(f, "{bytes} bytes"),
+            (None, None) => write!(f, "any"),
+        }
+    }
 }
 
 impl Default for ShardSize {
     /// 10,000 images or 1 GiB, whichever comes first: large enough to be read in one go, small enough for a cache.
     fn default() -> Self {
-        Self { images: 10_000, bytes: 1 << 30 }
+        Self { images: Some(10_000), bytes: Some(1 << 30) }
     }
 }
 
@@ -73,7 +95,7 @@ pub fn pack(
                 let mut archive = tar::Builder::new(out);
                 while let Some(sample) = samples.peek(&mut record.skipped) {
                     let bytes = shard.bytes + sample.archived_bytes();
-                    if shard.images > 0 && (shard.images == config.size.images || bytes > config.size.bytes) {
+                    if config.size.is_full(shard.images, bytes) {
                         break;
                     }
                     append(&mut archive, sample)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::PackConfig;
+use super::{PackConfig, ShardSize};
 use crate::sources::fingerprint;
 use crate::{Dataset, Skipped};
 
@@ -20,10 +20,8 @@ pub struct PackRecord {
     pub names: String,
     /// Seed of the order; `None` for that of the source.
     pub shuffle: Option<u64>,
-    /// Most images of a shard.
-    pub most_images: usize,
-    /// Most bytes of a shard.
-    pub most_bytes: u64,
+    /// When a shard is full.
+    pub shard_size: ShardSize,
     /// Names of the classes; a class's number (`cls`) is its place here.
     pub classes: Vec<String>,
     /// Images of the order that are packed or skipped.
@@ -63,8 +61,7 @@ impl PackRecord {
             images: dataset.len(),
             names,
             shuffle: config.shuffle,
-            most_images: config.size.images,
-            most_bytes: config.size.bytes,
+            shard_size: config.size,
             classes: classes.into_iter().map(ToOwned::to_owned).collect(),
             next: 0,
             complete: false,
@@ -86,10 +83,7 @@ impl PackRecord {
                 ("number of images", record.images.to_string()),
                 ("names and classes of the images", format!("fingerprint {}", record.names)),
                 ("order", order(record.shuffle)),
-                (
-                    "size of the shards",
-                    format!("{} images or {} bytes", record.most_images, record.most_bytes),
-                ),
+                ("size of the shards", record.shard_size.to_string()),
             ]
         };
         let differing = facts(self).into_iter().zip(facts(job)).find(|(own, others)| own != others);

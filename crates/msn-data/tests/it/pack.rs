@@ -12,7 +12,7 @@ use msn_store::ShardFolder;
 use crate::common::{encoded, fixture, labels, picture, png, truncated_jpeg};
 
 const IN_ORDER: PackConfig = PackConfig {
-    size: ShardSize { images: 4, bytes: u64::MAX },
+    size: ShardSize { images: Some(4), bytes: None },
     shuffle: None,
     workers: 2,
     limits: Limits { max_bytes: 1 << 20, max_pixels: 1_000_000 },
@@ -131,11 +131,11 @@ fn a_shard_is_full_by_its_bytes() {
     let scratch = tempfile::tempdir().unwrap();
     folder(&scratch.path().join("source"));
     let source = open(&scratch.path().join("source")).unwrap();
-    let size = ShardSize { images: usize::MAX, bytes: 12_000 };
+    let size = ShardSize { images: None, bytes: Some(12_000) };
     let record = packed(&*source, &scratch.path().join("a"), &PackConfig { size, ..IN_ORDER });
     assert!(record.shards.len() > 1);
     assert!(record.shards.iter().all(|shard| shard.images > 1 && shard.bytes <= 12_000 + 1024), "{record:?}");
-    let size = ShardSize { images: usize::MAX, bytes: 1 };
+    let size = ShardSize { images: None, bytes: Some(1) };
     let record = packed(&*source, &scratch.path().join("b"), &PackConfig { size, ..IN_ORDER });
     assert!(
         record.shards.iter().all(|shard| shard.images == 1),

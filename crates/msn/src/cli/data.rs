@@ -155,12 +155,12 @@ fn shard_size(text: &str) -> Result<ShardSize, String> {
     let (number, unit) = (lower[..digits].parse::<u64>().ok(), lower[digits..].trim());
     let number = number.filter(|&number| number > 0).ok_or_else(expected)?;
     if unit.is_empty() {
-        return Ok(ShardSize { images: number as usize, bytes: u64::MAX });
+        return Ok(ShardSize { images: Some(number as usize), bytes: None });
     }
     let factor =
         UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| factor).ok_or_else(expected)?;
     let bytes = number.checked_mul(*factor).ok_or_else(expected)?;
-    Ok(ShardSize { images: usize::MAX, bytes })
+    Ok(ShardSize { images: None, bytes: Some(bytes) })
 }
 
 #[cfg(test)]
@@ -169,9 +169,9 @@ mod tests {
 
     #[test]
     fn sizes_of_shards_are_images_or_bytes() {
-        assert_eq!(shard_size("10000"), Ok(ShardSize { images: 10_000, bytes: u64::MAX }));
+        assert_eq!(shard_size("10000"), Ok(ShardSize { images: Some(10_000), bytes: None }));
         for (text, bytes) in [("512MiB", 512 << 20), ("1 GB", 1_000_000_000), ("3k", 3072), ("700b", 700)] {
-            assert_eq!(shard_size(text), Ok(ShardSize { images: usize::MAX, bytes }), "{text}");
+            assert_eq!(shard_size(text), Ok(ShardSize { images: None, bytes: Some(bytes) }), "{text}");
         }
         for text in ["", "0", "0MB", "-1", "many", "1.5GB", "10 apples", "99999999999GiB"] {
             assert!(shard_size(text).is_err(), "{text}");
