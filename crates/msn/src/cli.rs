@@ -4,6 +4,7 @@ mod choosing;
 mod data;
 mod evaluation;
 mod exchange;
+mod finetune;
 mod protocols;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use evaluation::{
     Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Penalty, Predict,
 };
 pub(crate) use exchange::{Export, ExportFormat, Import};
+pub(crate) use finetune::FineTune;
 pub(crate) use protocols::{Linear, Report, Robust};
 
 const EXAMPLES: &str = "\

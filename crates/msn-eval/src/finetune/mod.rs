@@ -1,0 +1,219 @@
+//! Fine-tuning: the encoder and a linear classifier trained together on labelled images.
+
+mod classifier;
+mod epochs;
+mod groups;
+mod score;
+mod settings;
+mod targets;
+mod tuner;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use msn_data::{Dataset, Skipped};
+use msn_model::{EncoderConfig, LinearHead, StateDict, state_dict};
+use serde::{Deserialize, Serialize};
+
+use crate::{Classes, ClassificationReport, Error, ExtractError, SavedEncoder, Weights};
+
+pub use settings::FineTune;
+
+use classifier::Classifier;
+use tuner::Tuner;
+
+/// Labelled images: some of a dataset, and the class name of every image of it.
+#[derive(Clone, Copy)]
+pub struct ImageSet<'a> {
+    /// Where the images are.
+    pub dataset: &'a dyn Dataset,
+    /// Class names, one an image of the dataset.
+    pub labels: &'a [String],
+    /// The images, by their index in the dataset.
+    pub images: &'a [usize],
+}
+
+/// What a person watches while an encoder is fine-tuned. All calls come from the thread that trains.
+pub trait FineTuneObserver {
+    /// Training starts.
+    fn start(&mut self, start: &FineTuneStart);
+    /// A step is done.
+    fn step(&mut self, step: &FineTuneStep);
+    /// So many of the test images are classified.
+    fn tested(&mut self, done: usize, images: usize);
+}
+
+/// What is known before the first step.
+#[derive(Clone, Debug)]
+pub struct FineTuneStart {
+    /// Classes of the training images.
+    pub classes: usize,
+    /// Training images, among which some may turn out not to be readable.
+    pub images: usize,
+    /// Images in a step.
+    pub batch_size: usize,
+    /// Steps of an epoch.
+    pub steps_per_epoch: u64,
+    /// Epochs.
+    pub epochs: u64,
+    /// Parameters of encoder and head.
+    pub parameters: usize,
+    /// Those that are trained.
+    pub trained_parameters: usize,
+}
+
+/// How far the training is.
+#[derive(Clone, Copy, Debug)]
+pub struct FineTuneStep {
+    /// Steps done.
+    pub step: u64,
+    /// Epoch of this step, from 0.
+    pub epoch: u64,
+    /// Images of this step.
+    pub images: usize,
+    /// Mean cross-entropy over the steps of this epoch so far, nats.
+    pub loss: f64,
+    /// Learning rate of the head in this step.
+    pub lr: f64,
+}
+
+/// What a fine-tuning came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FineTuneReport {
+    /// Number of classes.
+    pub classes: usize,
+    /// Images trained on.
+    pub train_images: usize,
+    /// Test images.
+    pub test_images: usize,
+    /// Top-1 accuracy on the test images after the last epoch, percent.
+    pub top1: f64,
+    /// Top-5 accuracy, percent.
+    pub top5: f64,
+    /// Images in a step.
+    pub batch_size: usize,
+    /// Steps done.
+    pub steps: u64,
+    /// Parameters of encoder and head.
+    pub parameters: usize,
+    /// Those that were trained.
+    pub trained_parameters: usize,
+    /// Mean cross-entropy of each epoch, nats.
+    pub losses: Vec<f64>,
+    /// The test images in detail.
+    pub test: ClassificationReport,
+}
+
+/// A fine-tuned encoder with its classifier.
+#[derive(Clone, Debug)]
+pub struct FineTuned {
+    /// Its architecture.
+    pub config: EncoderConfig,
+    /// Its weights.
+    pub weights: StateDict,
+    /// The classifier.
+    pub head: LinearHead,
+    /// How good it is.
+    pub report: FineTuneReport,
+    /// Images that could not be read, each once.
+    pub skipped: Vec<Skipped>,
+}
+
+impl FineTune {
+    /// Trains the encoder in `saved`, with its own `weights` or untrained ones, on the images of `train`, and classifies
+    /// those of `test` after the last epoch. Nothing is chosen on the test images.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], [`Error::UnseenClass`], [`Error::Diverged`] if the loss stops being a number, as
+    /// [`ExtractError::Evaluation`]; those of the encoder and of reading images.
+    ///
+    /// # Panics
+    /// If there is not one label an image of a dataset, or a set has no image.
+    pub fn run(
+        &self,
+        saved: SavedEncoder,
+        weights: Weights,
+        train: ImageSet<'_>,
+        test: ImageSet<'_>,
+        device: &Device,
+        observer: &mut dyn FineTuneObserver,
+    ) -> Result<FineTuned, ExtractError> {
+        self.check(&saved.config)?;
+        let (classes, train, test) = numbered(train, test)?;
+        let (config, loading) = (saved.config.clone(), saved.loading());
+        let graph = device.clone().autodiff();
+        let graph = if self.grad_checkpointing { graph.gradient_checkpointing() } else { graph };
+        let classifier = Classifier::new(saved.into_encoder(weights, &graph)?, classes.len());
+        let parameters = classifier.num_params();
+        let mut tuner = Tuner::new(self, classifier);
+        let trained_parameters = tuner.trained_parameters();
+        let steps_per_epoch = (train.images.len() / self.batch_size).max(1) as u64;
+        observer.start(&FineTuneStart {
+            classes: classes.len(),
+            images: train.images.len(),
+            batch_size: self.batch_size.min(train.images.len()),
+            steps_per_epoch,
+            epochs: self.epochs,
+            parameters,
+            trained_parameters,
+        });
+        let trained = epochs::train(self, &mut tuner, &loading, &train, classes.len(), observer)?;
+        let result = tuner.into_result();
+        let head = result.linear_head(&classes);
+        let (scored, broken) = score::score(&result, &loading, &test, &classes, observer)?;
+        let report = FineTuneReport {
+            classes: classes.len(),
+            train_images: train.images.len() - trained.skipped.len(),
+            test_images: scored.images,
+            top1: scored.top1,
+            top5: scored.top5,
+            batch_size: self.batch_size.min(train.images.len()),
+            steps: trained.steps,
+            parameters,
+            trained_parameters,
+            losses: trained.losses,
+            test: scored,
+        };
+        let skipped = trained.skipped.into_iter().chain(broken).collect();
+        Ok(FineTuned { config, weights: state_dict(&result.encoder), head, report, skipped })
+    }
+}
+
+/// Images with the class number of every image of their dataset.
+struct Numbered<'a> {
+    dataset: &'a dyn Dataset,
+    images: &'a [usize],
+    labels: Vec<usize>,
+}
+
+impl Numbered<'_> {
+    /// Class numbers of these images.
+    fn labels_of(&self, images: &[usize]) -> Vec<usize> {
+        images.iter().map(|&image| self.labels[image]).collect()
+    }
+
+    fn nothing_readable(&self, first: Skipped) -> ExtractError {
+        let (data, images) = (self.dataset.path().to_owned(), self.images.len());
+        ExtractError::NothingReadable { data, images, first }
+    }
+}
+
+/// The classes of the training images, and both sets with their numbers.
+fn numbered<'a>(
+    train: ImageSet<'a>,
+    test: ImageSet<'a>,
+) -> Result<(Classes, Numbered<'a>, Numbered<'a>), Error> {
+    let names: Vec<String> = train.images.iter().map(|&image| train.labels[image].clone()).collect();
+    let classes = Classes::of(&names);
+    let number = |set: ImageSet<'a>| {
+        assert!(set.dataset.len() == set.labels.len() && !set.images.is_empty(), "labelled images");
+        let mut labels = vec![usize::MAX; set.labels.len()];
+        for (row, &image) in set.images.iter().enumerate() {
+            let class = &set.labels[image];
+            let unseen = || Error::UnseenClass { row, class: class.clone(), known: classes.len() };
+            labels[image] = classes.index(class).ok_or_else(unseen)?;
+        }
+        Ok(Numbered { dataset: set.dataset, images: set.images, labels })
+    };
+    let (train, test) = (number(train)?, number(test)?);
+    Ok((classes, train, test))
+}

@@ -1,0 +1,210 @@
+//! `msn eval finetune`
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use msn_data::check_image;
+use msn_eval::{
+    Amount, CLASSIFIER_PART, FineTuneReport, FineTuned, ImageSet, Origin, SavedEncoder, draw_usable,
+};
+use msn_store::{Checkpoint, KeepPolicy, RunDir, StateDict, TARGET_PART};
+use msn_train::Config;
+use serde::Serialize;
+use serde_json::json;
+
+use super::import::config_of;
+use super::pretrain::quoted;
+use crate::cli::{FeatureChoice, FineTune};
+use crate::device;
+use crate::failure::wrong_arguments;
+use crate::features::{self, EncoderFacts, LabelledImages, RAW_PIXELS};
+use crate::memory;
+use crate::output;
+use crate::progress::{FineTuneProgress, counted, say, warn};
+use crate::report::{self, Table};
+
+/// The results as JSON.
+#[derive(Serialize)]
+struct Results<'a> {
+    #[serde(flatten)]
+    encoder: EncoderFacts<'a>,
+    train: &'a Path,
+    test: &'a Path,
+    image_size: usize,
+    settings: &'a msn_eval::FineTune,
+    /// Images that could not be read.
+    skipped: usize,
+    #[serde(flatten)]
+    report: &'a FineTuneReport,
+}
+
+pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
+    output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
+    if arguments.checkpoint == RAW_PIXELS {
+        return Err(wrong_arguments(anyhow::anyhow!(
+            "--checkpoint: expected an encoder to fine-tune, found {RAW_PIXELS}, which has no weights"
+        )));
+    }
+    let device = device::open(&arguments.device.name)?;
+    let train = LabelledImages::open(&arguments.train)?;
+    let test = LabelledImages::open(&arguments.test)?;
+    test.check_classes(&train.labels, &arguments.train)?;
+    let (saved, weights) = features::saved_encoder(&arguments.checkpoint, arguments.heads)?;
+    let saved = match arguments.image_size {
+        Some(size) => saved.with_image_size(size).map_err(wrong_arguments)?,
+        None => saved,
+    };
+    let images = labelled(arguments, &train, &saved)?;
+    let settings = arguments.settings(images.len());
+    settings.check(&saved.config).map_err(wrong_arguments)?;
+    let config = config(&saved);
+    check_memory(&config, &settings, arguments)?;
+    let run = arguments.out.as_deref().map(RunDir::create).transpose()?;
+    explain(arguments, &settings, &saved, images.len());
+
+    let origin = saved.origin.clone();
+    let all: Vec<usize> = (0..test.labels.len()).collect();
+    let tuned = settings.run(
+        saved,
+        weights,
+        ImageSet { dataset: &*train.dataset, labels: &train.labels, images: &images },
+        ImageSet { dataset: &*test.dataset, labels: &test.labels, images: &all },
+        &device,
+        &mut FineTuneProgress::default(),
+    )?;
+    for skipped in &tuned.skipped {
+        warn(&format!("left out {skipped}"));
+    }
+    let FineTuned { report, skipped, .. } = &tuned;
+    let encoder =
+        EncoderFacts::with(&arguments.checkpoint, Some(&origin), FeatureChoice::AfterNorm, tuned.config.dim);
+    let results = Results {
+        encoder,
+        train: &arguments.train,
+        test: &arguments.test,
+        image_size: tuned.config.image_size,
+        settings: &settings,
+        skipped: skipped.len(),
+        report,
+    };
+    let saved = run.map(|run| save(&run, config, &tuned, &origin, &settings));
+    let text = table(&settings, report);
+    report::show(&text, "finetune", &arguments.checkpoint, arguments.json.as_deref(), &results)?;
+    saved.unwrap_or(Ok(()))
+}
+
+/// The images to train on: all, or some of each class. An image that cannot be read gives way to another.
+fn labelled(
+    arguments: &FineTune,
+    train: &LabelledImages,
+    saved: &SavedEncoder,
+) -> anyhow::Result<Vec<usize>> {
+    if arguments.shots == Amount::Percent(100.0) {
+        return Ok((0..train.labels.len()).collect());
+    }
+    let classes = train.classes();
+    let labels = classes.indices(&train.labels)?;
+    let readable = |image: usize| check_image(&*train.dataset, image, &saved.limits).is_ok();
+    draw_usable(&labels, &classes, arguments.shots, arguments.seed, 0, readable)
+        .with_context(|| arguments.train.display().to_string())
+}
+
+/// The configuration of the run that is to hold the result.
+fn config(saved: &SavedEncoder) -> Config {
+    let mut config = config_of(saved.config.clone(), &saved.normalization);
+    config.seed = saved.seed;
+    config.data.max_file_mib = saved.limits.max_bytes >> 20;
+    config.data.max_megapixels = saved.limits.max_pixels / 1_000_000;
+    config
+}
+
+/// Fails where the weights, their gradients and moments, and what the backward pass needs of each image do not fit.
+fn check_memory(config: &Config, settings: &msn_eval::FineTune, arguments: &FineTune) -> anyhow::Result<()> {
+    let mut least = config.clone();
+    least.encoder.depth = settings.partial.unwrap_or(config.encoder.depth);
+    least.train.batch_size = settings.batch_size;
+    (least.views.random_views, least.views.focal_views, least.mask.patch_drop) = (1, 0, 0.0);
+    (least.objective.prototypes, least.head.hidden_dim) = (0, 0);
+    let less = format!("a --batch-size below {}, or --partial", settings.batch_size);
+    memory::check_bytes(least.least_memory(), &arguments.device, &less)
+}
+
+/// Says what is trained and what was picked.
+fn explain(arguments: &FineTune, settings: &msn_eval::FineTune, saved: &SavedEncoder, images: usize) {
+    let picked = [
+        (arguments.epochs.is_none(), format!("--epochs {}", settings.epochs)),
+        (arguments.batch_size.is_none(), format!("--batch-size {}", settings.batch_size)),
+    ];
+    let picked: Vec<String> = picked.into_iter().filter_map(|(is, text)| is.then_some(text)).collect();
+    if !picked.is_empty() {
+        say(&format!("picked for {}: {}", counted(images, "image"), picked.join(" ")));
+    }
+    say(&format!(
+        "{}: {}, images of {} px",
+        arguments.checkpoint,
+        match settings.partial {
+            None => "encoder and classifier are trained".to_owned(),
+            Some(0) => "the classifier alone is trained".to_owned(),
+            Some(blocks) => format!(
+                "the last {}, the final norm and the classifier are trained",
+                counted(blocks, "block")
+            ),
+        },
+        saved.config.image_size
+    ));
+}
+
+fn table(settings: &msn_eval::FineTune, report: &FineTuneReport) -> String {
+    let mut table = Table::new(["trained", "labelled images", "test images", "top-1 %", "top-5 %", "ECE %"]);
+    let trained = match settings.partial {
+        None => "everything".to_owned(),
+        Some(0) => "classifier alone".to_owned(),
+        Some(blocks) => format!("last {}", counted(blocks, "block")),
+    };
+    let percent = |value: f64| format!("{value:.1}");
+    table.row([
+        trained,
+        report.train_images.to_string(),
+        report.test_images.to_string(),
+        percent(report.top1),
+        percent(report.top5),
+        percent(report.test.ece),
+    ]);
+    table.text()
+}
+
+/// Makes a run of the encoder and its classifier, and says where.
+fn save(
+    run: &RunDir,
+    config: Config,
+    tuned: &FineTuned,
+    origin: &Origin,
+    settings: &msn_eval::FineTune,
+) -> anyhow::Result<()> {
+    let FineTuned { weights, head, report, .. } = tuned;
+    let classifier =
+        StateDict::from([("weight".to_owned(), head.weight.clone()), ("bias".to_owned(), head.bias.clone())]);
+    let checkpoint = Checkpoint {
+        step: report.steps,
+        parts: BTreeMap::from([
+            (TARGET_PART.to_owned(), weights.clone()),
+            (CLASSIFIER_PART.to_owned(), classifier),
+        ]),
+        state: json!({
+            "finetuned": { "from": origin.folder, "step": origin.step, "settings": settings },
+            "classes": head.classes,
+            "config": config,
+        }),
+    };
+    run.write_config(&config.to_toml())?;
+    let folder = run.checkpoints().save(&checkpoint, &KeepPolicy::default())?;
+    let path = quoted(run.path());
+    say(&format!("checkpoint: {}", folder.display()));
+    say(&format!(
+        "next, with the classifier that is in it:\n  \
+         msn predict --checkpoint {path} --images IMAGES --out predicted.csv\n  \
+         msn export --checkpoint {path} --format hf --out FOLDER"
+    ));
+    Ok(())
+}
