@@ -10,9 +10,6 @@ use super::tuner::{Batch, Pace, StepReport, Tuner};
 use super::{FineTune, FineTuneObserver, FineTuneStep, Numbered};
 use crate::{Error, ExtractError};
 
-/// Probability that a crop is flipped.
-const FLIP: f64 = 0.5;
-
 /// What training leaves besides the weights.
 pub(super) struct Trained {
     /// Steps done.
@@ -42,7 +39,12 @@ pub(super) fn train(
         let mut images = train.images.to_vec();
         let used = steps_per_epoch as usize * batch_size;
         Rng::for_order(settings.seed, epoch).shuffle_front(&mut images, used);
-        let crops = RandomCrops { scale: [settings.least_area, 1.0], flip: FLIP, seed: settings.seed, epoch };
+        let crops = RandomCrops {
+            scale: [settings.least_area, 1.0],
+            flip: settings.flip,
+            seed: settings.seed,
+            epoch,
+        };
         let (mut sum, mut steps) = (0.0, 0);
         let broken = load_crops(train.dataset, &images[..used], &loading, &crops, |batch| {
             let targets = soft_targets(&train.labels_of(&batch.images), classes, settings.smoothing);

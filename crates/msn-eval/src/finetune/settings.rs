@@ -51,6 +51,8 @@ pub struct FineTune {
     pub smoothing: f64,
     /// Least area of the random crops as a fraction of the image, (0, 1].
     pub least_area: f64,
+    /// Probability that a crop is flipped, [0, 1]; 0 where left and right tell classes apart.
+    pub flip: f64,
     /// Share of itself that the moving average of the weights keeps at a step, [0, 1); the average is what is tested and
     /// saved. 0 for the weights themselves. At step t it is at most (1 + t) / (10 + t), so that a short training averages
     /// over about its last tenth.
@@ -87,6 +89,7 @@ impl FineTune {
         drop_path: 0.1,
         smoothing: 0.1,
         least_area: 0.08,
+        flip: 0.5,
         ema: 0.9999,
         precision: PrecisionSetting::Auto,
         grad_checkpointing: false,
@@ -99,6 +102,7 @@ impl FineTune {
     /// [`Error::Setting`].
     pub fn check(&self, encoder: &EncoderConfig) -> Result<(), Error> {
         let unsigned = |x: f64| x.is_finite() && x >= 0.0;
+        let share = |x: f64| (0.0..=1.0).contains(&x);
         let below_1 = |x: f64| (0.0..1.0).contains(&x);
         let up_to_1 = |x: f64| x > 0.0 && x <= 1.0;
         let partial = self.partial.unwrap_or(0);
@@ -108,7 +112,8 @@ impl FineTune {
             (self.batch_size >= 1, "batch_size", "at least 1", self.batch_size as f64),
             (self.lr > 0.0 && self.lr.is_finite(), "lr", "a number above 0", self.lr),
             (unsigned(self.final_lr), "final_lr", "a number of at least 0", self.final_lr),
-            ((0.0..=1.0).contains(&self.warmup), "warmup", "a number in [0, 1]", self.warmup),
+            (share(self.warmup), "warmup", "a number in [0, 1]", self.warmup),
+            (share(self.flip), "flip", "a number in [0, 1]", self.flip),
             (up_to_1(self.layer_decay), "layer_decay", "a number in (0, 1]", self.layer_decay),
             (unsigned(self.weight_decay), "weight_decay", "a number of at least 0", self.weight_decay),
             (unsigned(self.clip_grad), "clip_grad", "a number of at least 0", self.clip_grad),

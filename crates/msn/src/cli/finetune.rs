@@ -95,6 +95,10 @@ pub(crate) struct FineTune {
     #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.least_area)]
     pub(crate) least_area: f64,
 
+    /// Probability that a crop is flipped, [0, 1]; 0 where left and right tell classes apart.
+    #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.flip)]
+    pub(crate) flip: f64,
+
     /// Share of itself that the moving average of the weights, which is tested, keeps at a step, [0, 1); less in the first
     /// steps. 0 for the weights themselves.
     #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.ema)]
@@ -133,6 +137,7 @@ impl FineTune {
             drop_path: self.drop_path,
             smoothing: self.smoothing,
             least_area: self.least_area,
+            flip: self.flip,
             ema: self.ema,
             grad_checkpointing: self.grad_checkpointing,
             seed: self.seed,
