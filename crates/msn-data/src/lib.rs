@@ -14,6 +14,7 @@
 
 pub mod rng;
 
+mod augment;
 mod corrupt;
 mod decode;
 mod error;
@@ -28,6 +29,7 @@ mod simd;
 mod sources;
 mod views;
 
+pub use augment::{Mix, Mixing, RandAugment, RandomErasing};
 pub use corrupt::{Corruption, CorruptionKind, SEVERITIES};
 pub use decode::{Format, Limits, decode, decode_into};
 pub use error::{DecodeError, Error};
