@@ -1,11 +1,10 @@
 //! Passes over the training images.
 
 use msn_data::rng::Rng;
-use msn_data::{EvalConfig, RandomCrops, Skipped, load_crops};
+use msn_data::{EvalConfig, Skipped, load_crops};
 use msn_ssl::{ScheduleConfig, Steps};
 use msn_train::depth_seeds;
 
-use super::targets::soft_targets;
 use super::tuner::{Batch, Pace, StepReport, Tuner};
 use super::{FineTune, FineTuneObserver, FineTuneStep, Numbered};
 use crate::{Error, ExtractError};
@@ -34,29 +33,23 @@ pub(super) fn train(
     let steps_per_epoch = (count / batch_size) as u64;
     let schedule = schedule(settings, batch_size, steps_per_epoch);
     let loading = EvalConfig { batch_size, ..*loading };
+    let (size, mixing) = (loading.transform.crop, settings.mixing());
     let mut trained = Trained { steps: 0, losses: Vec::new(), skipped: Vec::new() };
     for epoch in 0..settings.epochs {
         let mut images = train.images.to_vec();
         let used = steps_per_epoch as usize * batch_size;
         Rng::for_order(settings.seed, epoch).shuffle_front(&mut images, used);
-        let crops = RandomCrops {
-            scale: [settings.least_area, 1.0],
-            flip: settings.flip,
-            seed: settings.seed,
-            epoch,
-        };
+        let crops = settings.crops(epoch);
         let (mut sum, mut steps) = (0.0, 0);
-        let broken = load_crops(train.dataset, &images[..used], &loading, &crops, |batch| {
-            let targets = soft_targets(&train.labels_of(&batch.images), classes, settings.smoothing);
+        let broken = load_crops(train.dataset, &images[..used], &loading, &crops, |mut batch| {
+            let mix = mixing.draw(size, settings.seed, epoch, steps.into());
+            mix.apply(&mut batch.pixels, size);
+            let labels = train.labels_of(&batch.images);
+            let targets = mix.targets(&labels, classes, size, settings.smoothing);
             let lr = schedule.after(trained.steps).lr;
             let batch_images = batch.images.len();
             let depth_seeds = depth_seeds(settings.seed, epoch, &batch.images, 1);
-            let batch = Batch {
-                pixels: &batch.pixels,
-                size: loading.transform.crop,
-                targets,
-                depth_seeds: &depth_seeds,
-            };
+            let batch = Batch { pixels: &batch.pixels, size, targets, depth_seeds: &depth_seeds };
             let report = tuner.step(batch, Pace { lr, momentum: settings.momentum(trained.steps) });
             check(report, trained.steps + 1, epoch, steps, sum, &trained.losses)?;
             sum += report.loss;

@@ -3,9 +3,9 @@
 mod classifier;
 mod epochs;
 mod groups;
+mod loss;
 mod score;
 mod settings;
-mod targets;
 mod tuner;
 
 use burn::module::Module;

@@ -1,5 +1,6 @@
 //! The settings of a fine-tuning.
 
+use msn_data::{Mixing, RandAugment, RandomCrops, RandomErasing};
 use msn_model::EncoderConfig;
 use msn_train::config::PrecisionSetting;
 use serde::Serialize;
@@ -53,6 +54,14 @@ pub struct FineTune {
     pub least_area: f64,
     /// Probability that a crop is flipped, [0, 1]; 0 where left and right tell classes apart.
     pub flip: f64,
+    /// Magnitude of RandAugment, two operations an image, [0, 10]; 0 for none.
+    pub rand_augment: f64,
+    /// Probability that a random part of an image is erased, [0, 1].
+    pub erasing: f64,
+    /// Parameter of the Beta distribution that says how much of a batch's images mixup keeps, [0, 100]; 0 for none.
+    pub mixup: f64,
+    /// The same of CutMix. With both, each batch gets one of them.
+    pub cutmix: f64,
     /// Share of itself that the moving average of the weights keeps at a step, [0, 1); the average is what is tested and
     /// saved. 0 for the weights themselves. At step t it is at most (1 + t) / (10 + t), so that a short training averages
     /// over about its last tenth.
@@ -90,6 +99,10 @@ impl FineTune {
         smoothing: 0.1,
         least_area: 0.08,
         flip: 0.5,
+        rand_augment: 9.0,
+        erasing: 0.25,
+        mixup: 0.8,
+        cutmix: 1.0,
         ema: 0.9999,
         precision: PrecisionSetting::Auto,
         grad_checkpointing: false,
@@ -114,6 +127,15 @@ impl FineTune {
             (unsigned(self.final_lr), "final_lr", "a number of at least 0", self.final_lr),
             (share(self.warmup), "warmup", "a number in [0, 1]", self.warmup),
             (share(self.flip), "flip", "a number in [0, 1]", self.flip),
+            (
+                (0.0..=10.0).contains(&self.rand_augment),
+                "rand_augment",
+                "a number in [0, 10]",
+                self.rand_augment,
+            ),
+            (share(self.erasing), "erasing", "a number in [0, 1]", self.erasing),
+            ((0.0..=100.0).contains(&self.mixup), "mixup", "a number in [0, 100]", self.mixup),
+            ((0.0..=100.0).contains(&self.cutmix), "cutmix", "a number in [0, 100]", self.cutmix),
             (up_to_1(self.layer_decay), "layer_decay", "a number in (0, 1]", self.layer_decay),
             (unsigned(self.weight_decay), "weight_decay", "a number of at least 0", self.weight_decay),
             (unsigned(self.clip_grad), "clip_grad", "a number of at least 0", self.clip_grad),
@@ -127,6 +149,25 @@ impl FineTune {
             }
         }
         Ok(())
+    }
+
+    /// How images are cut and changed in an epoch.
+    pub(super) fn crops(&self, epoch: u64) -> RandomCrops {
+        let augment = RandAugment { magnitude: self.rand_augment, ..RandAugment::default() };
+        let erasing = RandomErasing { probability: self.erasing, ..RandomErasing::default() };
+        RandomCrops {
+            scale: [self.least_area, 1.0],
+            flip: self.flip,
+            rand_augment: (self.rand_augment > 0.0).then_some(augment),
+            erasing: (self.erasing > 0.0).then_some(erasing),
+            seed: self.seed,
+            epoch,
+        }
+    }
+
+    /// How the images of a batch are mixed.
+    pub(super) fn mixing(&self) -> Mixing {
+        Mixing { mixup: self.mixup, cutmix: self.cutmix, ..Mixing::default() }
     }
 
     /// Factor of the learning rates for batches of so many images.

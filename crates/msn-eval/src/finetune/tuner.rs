@@ -9,7 +9,7 @@ use msn_train::{AdamW, AdamWConfig, Update, clip_scale, gradient_norm};
 use super::FineTune;
 use super::classifier::{Classifier, host};
 use super::groups::groups;
-use super::targets::cross_entropy;
+use super::loss::cross_entropy;
 
 /// AdamW's constants, as BEiT and MAE have them.
 const ADAMW: AdamWConfig = AdamWConfig { betas: [0.9, 0.999], eps: 1e-8 };

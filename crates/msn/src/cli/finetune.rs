@@ -99,6 +99,22 @@ pub(crate) struct FineTune {
     #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.flip)]
     pub(crate) flip: f64,
 
+    /// RandAugment: magnitude of two random operations an image (colours, contrast, shear, ..), [0, 10]; 0 for none.
+    #[arg(long, value_name = "M", default_value_t = Settings::RECIPE.rand_augment)]
+    pub(crate) rand_augment: f64,
+
+    /// Random erasing: probability that a part of an image becomes noise, [0, 1].
+    #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.erasing)]
+    pub(crate) erasing: f64,
+
+    /// Mixup: parameter of the Beta distribution of what is kept of an image, at least 0; 0 for none.
+    #[arg(long, value_name = "A", default_value_t = Settings::RECIPE.mixup)]
+    pub(crate) mixup: f64,
+
+    /// CutMix: the same; with both, each batch gets one of them.
+    #[arg(long, value_name = "A", default_value_t = Settings::RECIPE.cutmix)]
+    pub(crate) cutmix: f64,
+
     /// Share of itself that the moving average of the weights, which is tested, keeps at a step, [0, 1); less in the first
     /// steps. 0 for the weights themselves.
     #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.ema)]
@@ -138,6 +154,10 @@ impl FineTune {
             smoothing: self.smoothing,
             least_area: self.least_area,
             flip: self.flip,
+            rand_augment: self.rand_augment,
+            erasing: self.erasing,
+            mixup: self.mixup,
+            cutmix: self.cutmix,
             ema: self.ema,
             grad_checkpointing: self.grad_checkpointing,
             seed: self.seed,
