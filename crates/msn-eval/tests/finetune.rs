@@ -109,7 +109,7 @@ fn run(settings: &FineTune, folder: &Path, watch: &mut Watch) -> Result<FineTune
 }
 
 fn settings() -> FineTune {
-    let few = FineTune::recipe(30);
+    let few = FineTune::recipe(30, 8);
     // One rate for all layers, since the weights below are no better than those above; crops that keep the red half.
     let crops = FineTune { least_area: 0.6, rand_augment: 0.0, mixup: 0.0, cutmix: 0.0, ..few };
     FineTune { epochs: 30, batch_size: 7, lr: 0.1, layer_decay: 1.0, ..crops }

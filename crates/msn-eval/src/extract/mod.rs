@@ -25,7 +25,7 @@ pub use rows::FeatureRows;
 const LARGEST_RAW_SIZE: usize = 64;
 
 /// Largest views that are cut from whole images.
-const SMALL_IMAGE: usize = 96;
+pub(crate) const SMALL_IMAGE: usize = 96;
 
 /// Images that pass through the encoder at a time: enough to fill the cores, and few enough that ViT-L/7 at 224 px
 /// (1,025 tokens an image) needs little more than a GiB.

@@ -19,6 +19,7 @@ use crate::{Classes, ClassificationReport, Error, ExtractError, SavedEncoder, We
 pub use settings::FineTune;
 
 use classifier::Classifier;
+use epochs::Training;
 use tuner::Tuner;
 
 /// Labelled images: some of a dataset, and the class name of every image of it.
@@ -146,17 +147,18 @@ impl FineTune {
         let parameters = classifier.num_params();
         let mut tuner = Tuner::new(self, classifier);
         let trained_parameters = tuner.trained_parameters();
-        let steps_per_epoch = (train.images.len() / self.batch_size).max(1) as u64;
+        let training = Training::new(self, &mut tuner, &train, classes.len(), loading);
+        let batch_size = training.batch_size();
         observer.start(&FineTuneStart {
             classes: classes.len(),
             images: train.images.len(),
-            batch_size: self.batch_size.min(train.images.len()),
-            steps_per_epoch,
+            batch_size,
+            steps_per_epoch: training.steps_per_epoch(),
             epochs: self.epochs,
             parameters,
             trained_parameters,
         });
-        let trained = epochs::train(self, &mut tuner, &loading, &train, classes.len(), observer)?;
+        let trained = training.run(observer)?;
         let result = tuner.into_result();
         let head = result.linear_head(&classes);
         let (scored, broken) = score::score(&result, &loading, &test, &classes, observer)?;
@@ -166,7 +168,7 @@ impl FineTune {
             test_images: scored.images,
             top1: scored.top1,
             top5: scored.top5,
-            batch_size: self.batch_size.min(train.images.len()),
+            batch_size,
             steps: trained.steps,
             parameters,
             trained_parameters,

@@ -6,6 +6,7 @@ use msn_train::config::PrecisionSetting;
 use serde::Serialize;
 
 use crate::Error;
+use crate::extract::SMALL_IMAGE;
 
 /// Batch size that learning rates are given for; they are multiplied by the batch size over this.
 const REFERENCE_BATCH: f64 = 256.0;
@@ -73,15 +74,20 @@ pub struct FineTune {
     /// Seed of order, crops and all other draws.
     pub seed: u64,
 }
+/// Least area of the crops of small images, of which 0.08 would be a few pixels: as pre-training has it on CIFAR-10.
+const LEAST_AREA_OF_SMALL: f64 = 0.35;
 
 impl FineTune {
-    /// The recipe, for a set of `images` labelled images: few are seen more often, in smaller batches, so that there are
-    /// steps enough.
-    pub fn recipe(images: usize) -> Self {
+    /// The recipe, for a set of `images` labelled images and an encoder of images of `image_size` pixels: few are seen more
+    /// often, in smaller batches, so that there are steps enough; small ones are cut less.
+    pub fn recipe(images: usize, image_size: usize) -> Self {
         let epochs = (IMAGES_IN_ALL / (images as u64).max(1)).clamp(FEWEST_EPOCHS, MOST_EPOCHS);
         let [smallest, largest] = BATCHES;
         let batch_size = (images / STEPS_PER_EPOCH).max(1).next_power_of_two().clamp(smallest, largest);
-        Self { epochs, batch_size, ..Self::RECIPE }
+        let least_area =
+            if image_size <= SMALL_IMAGE { LEAST_AREA_OF_SMALL } else { Self::RECIPE.least_area };
+        let precision = Self::RECIPE.precision.settled();
+        Self { epochs, batch_size, least_area, precision, ..Self::RECIPE }
     }
 
     /// The recipe's values, of which epochs and batches are those for ImageNet.
@@ -188,13 +194,14 @@ mod tests {
     #[test]
     fn few_images_are_seen_more_often_in_smaller_batches() {
         let picked = |images| {
-            let FineTune { epochs, batch_size, .. } = FineTune::recipe(images);
+            let FineTune { epochs, batch_size, .. } = FineTune::recipe(images, 224);
             (epochs, batch_size)
         };
         assert_eq!(picked(30), (100, 16));
         assert_eq!(picked(2_500), (100, 64));
         assert_eq!(picked(12_811), (78, 256));
         assert_eq!(picked(1_281_167), (30, 256));
+        assert_eq!([32, 224].map(|size| FineTune::recipe(2_500, size).least_area), [0.35, 0.08]);
     }
 
     #[test]

@@ -91,9 +91,9 @@ pub(crate) struct FineTune {
     #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.smoothing)]
     pub(crate) smoothing: f64,
 
-    /// Least area of the random crops as a fraction of the image, (0, 1].
-    #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.least_area)]
-    pub(crate) least_area: f64,
+    /// Least area of the random crops as a fraction of the image, (0, 1] [default: 0.08, for images of up to 96 px 0.35].
+    #[arg(long, value_name = "P")]
+    pub(crate) least_area: Option<f64>,
 
     /// Probability that a crop is flipped, [0, 1]; 0 where left and right tell classes apart.
     #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.flip)]
@@ -138,9 +138,9 @@ pub(crate) struct FineTune {
 }
 
 impl FineTune {
-    /// The settings for so many images.
-    pub(crate) fn settings(&self, images: usize) -> Settings {
-        let picked = Settings::recipe(images);
+    /// The settings for so many images and an encoder of images of this size.
+    pub(crate) fn settings(&self, images: usize, image_size: usize) -> Settings {
+        let picked = Settings::recipe(images, image_size);
         Settings {
             partial: self.partial,
             epochs: self.epochs.unwrap_or(picked.epochs),
@@ -152,7 +152,7 @@ impl FineTune {
             clip_grad: self.clip_grad,
             drop_path: self.drop_path,
             smoothing: self.smoothing,
-            least_area: self.least_area,
+            least_area: self.least_area.unwrap_or(picked.least_area),
             flip: self.flip,
             rand_augment: self.rand_augment,
             erasing: self.erasing,

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use msn_data::check_image;
 use msn_eval::{
     Amount, CLASSIFIER_PART, FineTuneReport, FineTuned, ImageSet, Origin, SavedEncoder, draw_usable,
 };
-use msn_store::{Checkpoint, KeepPolicy, RunDir, StateDict, TARGET_PART};
+use msn_store::{Checkpoint, KeepPolicy, RunDir, StateDict, StoreError, TARGET_PART};
 use msn_train::Config;
 use serde::Serialize;
 use serde_json::json;
@@ -42,7 +42,7 @@ struct Results<'a> {
 pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
     output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
     if arguments.checkpoint == RAW_PIXELS {
-        return Err(wrong_arguments(anyhow::anyhow!(
+        return Err(wrong_arguments(anyhow!(
             "--checkpoint: expected an encoder to fine-tune, found {RAW_PIXELS}, which has no weights"
         )));
     }
@@ -56,11 +56,11 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
         None => saved,
     };
     let images = labelled(arguments, &train, &saved)?;
-    let settings = arguments.settings(images.len());
+    let settings = arguments.settings(images.len(), saved.config.image_size);
     settings.check(&saved.config).map_err(wrong_arguments)?;
     let config = config(&saved);
-    check_memory(&config, &settings, arguments)?;
-    let run = arguments.out.as_deref().map(RunDir::create).transpose()?;
+    check_memory(&config, &settings, images.len(), arguments)?;
+    let run = arguments.out.as_deref().map(new_run).transpose()?;
     explain(arguments, &settings, &saved, images.len());
 
     let origin = saved.origin.clone();
@@ -119,14 +119,33 @@ fn config(saved: &SavedEncoder) -> Config {
     config
 }
 
+/// The folder for the result. It becomes a run at the end: one that is stopped or fails before can be given again.
+fn new_run(path: &Path) -> anyhow::Result<RunDir> {
+    RunDir::create(path).map_err(|error| match error {
+        StoreError::RunExists { .. } => {
+            anyhow!(
+                "{}: expected a new or an empty folder, found a run; choose another --out",
+                path.display()
+            )
+        }
+        error => error.into(),
+    })
+}
+
 /// Fails where the weights, their gradients and moments, and what the backward pass needs of each image do not fit.
-fn check_memory(config: &Config, settings: &msn_eval::FineTune, arguments: &FineTune) -> anyhow::Result<()> {
+fn check_memory(
+    config: &Config,
+    settings: &msn_eval::FineTune,
+    images: usize,
+    arguments: &FineTune,
+) -> anyhow::Result<()> {
+    let batch_size = settings.batch_size.min(images);
     let mut least = config.clone();
     least.encoder.depth = settings.partial.unwrap_or(config.encoder.depth);
-    least.train.batch_size = settings.batch_size;
+    least.train.batch_size = batch_size;
     (least.views.random_views, least.views.focal_views, least.mask.patch_drop) = (1, 0, 0.0);
     (least.objective.prototypes, least.head.hidden_dim) = (0, 0);
-    let less = format!("a --batch-size below {}, or --partial", settings.batch_size);
+    let less = format!("a --batch-size below {batch_size}, or --partial");
     memory::check_bytes(least.least_memory(), &arguments.device, &less)
 }
 
@@ -135,10 +154,16 @@ fn explain(arguments: &FineTune, settings: &msn_eval::FineTune, saved: &SavedEnc
     let picked = [
         (arguments.epochs.is_none(), format!("--epochs {}", settings.epochs)),
         (arguments.batch_size.is_none(), format!("--batch-size {}", settings.batch_size)),
+        (arguments.least_area.is_none(), format!("--least-area {}", settings.least_area)),
     ];
     let picked: Vec<String> = picked.into_iter().filter_map(|(is, text)| is.then_some(text)).collect();
     if !picked.is_empty() {
-        say(&format!("picked for {}: {}", counted(images, "image"), picked.join(" ")));
+        say(&format!(
+            "picked for {} of {} px: {}",
+            counted(images, "image"),
+            saved.config.image_size,
+            picked.join(" ")
+        ));
     }
     say(&format!(
         "{}: {}, images of {} px",

@@ -78,6 +78,11 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
     if checkpoint == features::RAW_PIXELS || checkpoint.starts_with(features::UNTRAINED) {
         return Err(none());
     }
+    if arguments.penalty.lambda.is_some() {
+        return Err(wrong_arguments(anyhow!(
+            "--lambda: expected --labels to fit a regression on, found none"
+        )));
+    }
     let device = device::open(&arguments.encoder.device.name)?;
     let (mut saved, weights) = features::saved_encoder(checkpoint, arguments.encoder.heads)?;
     let head = saved.classifier.take().ok_or_else(none)?;

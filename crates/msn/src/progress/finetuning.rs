@@ -22,13 +22,13 @@ pub(crate) struct FineTuneProgress {
 
 impl FineTuneObserver for FineTuneProgress {
     fn start(&mut self, start: &FineTuneStart) {
-        let steps = start.steps_per_epoch * start.epochs;
+        let steps = start.steps_per_epoch.saturating_mul(start.epochs);
         let share = match start.trained_parameters {
-            trained if trained == start.parameters => "all of them trained".to_owned(),
-            trained => format!("{:.2} million of them trained", trained as f64 / 1e6),
+            trained if trained == start.parameters => String::new(),
+            trained => format!(", {:.2} million of them trained", trained as f64 / 1e6),
         };
         say(&format!(
-            "{} of {}, {} in {}; {:.2} million parameters in encoder and classifier, {share}",
+            "{} of {}, {} in {}; {:.2} million parameters in encoder and classifier{share}",
             counted(start.images, "image"),
             counted(start.classes, "class"),
             counted(steps as usize, "step"),
@@ -46,7 +46,8 @@ impl FineTuneObserver for FineTuneProgress {
     fn step(&mut self, step: &FineTuneStep) {
         let Some((start, since)) = &self.start else { return };
         self.images += step.images;
-        let (seconds, steps) = (since.elapsed().as_secs_f64(), start.steps_per_epoch * start.epochs);
+        let (seconds, steps) =
+            (since.elapsed().as_secs_f64(), start.steps_per_epoch.saturating_mul(start.epochs));
         let left = human(seconds / step.step as f64 * (steps - step.step) as f64);
         let text = format!(
             "epoch {}/{}  {:.0} images/s  {left} left  loss {:.3}  learning rate {:.1e}",

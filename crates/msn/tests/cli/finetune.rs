@@ -80,7 +80,7 @@ fn the_result_predicts_what_was_tested_and_is_taken_by_other_commands() {
     scratch.msn(&knn).success();
     // It is a run like another, and never written over.
     let before = scratch.tensors("tuned", 60);
-    finetune(&scratch, &["--out", "tuned"]).fails_with(&["tuned"]);
+    finetune(&scratch, &["--out", "tuned"]).fails_with(&["tuned", "found a run"]);
     assert_eq!(scratch.tensors("tuned", 60), before);
     assert_eq!(before.keys().collect::<Vec<_>>(), ["classifier.safetensors", "target.safetensors"]);
 }
@@ -95,7 +95,11 @@ fn a_part_of_the_images_and_of_the_blocks_and_another_size() {
     assert_eq!(results["settings"]["partial"], 1);
     assert!(results["trained_parameters"].as_u64() < results["parameters"].as_u64(), "{results}");
     assert!(finished.stderr.contains("last 1 block"), "{}", finished.stderr);
-    assert!(finished.stderr.contains("picked for 6 images: --batch-size 16"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("picked for 6 images of 24 px: --batch-size 16 --least-area 0.35"),
+        "{}",
+        finished.stderr
+    );
 
     let untrained = ["--checkpoint", "untrained:run", "--train", "easy", "--test", "test", "--epochs", "1"];
     scratch.msn(&[&["eval", "finetune"], &untrained[..]].concat()).success();
