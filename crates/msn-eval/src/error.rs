@@ -142,6 +142,21 @@ pub enum Error {
         /// Mean loss of the steps before.
         before: Option<f64>,
     },
+    /// A fine-tuning that is to go on with something else than it was started with.
+    #[error(
+        "{}: this fine-tuning was started with {field} = {started}, found {now}; a resumed one keeps all that decides on its \
+         weights: give the arguments and images of then, or start another one with another --out", run.display()
+    )]
+    OtherTraining {
+        /// Its run folder.
+        run: PathBuf,
+        /// What differs.
+        field: String,
+        /// What it was.
+        started: String,
+        /// What it is now.
+        now: String,
+    },
     /// A final norm that loses a column of the features before it.
     #[error(
         "norm.weight, column {column}: expected a scale other than 0, through which a head after the final norm sees \

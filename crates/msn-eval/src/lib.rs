@@ -44,7 +44,7 @@ pub use extract::{
 };
 pub use features::{Features, Labelled};
 pub use finetune::{
-    FineTune, FineTuneObserver, FineTuneReport, FineTuneStart, FineTuneStep, FineTuned, ImageSet,
+    FineTune, FineTuneObserver, FineTuneReport, FineTuneRun, FineTuneStart, FineTuneStep, FineTuned, ImageSet,
 };
 pub use head::linear_head;
 pub use knn::{Knn, KnnScore};

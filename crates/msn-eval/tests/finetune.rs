@@ -10,10 +10,12 @@ use burn::tensor::Device;
 use image::{Rgb, RgbImage};
 use msn_data::{Dataset, Limits, Normalization};
 use msn_eval::{
-    Error, ExtractError, FineTune, FineTuneObserver, FineTuneStart, FineTuneStep, FineTuned, ImageSet,
-    Origin, SavedEncoder, Weights,
+    Error, ExtractError, FineTune, FineTuneObserver, FineTuneRun, FineTuneStart, FineTuneStep, FineTuned,
+    ImageSet, Origin, SavedEncoder, Weights,
 };
 use msn_model::{EncoderConfig, Features, View, load_state, state_dict};
+use msn_store::RunDir;
+use msn_train::Config;
 
 const DEPTH: usize = 3;
 
@@ -65,6 +67,8 @@ struct Watch {
     start: Option<FineTuneStart>,
     rates: Vec<f64>,
     tested: usize,
+    /// Steps after which to stop; 0 for never.
+    stop_after: usize,
 }
 
 impl FineTuneObserver for Watch {
@@ -72,8 +76,18 @@ impl FineTuneObserver for Watch {
         self.start = Some(start.clone());
     }
     fn step(&mut self, step: &FineTuneStep) {
-        assert_eq!(step.step, self.rates.len() as u64 + 1);
+        let done = self.start.as_ref().map_or(0, |start| start.done);
+        assert_eq!(step.step, done + self.rates.len() as u64 + 1);
         self.rates.push(step.lr);
+    }
+    fn warn(&mut self, message: &str) {
+        panic!("{message}");
+    }
+    fn wants_to_stop(&mut self) -> bool {
+        self.rates.len() == self.stop_after
+    }
+    fn saved(&mut self, folder: &Path) {
+        assert!(folder.join("classifier.safetensors").is_file(), "{}", folder.display());
     }
     fn tested(&mut self, done: usize, images: usize) {
         assert!(done > self.tested && done <= images);
@@ -90,6 +104,15 @@ fn sets() -> tempfile::TempDir {
 }
 
 fn run(settings: &FineTune, folder: &Path, watch: &mut Watch) -> Result<FineTuned, ExtractError> {
+    run_in(None, settings, folder, watch).map(|tuned| tuned.expect("not stopped"))
+}
+
+fn run_in(
+    run: Option<FineTuneRun<'_>>,
+    settings: &FineTune,
+    folder: &Path,
+    watch: &mut Watch,
+) -> Result<Option<FineTuned>, ExtractError> {
     let open = |name: &str| msn_data::open(&folder.join(name)).unwrap();
     let (train, test) = (open("train"), open("test"));
     let labels = |dataset: &dyn Dataset| -> Vec<String> {
@@ -104,6 +127,7 @@ fn run(settings: &FineTune, folder: &Path, watch: &mut Watch) -> Result<FineTune
         ImageSet { dataset: &*train, labels: &train_labels, images: &train_images },
         ImageSet { dataset: &*test, labels: &test_labels, images: &test_images },
         &Device::flex(),
+        run,
         watch,
     )
 }
@@ -191,6 +215,46 @@ fn without_an_average_the_weights_of_the_last_step_are_tested() {
     // The first step keeps (1 + 0) / (10 + 0) of the head of zeros.
     for (weight, average) in weights.head.weight.data.iter().zip(&average.head.weight.data) {
         assert!((average - 0.9 * weight).abs() <= 1e-6 * weight.abs(), "{average}, expected 0.9 of {weight}");
+    }
+}
+
+#[test]
+fn a_training_that_was_stopped_goes_on_with_the_same_bits() {
+    let scratch = sets();
+    let FineTune { rand_augment, mixup, cutmix, .. } = FineTune::RECIPE;
+    // Of batches of one image each, seven do not come; an epoch is 23 steps then, and four in batches of seven.
+    for broken in ["0", "1", "2", "3", "4", "5", "6"] {
+        std::fs::write(scratch.path().join(format!("train/class0/0{broken}.png")), "no image").unwrap();
+    }
+    for (batch_size, partial, ema, stops) in [(7, None, 0.9, [3, 4]), (1, Some(1), 0.0, [3, 23])] {
+        let settings =
+            FineTune { epochs: 2, batch_size, rand_augment, mixup, cutmix, partial, ema, ..settings() };
+        let whole = run(&settings, scratch.path(), &mut Watch::default()).unwrap();
+        assert_eq!(whole.report.steps, 2 * stops[1] as u64);
+        // Within an epoch, and after its last step.
+        for stop_after in stops {
+            let folder = tempfile::tempdir().unwrap();
+            let (folder, config) = (RunDir::create(folder.path()).unwrap(), Config::default());
+            let kept = Some(FineTuneRun { folder: &folder, config: &config });
+            let mut watch = Watch { stop_after, ..Watch::default() };
+            assert!(run_in(kept, &settings, scratch.path(), &mut watch).unwrap().is_none());
+
+            let other = FineTune { lr: 0.2, ..settings.clone() };
+            let refused =
+                run_in(kept, &other, scratch.path(), &mut Watch::default()).unwrap_err().to_string();
+            assert!(refused.contains("started with lr = 0.1, found 0.2"), "{refused}");
+
+            let mut watch = Watch::default();
+            let resumed = run_in(kept, &settings, scratch.path(), &mut watch).unwrap().expect("finished");
+            assert_eq!(watch.start.expect("told").done, stop_after as u64);
+            assert_eq!((resumed.weights, &resumed.head), (whole.weights.clone(), &whole.head));
+            assert_eq!(resumed.report.losses, whole.report.losses);
+
+            // A finished one is tested once more.
+            let mut watch = Watch::default();
+            let again = run_in(kept, &settings, scratch.path(), &mut watch).unwrap().expect("finished");
+            assert_eq!((again.report, watch.rates.len()), (resumed.report, 0));
+        }
     }
 }
 

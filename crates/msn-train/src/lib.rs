@@ -9,6 +9,7 @@ mod pretrain;
 mod step;
 
 pub use adamw::{AdamW, AdamWConfig, Group, Update, clip_scale, gradient_norm};
+pub use checkpoint::Images;
 pub use config::Config;
 pub use error::Error;
 pub use pretrain::{Ending, Observer, Outcome, Progress, Start, depth_seeds, pretrain};

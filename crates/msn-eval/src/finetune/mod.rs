@@ -3,23 +3,30 @@
 mod classifier;
 mod epochs;
 mod groups;
+mod keep;
 mod loss;
 mod score;
 mod settings;
 mod tuner;
 
+use std::path::Path;
+
 use burn::module::Module;
 use burn::tensor::Device;
 use msn_data::{Dataset, Skipped};
 use msn_model::{EncoderConfig, LinearHead, StateDict, state_dict};
+use msn_train::Images;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{Classes, ClassificationReport, Error, ExtractError, SavedEncoder, Weights};
 
+pub use keep::FineTuneRun;
 pub use settings::FineTune;
 
 use classifier::Classifier;
-use epochs::Training;
+use epochs::{Ending, Training};
+use keep::Kept;
 use tuner::Tuner;
 
 /// Labelled images: some of a dataset, and the class name of every image of it.
@@ -39,6 +46,12 @@ pub trait FineTuneObserver {
     fn start(&mut self, start: &FineTuneStart);
     /// A step is done.
     fn step(&mut self, step: &FineTuneStep);
+    /// Something that a person should know although the training goes on.
+    fn warn(&mut self, message: &str);
+    /// Whether to save a checkpoint and end now; asked after every step of a training that is kept.
+    fn wants_to_stop(&mut self) -> bool;
+    /// The result is safe on disk.
+    fn saved(&mut self, folder: &Path);
     /// So many of the test images are classified.
     fn tested(&mut self, done: usize, images: usize);
 }
@@ -56,6 +69,8 @@ pub struct FineTuneStart {
     pub steps_per_epoch: u64,
     /// Epochs.
     pub epochs: u64,
+    /// Steps done by earlier sessions.
+    pub done: u64,
     /// Parameters of encoder and head.
     pub parameters: usize,
     /// Those that are trained.
@@ -123,9 +138,13 @@ impl FineTune {
     /// Trains the encoder in `saved`, with its own `weights` or untrained ones, on the images of `train`, and classifies
     /// those of `test` after the last epoch. Nothing is chosen on the test images.
     ///
+    /// With `run`, a folder gets the result, and every ten minutes what training needs to go on; a folder that holds that
+    /// already goes on with the same bits as if it had never stopped. `None`: the observer asked to stop.
+    ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::UnseenClass`], [`Error::Diverged`] if the loss stops being a number, as
-    /// [`ExtractError::Evaluation`]; those of the encoder and of reading images.
+    /// [`Error::Setting`], [`Error::UnseenClass`], [`Error::Diverged`] if the loss stops being a number,
+    /// [`Error::OtherTraining`] if the folder holds one of other settings or images, as [`ExtractError::Evaluation`]; those
+    /// of the encoder, of reading images and of writing.
     ///
     /// # Panics
     /// If there is not one label an image of a dataset, or a set has no image.
@@ -136,30 +155,38 @@ impl FineTune {
         train: ImageSet<'_>,
         test: ImageSet<'_>,
         device: &Device,
+        run: Option<FineTuneRun<'_>>,
         observer: &mut dyn FineTuneObserver,
-    ) -> Result<FineTuned, ExtractError> {
+    ) -> Result<Option<FineTuned>, ExtractError> {
         self.check(&saved.config)?;
         let (classes, train, test) = numbered(train, test)?;
         let (config, loading) = (saved.config.clone(), saved.loading());
+        let identity = self.identity(&saved, weights, &train, &classes);
+        let kept = run.map(|run| Kept::new(run, identity, classes.names()));
         let graph = device.clone().autodiff();
         let graph = if self.grad_checkpointing { graph.gradient_checkpointing() } else { graph };
         let classifier = Classifier::new(saved.into_encoder(weights, &graph)?, classes.len());
         let parameters = classifier.num_params();
         let mut tuner = Tuner::new(self, classifier);
         let trained_parameters = tuner.trained_parameters();
-        let training = Training::new(self, &mut tuner, &train, classes.len(), loading);
+        let mut training = Training::new(self, &mut tuner, &train, classes.len(), loading);
         let batch_size = training.batch_size();
+        let done = kept.as_ref().map_or(Ok(0), |kept| training.resume(kept))?;
         observer.start(&FineTuneStart {
             classes: classes.len(),
             images: train.images.len(),
             batch_size,
             steps_per_epoch: training.steps_per_epoch(),
             epochs: self.epochs,
+            done,
             parameters,
             trained_parameters,
         });
-        let trained = training.run(observer)?;
-        let result = tuner.into_result();
+        let (ending, trained) = training.run(kept.as_ref(), observer)?;
+        if ending == Ending::Stopped {
+            return Ok(None);
+        }
+        let result = tuner.result();
         let head = result.linear_head(&classes);
         let (scored, broken) = score::score(&result, &loading, &test, &classes, observer)?;
         let report = FineTuneReport {
@@ -176,7 +203,27 @@ impl FineTune {
             test: scored,
         };
         let skipped = trained.skipped.into_iter().chain(broken).collect();
-        Ok(FineTuned { config, weights: state_dict(&result.encoder), head, report, skipped })
+        Ok(Some(FineTuned { config, weights: state_dict(&result.encoder), head, report, skipped }))
+    }
+
+    /// All that decides on the weights.
+    fn identity(
+        &self,
+        saved: &SavedEncoder,
+        weights: Weights,
+        train: &Numbered<'_>,
+        classes: &Classes,
+    ) -> Value {
+        json!({
+            "encoder": saved.origin.folder,
+            "step": saved.origin.step,
+            "untrained": weights == Weights::Untrained,
+            "image_size": saved.config.image_size,
+            "data": Images::of(train.dataset),
+            "images": train.images.len(),
+            "classes": classes.names(),
+            "settings": self,
+        })
     }
 }
 

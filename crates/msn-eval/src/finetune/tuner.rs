@@ -1,18 +1,27 @@
 //! One step of a fine-tuning.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use msn_kernels::on_worker;
-use msn_model::{Path, Precision, StochasticDepth, View, state_dict};
-use msn_train::{AdamW, AdamWConfig, Update, clip_scale, gradient_norm};
+use msn_model::{Path, Precision, StateDict, StochasticDepth, View, load_state, state_dict};
+use msn_store::TARGET_PART;
+use msn_train::{AdamW, AdamWConfig, Group, Update, clip_scale, gradient_norm};
 
 use super::FineTune;
 use super::classifier::{Classifier, host};
 use super::groups::groups;
 use super::loss::cross_entropy;
+use crate::CLASSIFIER_PART;
 
 /// AdamW's constants, as BEiT and MAE have them.
 const ADAMW: AdamWConfig = AdamWConfig { betas: [0.9, 0.999], eps: 1e-8 };
+
+/// Parts of a checkpoint: the classifier in training, its moving average, and the moments of its parameters.
+const TRAINED: &str = "finetune-trained";
+const AVERAGE: &str = "finetune-average";
+const OPTIMIZER: &str = "optimizer-finetune";
 
 /// Why [`Tuner::models`] is there.
 const IN_PLACE: &str = "the models are away only while they are updated";
@@ -23,6 +32,7 @@ pub(super) struct Tuner {
     /// Away only inside [`Tuner::update`], which must hold the one handle of every parameter to update it in place.
     models: Option<Models>,
     optimizer: AdamW,
+    groups: BTreeMap<String, Group>,
     clip_grad: f64,
     weight_decay: f64,
     drop_path: f64,
@@ -78,7 +88,8 @@ impl Tuner {
         trained.encoder.path = Path::Kernels(settings.precision.precision());
         Self {
             models: Some(Models { trained, average }),
-            optimizer: AdamW::new(ADAMW).with_groups(groups),
+            optimizer: AdamW::new(ADAMW).with_groups(groups.clone()),
+            groups,
             clip_grad: settings.clip_grad,
             weight_decay: settings.weight_decay,
             drop_path: settings.drop_path,
@@ -106,11 +117,54 @@ impl Tuner {
     }
 
     /// What is to be tested and saved: the moving average if there is one, outside the graph, in single precision.
-    pub(super) fn into_result(self) -> Classifier {
-        let Models { trained, average } = self.models.expect(IN_PLACE);
-        let mut result = average.unwrap_or_else(|| trained.valid());
+    pub(super) fn result(&self) -> Classifier {
+        let Models { trained, average } = self.models.as_ref().expect(IN_PLACE);
+        let mut result = average.clone().unwrap_or_else(|| trained.valid());
         result.encoder.path = Path::Kernels(Precision::F32);
         result
+    }
+
+    /// What [`restore`](Self::restore) needs, by part of a checkpoint.
+    pub(super) fn parts(&self) -> BTreeMap<String, StateDict> {
+        let Models { trained, average } = self.models.as_ref().expect(IN_PLACE);
+        let average = average.as_ref().map(|average| (AVERAGE.to_owned(), state_dict(average)));
+        let trained =
+            [(TRAINED.to_owned(), state_dict(trained)), (OPTIMIZER.to_owned(), self.optimizer.state())];
+        trained.into_iter().chain(average).collect()
+    }
+
+    /// Goes on where a training of the same settings was after so many steps. Without the parts of a training, those of its
+    /// result do: of one that is finished.
+    ///
+    /// # Errors
+    /// If tensors are missing or of another shape.
+    pub(super) fn restore(
+        &mut self,
+        mut parts: BTreeMap<String, StateDict>,
+        steps: u64,
+    ) -> Result<(), msn_model::Error> {
+        let mut part = |name: &str| parts.remove(name).unwrap_or_default();
+        let prefixed = |prefix: &str, part: StateDict| {
+            part.into_iter().map(|(name, array)| (format!("{prefix}.{name}"), array)).collect::<Vec<_>>()
+        };
+        let (trained, average, moments) = (part(TRAINED), part(AVERAGE), part(OPTIMIZER));
+        let result: StateDict = prefixed("encoder", part(TARGET_PART))
+            .into_iter()
+            .chain(prefixed("head", part(CLASSIFIER_PART)))
+            .collect();
+        let or_result = |part: StateDict| if part.is_empty() { result.clone() } else { part };
+        let models = self.models.take().expect(IN_PLACE);
+        let trained = load_state(models.trained, or_result(trained))?;
+        let average = models.average.map(|model| load_state(model, or_result(average))).transpose()?;
+        self.models = Some(Models { trained, average });
+        let inner = self.device().inner();
+        let optimizer = AdamW::restore(ADAMW, steps, &moments, &inner);
+        let optimizer = optimizer.map_err(|name| msn_model::Error::MissingTensor {
+            name: format!("{OPTIMIZER}.second.{name}"),
+            shape: Vec::new(),
+        })?;
+        self.optimizer = optimizer.with_groups(self.groups.clone());
+        Ok(())
     }
 
     fn device(&self) -> Device {

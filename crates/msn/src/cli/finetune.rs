@@ -16,7 +16,7 @@ use super::{OnDevice, at_least_one, positive};
 Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
 Images are cut to the size that the encoder was trained with, or to --image-size, for which its positions are resized
 (bicubic). --out makes a run folder that --checkpoint of every command takes; `msn export` and `msn predict` find the
-classifier in it.
+classifier in it. With --out, Ctrl-C saves a checkpoint and ends; go on with --resume.
 
 Examples:
   msn eval finetune --checkpoint runs/photos --train labelled/train --test labelled/test --out runs/tuned
@@ -131,6 +131,10 @@ pub(crate) struct FineTune {
     /// Run folder to make of the fine-tuned encoder and its classifier; must be new or empty.
     #[arg(long, value_name = "RUN")]
     pub(crate) out: Option<PathBuf>,
+
+    /// Go on with the fine-tuning in --out that was stopped, given the same arguments.
+    #[arg(long, requires = "out")]
+    pub(crate) resume: bool,
 
     /// Where to write the results as JSON [default: RUN/eval/finetune.json]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]

@@ -1,28 +1,25 @@
 //! `msn eval finetune`
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use msn_data::check_image;
-use msn_eval::{
-    Amount, CLASSIFIER_PART, FineTuneReport, FineTuned, ImageSet, Origin, SavedEncoder, draw_usable,
-};
-use msn_store::{Checkpoint, KeepPolicy, RunDir, StateDict, StoreError, TARGET_PART};
+use msn_eval::{Amount, FineTuneReport, FineTuneRun, FineTuned, ImageSet, SavedEncoder, draw_usable};
+use msn_store::{RunDir, StoreError};
 use msn_train::Config;
 use serde::Serialize;
-use serde_json::json;
 
 use super::import::config_of;
 use super::pretrain::quoted;
 use crate::cli::{FeatureChoice, FineTune};
 use crate::device;
-use crate::failure::wrong_arguments;
+use crate::failure::{stopped, wrong_arguments};
 use crate::features::{self, EncoderFacts, LabelledImages, RAW_PIXELS};
 use crate::memory;
 use crate::output;
 use crate::progress::{FineTuneProgress, counted, say, warn};
 use crate::report::{self, Table};
+use crate::signals::StopRequest;
 
 /// The results as JSON.
 #[derive(Serialize)]
@@ -60,19 +57,27 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
     settings.check(&saved.config).map_err(wrong_arguments)?;
     let config = config(&saved);
     check_memory(&config, &settings, images.len(), arguments)?;
-    let run = arguments.out.as_deref().map(new_run).transpose()?;
+    let folder = arguments.out.as_deref().map(|out| run_folder(out, arguments.resume)).transpose()?;
     explain(arguments, &settings, &saved, images.len());
 
     let origin = saved.origin.clone();
     let all: Vec<usize> = (0..test.labels.len()).collect();
+    let stop = folder.as_ref().map(|_| StopRequest::listen()).transpose()?;
+    let mut progress = FineTuneProgress::new(stop);
     let tuned = settings.run(
         saved,
         weights,
         ImageSet { dataset: &*train.dataset, labels: &train.labels, images: &images },
         ImageSet { dataset: &*test.dataset, labels: &test.labels, images: &all },
         &device,
-        &mut FineTuneProgress::default(),
+        folder.as_ref().map(|folder| FineTuneRun { folder, config: &config }),
+        &mut progress,
     )?;
+    let Some(tuned) = tuned else {
+        say("stopped; to go on, give the same command with --resume");
+        return Err(stopped(progress.signal()));
+    };
+    drop(progress);
     for skipped in &tuned.skipped {
         warn(&format!("left out {skipped}"));
     }
@@ -88,10 +93,12 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
         skipped: skipped.len(),
         report,
     };
-    let saved = run.map(|run| save(&run, config, &tuned, &origin, &settings));
     let text = table(&settings, report);
     report::show(&text, "finetune", &arguments.checkpoint, arguments.json.as_deref(), &results)?;
-    saved.unwrap_or(Ok(()))
+    if let Some(folder) = &folder {
+        say_next(folder);
+    }
+    Ok(())
 }
 
 /// The images to train on: all, or some of each class. An image that cannot be read gives way to another.
@@ -119,15 +126,18 @@ fn config(saved: &SavedEncoder) -> Config {
     config
 }
 
-/// The folder for the result. It becomes a run at the end: one that is stopped or fails before can be given again.
-fn new_run(path: &Path) -> anyhow::Result<RunDir> {
+/// The folder for the result: a new one, which becomes a run with the first checkpoint, so that it can be given again if
+/// there never is one; or that of a fine-tuning to go on with.
+fn run_folder(path: &Path, resume: bool) -> anyhow::Result<RunDir> {
+    if resume {
+        return Ok(RunDir::resume(path)?);
+    }
     RunDir::create(path).map_err(|error| match error {
-        StoreError::RunExists { .. } => {
-            anyhow!(
-                "{}: expected a new or an empty folder, found a run; choose another --out",
-                path.display()
-            )
-        }
+        StoreError::RunExists { .. } => anyhow!(
+            "{}: expected a new or an empty folder, found a run: continue it with --resume and the arguments of then, or \
+             choose another --out",
+            path.display()
+        ),
         error => error.into(),
     })
 }
@@ -199,37 +209,12 @@ fn table(settings: &msn_eval::FineTune, report: &FineTuneReport) -> String {
     table.text()
 }
 
-/// Makes a run of the encoder and its classifier, and says where.
-fn save(
-    run: &RunDir,
-    config: Config,
-    tuned: &FineTuned,
-    origin: &Origin,
-    settings: &msn_eval::FineTune,
-) -> anyhow::Result<()> {
-    let FineTuned { weights, head, report, .. } = tuned;
-    let classifier =
-        StateDict::from([("weight".to_owned(), head.weight.clone()), ("bias".to_owned(), head.bias.clone())]);
-    let checkpoint = Checkpoint {
-        step: report.steps,
-        parts: BTreeMap::from([
-            (TARGET_PART.to_owned(), weights.clone()),
-            (CLASSIFIER_PART.to_owned(), classifier),
-        ]),
-        state: json!({
-            "finetuned": { "from": origin.folder, "step": origin.step, "settings": settings },
-            "classes": head.classes,
-            "config": config,
-        }),
-    };
-    run.write_config(&config.to_toml())?;
-    let folder = run.checkpoints().save(&checkpoint, &KeepPolicy::default())?;
-    let path = quoted(run.path());
-    say(&format!("checkpoint: {}", folder.display()));
+/// Says where the result is and what it is good for.
+fn say_next(folder: &RunDir) {
+    let path = quoted(folder.path());
     say(&format!(
         "next, with the classifier that is in it:\n  \
          msn predict --checkpoint {path} --images IMAGES --out predicted.csv\n  \
          msn export --checkpoint {path} --format hf --out FOLDER"
     ));
-    Ok(())
 }

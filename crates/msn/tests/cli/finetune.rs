@@ -1,6 +1,8 @@
 //! `msn eval finetune`, and what other commands make of its result.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 
 use image::{Rgb, RgbImage};
 
@@ -104,6 +106,37 @@ fn a_part_of_the_images_and_of_the_blocks_and_another_size() {
     let untrained = ["--checkpoint", "untrained:run", "--train", "easy", "--test", "test", "--epochs", "1"];
     scratch.msn(&[&["eval", "finetune"], &untrained[..]].concat()).success();
     assert!(scratch.path("run/eval/finetune-untrained.json").is_file());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_saves_and_the_same_command_goes_on_to_the_same_result() {
+    let scratch = scratch();
+    let arguments = |out| {
+        let common = ["eval", "finetune", "--checkpoint", "run", "--train", "easy", "--test", "test"];
+        [&common[..], &["--batch-size", "4", "--epochs", "40", "--json", "-", "--out", out]].concat()
+    };
+    let whole = scratch.msn(&arguments("whole")).success().stdout;
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let arguments = arguments(name);
+        let mut child =
+            scratch.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // The first line of an epoch says that steps are being done.
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut told = String::new();
+        while !told.contains("epoch 1/40") {
+            assert_ne!(stderr.read_line(&mut told).unwrap(), 0, "{told}");
+        }
+        let signal = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+        assert!(signal.success());
+        stderr.read_to_string(&mut told).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{told}");
+        assert!(told.contains("with --resume"), "{told}");
+        let resumed = scratch.msn(&[&arguments[..], &["--resume"]].concat()).success();
+        assert!(resumed.stderr.contains("going on after step"), "{}", resumed.stderr);
+        assert_eq!(resumed.stdout, whole);
+    }
+    scratch.msn(&[&arguments("none")[..], &["--resume"]].concat()).fails_with(&["none", "not a run folder"]);
 }
 
 #[test]
