@@ -122,8 +122,7 @@ fn run_in(
     let (train_images, test_images): (Vec<usize>, Vec<usize>) =
         ((0..train.len()).collect(), (0..test.len()).collect());
     settings.run(
-        saved(),
-        Weights::Pretrained,
+        (saved(), Weights::Pretrained),
         ImageSet { dataset: &*train, labels: &train_labels, images: &train_images },
         ImageSet { dataset: &*test, labels: &test_labels, images: &test_images },
         &Device::flex(),
@@ -242,7 +241,7 @@ fn a_training_that_was_stopped_goes_on_with_the_same_bits() {
             let other = FineTune { lr: 0.2, ..settings.clone() };
             let refused =
                 run_in(kept, &other, scratch.path(), &mut Watch::default()).unwrap_err().to_string();
-            assert!(refused.contains("started with lr = 0.1, found 0.2"), "{refused}");
+            assert!(refused.contains("started with settings.lr = 0.1, found 0.2"), "{refused}");
 
             let mut watch = Watch::default();
             let resumed = run_in(kept, &settings, scratch.path(), &mut watch).unwrap().expect("finished");

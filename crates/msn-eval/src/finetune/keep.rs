@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use msn_model::state_dict;
 use msn_store::{Checkpoint, KeepPolicy, Loaded, RunDir, StoreError, TARGET_PART};
 use msn_train::Config;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::classifier::Classifier;
 use super::epochs::Trained;
@@ -30,13 +30,12 @@ pub struct FineTuneRun<'a> {
 pub(super) struct Kept<'a> {
     run: FineTuneRun<'a>,
     /// All that decides on the weights; a training goes on only with the same.
-    identity: Map<String, Value>,
+    identity: Value,
     classes: &'a [String],
 }
 
 impl<'a> Kept<'a> {
     pub(super) fn new(run: FineTuneRun<'a>, identity: Value, classes: &'a [String]) -> Self {
-        let Value::Object(identity) = identity else { unreachable!("an identity has named fields") };
         Self { run, identity, classes }
     }
 
@@ -47,24 +46,15 @@ impl<'a> Kept<'a> {
             loaded => loaded?,
         };
         let Loaded { mut checkpoint, folder, .. } = loaded;
-        let state = checkpoint.state["finetune"].take();
-        let other = |field: &str, started: &Value, now: &Value| Error::OtherTraining {
-            run: self.run.folder.path().to_path_buf(),
-            field: field.to_owned(),
-            started: started.to_string(),
-            now: now.to_string(),
-        };
-        for (field, now) in &self.identity {
-            let started = &state["of"][field];
-            if let (Value::Object(started), Value::Object(now)) = (started, now) {
-                for (field, now) in now.iter().filter(|(field, now)| started.get(*field) != Some(*now)) {
-                    return Err(other(field, started.get(field).unwrap_or(&Value::Null), now).into());
-                }
-            } else if started != now {
-                return Err(other(field, started, now).into());
-            }
+        if !checkpoint.parts.contains_key(CLASSIFIER_PART) {
+            return Err(ExtractError::MissingPart { checkpoint: folder, part: CLASSIFIER_PART });
         }
-        let trained: Trained = serde_json::from_value(state["done"].clone())
+        let mut state = checkpoint.state["finetune"].take();
+        if let Some((field, [started, now])) = difference("", &state["of"], &self.identity) {
+            let run = self.run.folder.path().to_path_buf();
+            return Err(Error::OtherTraining { run, field, started, now }.into());
+        }
+        let trained: Trained = serde_json::from_value(state["done"].take())
             .map_err(|source| ExtractError::State { checkpoint: folder.clone(), source })?;
         let architecture = |source| ExtractError::Architecture { checkpoint: folder.clone(), source };
         tuner.restore(checkpoint.parts, trained.steps).map_err(architecture)?;
@@ -90,5 +80,16 @@ impl<'a> Kept<'a> {
         self.run.folder.write_config(&self.run.config.to_toml())?;
         let checkpoint = Checkpoint { step: trained.steps, parts, state };
         Ok(self.run.folder.checkpoints().save(&checkpoint, &POLICY)?)
+    }
+}
+
+/// The first field, by its full name, that differs, and its two values.
+fn difference(name: &str, started: &Value, now: &Value) -> Option<(String, [String; 2])> {
+    match now {
+        Value::Object(fields) => fields.iter().find_map(|(field, now)| {
+            let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
+            difference(&name, &started[field.as_str()], now)
+        }),
+        _ => (started != now).then(|| (name.to_owned(), [started.to_string(), now.to_string()])),
     }
 }

@@ -135,7 +135,7 @@ pub struct FineTuned {
 }
 
 impl FineTune {
-    /// Trains the encoder in `saved`, with its own `weights` or untrained ones, on the images of `train`, and classifies
+    /// Trains the encoder in `saved`, with the `weights` that are wanted, on the images of `train`, and classifies
     /// those of `test` after the last epoch. Nothing is chosen on the test images.
     ///
     /// With `run`, a folder gets the result, and every ten minutes what training needs to go on; a folder that holds that
@@ -150,8 +150,7 @@ impl FineTune {
     /// If there is not one label an image of a dataset, or a set has no image.
     pub fn run(
         &self,
-        saved: SavedEncoder,
-        weights: Weights,
+        (saved, weights): (SavedEncoder, Weights),
         train: ImageSet<'_>,
         test: ImageSet<'_>,
         device: &Device,

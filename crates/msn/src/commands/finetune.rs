@@ -65,8 +65,7 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
     let stop = folder.as_ref().map(|_| StopRequest::listen()).transpose()?;
     let mut progress = FineTuneProgress::new(stop);
     let tuned = settings.run(
-        saved,
-        weights,
+        (saved, weights),
         ImageSet { dataset: &*train.dataset, labels: &train.labels, images: &images },
         ImageSet { dataset: &*test.dataset, labels: &test.labels, images: &all },
         &device,
