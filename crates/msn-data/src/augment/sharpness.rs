@@ -7,8 +7,8 @@ use crate::views::planes::Planes;
 /// Weight of the pixel itself in the smoothed image, where each of its eight neighbours has 1.
 const CENTRE: f32 = 5.0;
 
-/// Moves each pixel away from the mean of its neighbourhood; factor 0 or more, 1 changes nothing. The border stays as it
-/// is. spare: working space.
+/// Moves each pixel away from the mean of its neighbourhood; factor 0 or more, 1 changes nothing. The border stays as
+/// it is. spare: working space.
 pub(super) fn sharpness(planes: &mut Planes<'_>, width: usize, factor: f32, spare: &mut Vec<f32>) {
     if planes.red.len() < 3 * width || width < 3 {
         return;
