@@ -4,6 +4,7 @@
 //! open(PATH) -> Dataset --read--> encoded bytes --decode--> Image --Views--> normalised pixels
 //!                                                                      \--> Loader: batches of views and masks
 //!                                              Image --EvalTransform--> load_eval: pixels for features
+//!                                              Image --RandomCrops--> load_crops: augmented pixels to train on
 //! ```
 //!
 //! For people: [`inspect`] looks at all images of a source, [`contact_sheet`] and [`picture_of_views`] draw them, and [`pack`]

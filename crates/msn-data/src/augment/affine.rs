@@ -8,8 +8,8 @@ const REACH: usize = 2;
 /// Pixels that a cubic weighs along each axis.
 const TAPS: usize = 4;
 
-/// Where in an image a pixel comes from: (a x + b y + c) for each axis, in pixels from the left and from the top, of the
-/// pixel centre (x, y).
+/// Where in an image the pixel with the centre (x, y) comes from: a x + b y + c along each axis, in pixels from the left
+/// and from the top.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Affine([[f64; 3]; 2]);
 

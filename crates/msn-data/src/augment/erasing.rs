@@ -35,8 +35,8 @@ impl RandomErasing {
         range("erasing.aspect", self.aspect, "above 0", |x| x > 0.0 && x.is_finite())
     }
 
-    /// Erases a part of a normalised image, `[3, size, size]`, or not. One that ten draws do not fit into the image stays
-    /// whole.
+    /// Erases a part of a normalised image, `[3, size, size]`, or not. If none of ten boxes that are drawn fits into the
+    /// image, it stays whole.
     ///
     /// # Panics
     /// If `view` has not `3 * size * size` values, or `size` is 0.

@@ -5,8 +5,8 @@ use crate::views::validate::{probability, within};
 use crate::{CropBox, Error};
 
 /// Mixup (Zhang et al., "mixup: Beyond empirical risk minimization", 2018) and CutMix (Yun et al., "CutMix:
-/// Regularization strategy to train strong classifiers with localizable features", 2019), one of them for a whole batch,
-/// as timm draws them by default.
+/// Regularization strategy to train strong classifiers with localizable features", 2019), one of them for a whole
+/// batch, as timm draws them by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mixing {
     /// The share of an image in mixup is of the distribution Beta(mixup, mixup); 0 for no mixup, else up to 100.
@@ -90,8 +90,8 @@ pub enum Mix {
 }
 
 impl Mix {
-    /// Share of an image itself in what it becomes, [0, 1], in images of `size` x `size` pixels: for CutMix, that of the
-    /// pixels that it keeps.
+    /// Share of an image itself in what it becomes, [0, 1], in images of `size` x `size` pixels: for CutMix, that of
+    /// the pixels that it keeps.
     pub fn kept(&self, size: usize) -> f64 {
         match *self {
             Self::None => 1.0,

@@ -44,7 +44,7 @@ pub(super) enum Operation {
 /// From a magnitude, [0, 1], and a sign, 1 or -1, to an operation.
 type Drawn = fn(f64, f64) -> Operation;
 
-/// All operations with their strengths, those of `rand-m9-mstd0.5-inc1` in timm: a larger magnitude always changes more.
+/// All operations with their strengths, those of `rand-m9-mstd0.5-inc1` in timm: a larger magnitude changes more.
 pub(super) const OPERATIONS: [Drawn; 15] = [
     |_, _| Operation::AutoContrast,
     |_, _| Operation::Equalize,

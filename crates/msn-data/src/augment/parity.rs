@@ -11,9 +11,9 @@ const HEIGHT: usize = 23;
 
 /// The operation by the name that the reference values use, and the largest difference in grey levels.
 ///
-/// Pillow drops fractions (1 level) where this crate keeps them. Before that it rounds what colours are moved away from:
-/// half a level of it, times 0.81, with the factors that occur; for contrast a mean of rounded greys, which may be
-/// another whole level.
+/// Pillow drops fractions (1 level) where this crate keeps them. Before that it rounds what colours are moved away
+/// from: half a level of it, times 0.81, with the factors that occur; for contrast a mean of rounded greys, which may
+/// be another whole level.
 fn operation(name: &str, strength: f64) -> (Operation, f32) {
     let factor = strength as f32;
     match name {

@@ -9,9 +9,9 @@ use crate::{Error, Normalization};
 /// Largest magnitude.
 const MOST: f64 = 10.0;
 
-/// RandAugment (Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space", 2020) in
-/// the form of timm: fifteen operations of increasing severity, each left out at random, with a magnitude that varies.
-/// What comes in from outside the image has the mean colour.
+/// RandAugment (Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space", 2020)
+/// in the form of timm: fifteen operations of increasing severity, each left out at random, with a magnitude that
+/// varies. What comes in from outside the image has the mean colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandAugment {
     /// Operations chosen for an image, one after the other, repetitions allowed; 0 or more.

@@ -7,8 +7,8 @@ use crate::views::planes::Planes;
 /// Weight of the pixel itself in the smoothed image, where each of its eight neighbours has 1.
 const CENTRE: f32 = 5.0;
 
-/// Moves each pixel away from the mean of its neighbourhood; factor 0 or more, 1 changes nothing. The border stays as it
-/// is. spare: working space.
+/// Moves each pixel away from the mean of its neighbourhood; factor 0 or more, 1 changes nothing. The border stays as
+/// it is. spare: working space.
 pub(super) fn sharpness(planes: &mut Planes<'_>, width: usize, factor: f32, spare: &mut Vec<f32>) {
     if planes.red.len() < 3 * width || width < 3 {
         return;
@@ -22,8 +22,9 @@ pub(super) fn sharpness(planes: &mut Planes<'_>, width: usize, factor: f32, spar
 
 vectorized! {
     fn sharpen(source: &[f32], width: usize, factor: f32, plane: &mut [f32]) {
-        for (above, row) in (0..plane.len() / width - 2).enumerate().map(|(i, row)| (i * width, row + 1)) {
-            let [first, second, third] = [0, 1, 2].map(|i| &source[above + i * width..above + (i + 1) * width]);
+        let line = |row: usize| &source[row * width..(row + 1) * width];
+        for row in 1..plane.len() / width - 1 {
+            let (first, second, third) = (line(row - 1), line(row), line(row + 1));
             let inner = &mut plane[row * width + 1..(row + 1) * width - 1];
             let neighbours = first.windows(3).zip(second.windows(3)).zip(third.windows(3));
             for (x, ((a, b), c)) in inner.iter_mut().zip(neighbours) {

@@ -196,22 +196,20 @@ fn augmented_crops_do_not_depend_on_the_number_of_workers() {
 #[test]
 fn an_augmentation_leaves_the_draws_of_the_others_as_they_are() {
     let plain = load(&PLAIN, 2);
-    let erased = load(&RandomCrops { erasing: Some(RandomErasing::default()), ..PLAIN }, 2);
+    let erasing = RandomErasing { probability: 0.5, ..RandomErasing::default() };
+    let erased = load(&RandomCrops { erasing: Some(erasing), ..PLAIN }, 2);
     let never = RandAugment { probability: 0.0, ..RandAugment::default() };
     assert_eq!(load(&RandomCrops { rand_augment: Some(never), ..PLAIN }, 2), plain);
-    let mut changed = 0;
-    for (plain, erased) in plain.chunks(3 * PLANE).zip(erased.chunks(3 * PLANE)) {
-        let Some(part) = bounds(|i| plain[i] != erased[i]) else { continue };
-        assert!((0..PLANE).all(|i| (plain[i] != erased[i]) == inside(&part, i)), "a box of the same crop");
-        changed += 1;
+    let images = (0..40).rev().filter(|image| *image != 3);
+    for ((image, plain), erased) in images.zip(plain.chunks(3 * PLANE)).zip(erased.chunks(3 * PLANE)) {
+        let mut expected = plain.to_vec();
+        erasing.apply(&mut expected, SIZE, &mut Rng::for_erasing(PLAIN.seed, PLAIN.epoch, image));
+        assert_eq!(erased, expected, "image {image}");
     }
-    // Of 39: mean 9.75, deviation 2.7.
-    assert!((1..24).contains(&changed), "{changed}");
     // With both, the same boxes are erased, of changed images.
     let augment = Some(RandAugment { probability: 1.0, ..RandAugment::default() });
     let augmented = load(&RandomCrops { rand_augment: augment, ..PLAIN }, 2);
-    let both =
-        load(&RandomCrops { rand_augment: augment, erasing: Some(RandomErasing::default()), ..PLAIN }, 2);
+    let both = load(&RandomCrops { rand_augment: augment, erasing: Some(erasing), ..PLAIN }, 2);
     for i in 0..plain.len() {
         let expected = if plain[i] != erased[i] { erased[i] } else { augmented[i] };
         assert_eq!(both[i], expected, "value {i}");
