@@ -29,7 +29,7 @@ Examples:
   msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
 
 Exit codes: 0 done; 1 a failure that is explained; 2 wrong arguments; 130 stopped by Ctrl-C and 143 by SIGTERM, where
-pretrain and demo save a checkpoint first, unless a second signal comes.";
+pretrain, demo and eval finetune --out save a checkpoint first, unless a second signal comes.";
 
 const CPU: &str = "cpu";
 
