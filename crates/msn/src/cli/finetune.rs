@@ -63,7 +63,8 @@ pub(crate) struct FineTune {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch_size: Option<usize>,
 
-    /// Learning rate of the classifier after the warm-up, for batches of 256.
+    /// Learning rate of the classifier after the warm-up, for batches of 256; small encoders (below 384 wide) may want some
+    /// times as much.
     #[arg(long, value_name = "X", default_value_t = Settings::RECIPE.lr, value_parser = positive)]
     pub(crate) lr: f64,
 
