@@ -4,6 +4,7 @@
 //! open(PATH) -> Dataset --read--> encoded bytes --decode--> Image --Views--> normalised pixels
 //!                                                                      \--> Loader: batches of views and masks
 //!                                              Image --EvalTransform--> load_eval: pixels for features
+//!                                              Image --RandomCrops--> load_crops: augmented pixels to train on
 //! ```
 //!
 //! For people: [`inspect`] looks at all images of a source, [`contact_sheet`] and [`picture_of_views`] draw them, and [`pack`]
@@ -14,6 +15,7 @@
 
 pub mod rng;
 
+mod augment;
 mod corrupt;
 mod decode;
 mod error;
@@ -28,6 +30,7 @@ mod simd;
 mod sources;
 mod views;
 
+pub use augment::{Mix, Mixing, RandAugment, RandomErasing};
 pub use corrupt::{Corruption, CorruptionKind, SEVERITIES};
 pub use decode::{Format, Limits, decode, decode_into};
 pub use error::{DecodeError, Error};

@@ -124,6 +124,39 @@ pub enum Error {
         /// Iterations made.
         iterations: usize,
     },
+    /// The loss of a fine-tuning, or its gradient, is NaN or infinite.
+    #[error(
+        "step {step}, in epoch {epoch}: expected finite numbers, found a loss of {loss}{}{}. A lower --lr, a longer --warmup or \
+         --clip-grad 1 usually helps",
+        gradient_is(*.loss, *.grad_norm), before_it(*.before)
+    )]
+    Diverged {
+        /// Number of the step, from 1.
+        step: u64,
+        /// Its epoch, from 1.
+        epoch: u64,
+        /// The loss.
+        loss: f64,
+        /// Norm of its gradient.
+        grad_norm: f64,
+        /// Mean loss of the steps before.
+        before: Option<f64>,
+    },
+    /// A fine-tuning that is to go on with something else than it was started with.
+    #[error(
+        "{}: this fine-tuning was started with {field} = {started}, found {now}; a resumed one keeps all that decides on its \
+         weights: give the arguments and images of then, or start another one with another --out", run.display()
+    )]
+    OtherTraining {
+        /// Its run folder.
+        run: PathBuf,
+        /// What differs.
+        field: String,
+        /// What it was.
+        started: String,
+        /// What it is now.
+        now: String,
+    },
     /// A final norm that loses a column of the features before it.
     #[error(
         "norm.weight, column {column}: expected a scale other than 0, through which a head after the final norm sees \
@@ -189,6 +222,18 @@ pub enum Error {
         /// The line.
         name: String,
     },
+}
+
+/// The gradient, where the loss does not say it all.
+fn gradient_is(loss: f64, norm: f64) -> String {
+    if loss.is_finite() { format!(" with a gradient of norm {norm}") } else { String::new() }
+}
+
+fn before_it(loss: Option<f64>) -> String {
+    match loss {
+        Some(loss) => format!("; before, it was {loss:.4} on average"),
+        None => "; it is the first step".to_owned(),
+    }
 }
 
 fn besides(unusable: usize) -> String {

@@ -7,6 +7,7 @@
 //!   ([`draw`]), fit a [`LogisticRegression`] on them, count the hits on the test rows; mean and deviation over several
 //!   draws. Its penalty is given or chosen on the labelled rows ([`Lambda`]).
 //! - [`Knn`], [`LinearProbe`], [`robustness`] against corrupted images.
+//! - [`FineTune`] trains the encoder itself.
 //! - [`classification_report`] looks closer at one classifier; [`curve_picture`] draws accuracy over labels.
 //! - [`select`] says which images to label first; [`predict`] labels the rest.
 //!
@@ -19,6 +20,7 @@ mod curve;
 mod error;
 mod extract;
 mod features;
+mod finetune;
 mod head;
 mod knn;
 mod linear;
@@ -37,16 +39,19 @@ pub use crossval::{CrossValidation, Lambda, cross_validate};
 pub use curve::{BudgetCurve, CURVE_PICTURE_START, CurvePoint, budgets, curve_picture};
 pub use error::Error;
 pub use extract::{
-    DESCRIPTION, Description, ExtractError, Extractor, FeatureRows, Import, Origin, SavedEncoder, Weights,
-    is_foreign,
+    CLASSIFIER_PART, DESCRIPTION, Description, ExtractError, Extractor, FeatureRows, Import, Origin,
+    SavedEncoder, Weights, is_foreign,
 };
 pub use features::{Features, Labelled};
+pub use finetune::{
+    FineTune, FineTuneObserver, FineTuneReport, FineTuneRun, FineTuneStart, FineTuneStep, FineTuned, ImageSet,
+};
 pub use head::linear_head;
 pub use knn::{Knn, KnnScore};
 pub use linear::{LinearProbe, LinearReport, RateScore};
 pub use logistic::{LogisticFit, LogisticRegression, default_lambda};
 pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore, SplitSet};
-pub use predict::{Prediction, fit_labels, predict};
+pub use predict::{Prediction, fit_labels, predict, predict_by_head};
 pub use report::{CalibrationBin, ClassScore, ClassificationReport, classification_report};
 pub use robust::{CorruptionScore, RobustReport, robustness};
 pub use select::{SelectionScore, select, select_at_random};

@@ -1,8 +1,10 @@
 //! Labels for images from a few labelled ones.
 
+use msn_model::LinearHead;
 use serde::Serialize;
 
-use crate::logistic::Training;
+use crate::logistic::{Training, first_largest, softmax};
+use crate::product::rows_by_rows;
 use crate::{Classes, Error, Features, Labelled, Lambda, LogisticFit};
 
 /// The most probable class of one image.
@@ -24,12 +26,34 @@ pub struct Prediction {
 pub fn predict(labelled: &Labelled, images: &Features, lambda: Lambda) -> Result<Vec<Prediction>, Error> {
     labelled.features().check_dim(images)?;
     let (classes, fit) = fit_labels(labelled, lambda)?;
-    let probabilities = fit.probabilities(&images.clone().normalise())?;
+    Ok(most_probable(classes.names(), &fit.probabilities(&images.clone().normalise())?))
+}
+
+/// The most probable class of each row by a classifier that came with the encoder. images: features after the final norm.
+///
+/// # Errors
+/// [`Error::Dimension`] if the features are not as wide as the classifier.
+pub fn predict_by_head(head: &LinearHead, images: &Features) -> Result<Vec<Prediction>, Error> {
+    let (dim, classes) = (head.weight.shape[1], head.classes.len());
+    if images.dim() != dim {
+        return Err(Error::Dimension { expected: dim, found: images.dim() });
+    }
+    let mut rows = vec![0.0; images.rows() * classes];
+    rows_by_rows(images.data(), &head.weight.data, dim, &mut rows);
+    for row in rows.chunks_mut(classes) {
+        row.iter_mut().zip(&head.bias.data).for_each(|(logit, bias)| *logit += bias);
+        softmax(row);
+    }
+    Ok(most_probable(&head.classes, &rows))
+}
+
+/// probabilities: [rows, classes]
+fn most_probable(classes: &[String], probabilities: &[f32]) -> Vec<Prediction> {
     let best = |row: &[f32]| {
-        let class = crate::logistic::first_largest(row);
-        Prediction { label: classes.names()[class].clone(), probability: f64::from(row[class]) }
+        let class = first_largest(row);
+        Prediction { label: classes[class].clone(), probability: f64::from(row[class]) }
     };
-    Ok(probabilities.chunks(classes.len()).map(best).collect())
+    probabilities.chunks(classes.len()).map(best).collect()
 }
 
 /// The classes of the labelled rows, and the logistic regression on these rows, [normalised](Features::normalise).

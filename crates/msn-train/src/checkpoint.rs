@@ -39,15 +39,16 @@ pub(crate) struct State {
 /// The images of a run, to tell others from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Images {
+pub struct Images {
     /// Their number.
-    pub(crate) count: usize,
+    pub count: usize,
     /// FNV-1a of their names in order, each followed by a zero byte.
-    pub(crate) names: u64,
+    pub names: u64,
 }
 
 impl Images {
-    pub(crate) fn of(dataset: &dyn Dataset) -> Self {
+    /// Those of a dataset.
+    pub fn of(dataset: &dyn Dataset) -> Self {
         const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
         const PRIME: u64 = 0x0100_0000_01b3;
         let absorb = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);

@@ -8,8 +8,9 @@ mod graph;
 mod pretrain;
 mod step;
 
-pub use adamw::{AdamW, AdamWConfig};
+pub use adamw::{AdamW, AdamWConfig, Group, Update, clip_scale, gradient_norm};
+pub use checkpoint::Images;
 pub use config::Config;
 pub use error::Error;
-pub use pretrain::{Ending, Observer, Outcome, Progress, Start, pretrain};
+pub use pretrain::{Ending, Observer, Outcome, Progress, Start, depth_seeds, pretrain};
 pub use step::{StepReport, Trainer, Views};

@@ -387,7 +387,7 @@ fn views(batch: Batch, patch_size: usize, device: &Device) -> Views {
 
 /// Seeds of the branches that stochastic depth drops, from (run seed, epoch, image, view) alone: one for every image
 /// of every anchor view, view by view. Anchor views are numbered from 1, as the loader does.
-fn depth_seeds(seed: u64, epoch: u64, images: &[usize], anchors: usize) -> Vec<[u8; 32]> {
+pub fn depth_seeds(seed: u64, epoch: u64, images: &[usize], anchors: usize) -> Vec<[u8; 32]> {
     /// Keeps the stream apart from those that the loader draws for the same view.
     const PURPOSE: u64 = u32::from_le_bytes(*b"drop") as u64;
     let seed = |view: usize, image: usize| {

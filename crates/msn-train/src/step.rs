@@ -9,7 +9,7 @@ use msn_model::{
 use msn_ssl::{Collapse, MsnConfig, Schedule, msn_loss};
 use serde::Serialize;
 
-use crate::adamw::{AdamW, Update, gradient_norm};
+use crate::adamw::{AdamW, Update, clip_scale, gradient_norm};
 use crate::graph::enter;
 use crate::{Config, Error};
 
@@ -241,9 +241,7 @@ impl Trainer {
 
     fn update(&mut self, gradients: &mut burn::tensor::Gradients, schedule: Schedule, grad_norm: f64) {
         let Schedule { lr, weight_decay, momentum, .. } = schedule;
-        // As PyTorch clips: 1e-6 keeps the quotient finite.
-        let scale = if self.clip_grad > 0.0 { (self.clip_grad / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
-        let update = Update { lr, weight_decay, gradient_scale: scale };
+        let update = Update { lr, weight_decay, gradient_scale: clip_scale(self.clip_grad, grad_norm) };
         let Models { encoder, target, prototypes } = self.models.take().expect(IN_PLACE);
         let (encoder, target) =
             self.encoder_optimizer.step_and_average(encoder, target, momentum, gradients, update);

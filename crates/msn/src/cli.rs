@@ -4,6 +4,7 @@ mod choosing;
 mod data;
 mod evaluation;
 mod exchange;
+mod finetune;
 mod protocols;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use evaluation::{
     Embed, EncoderChoice, Evaluation, FeatureChoice, Knn, Lowshot, Penalty, Predict,
 };
 pub(crate) use exchange::{Export, ExportFormat, Import};
+pub(crate) use finetune::FineTune;
 pub(crate) use protocols::{Linear, Report, Robust};
 
 const EXAMPLES: &str = "\
@@ -27,7 +29,7 @@ Examples:
   msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
 
 Exit codes: 0 done; 1 a failure that is explained; 2 wrong arguments; 130 stopped by Ctrl-C and 143 by SIGTERM, where
-pretrain and demo save a checkpoint first, unless a second signal comes.";
+pretrain, demo and eval finetune --out save a checkpoint first, unless a second signal comes.";
 
 const CPU: &str = "cpu";
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use msn_data::{Corruption, Dataset, Limits, Skipped};
-use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled, Weights};
+use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled, Origin, SavedEncoder, Weights};
 use msn_store::{RunDir, StoreError};
 use serde::Serialize;
 
@@ -29,7 +29,33 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         FeatureChoice::BeforeNorm => msn_model::Features::BeforeNorm,
         FeatureChoice::AfterNorm => msn_model::Features::AfterNorm,
     };
-    let explain = |error: ExtractError| match error {
+    if choice.checkpoint == RAW_PIXELS {
+        return Ok(Extractor::raw_pixels(median_side(dataset, &Limits::default())? as usize));
+    }
+    let (saved, weights) = saved_encoder(&choice.checkpoint, choice.heads)?;
+    Ok(Extractor::of(saved, weights, features, &device)?)
+}
+
+/// The encoder that `--checkpoint` names, raw pixels aside, and which weights of it are meant; says which checkpoints
+/// had to be passed over.
+pub(crate) fn saved_encoder(
+    checkpoint: &str,
+    heads: Option<usize>,
+) -> anyhow::Result<(SavedEncoder, Weights)> {
+    let (run, weights) = match checkpoint.strip_prefix(UNTRAINED) {
+        Some(run) => (run, Weights::Untrained),
+        None => (checkpoint, Weights::Pretrained),
+    };
+    let saved = SavedEncoder::read(Path::new(run), heads).map_err(explain)?;
+    saved.notes.iter().for_each(|note| say(note));
+    for rejected in &saved.rejected {
+        warn(&format!("{rejected}; using {} instead", saved.origin.folder.display()));
+    }
+    Ok((saved, weights))
+}
+
+fn explain(error: ExtractError) -> anyhow::Error {
+    match error {
         ExtractError::Store(StoreError::Io { path, source, .. })
             if source.kind() == ErrorKind::NotFound
                 && path.parent().is_some_and(|folder| !folder.exists()) =>
@@ -43,21 +69,7 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
             )
         }
         error => error.into(),
-    };
-    let open = |run: &str, weights| {
-        Extractor::open(Path::new(run), weights, choice.heads, features, &device).map_err(explain)
-    };
-    let extractor = match (choice.checkpoint.as_str(), choice.checkpoint.strip_prefix(UNTRAINED)) {
-        (RAW_PIXELS, _) => Extractor::raw_pixels(median_side(dataset, &Limits::default())? as usize),
-        (_, Some(run)) => open(run, Weights::Untrained)?,
-        (run, None) => open(run, Weights::Pretrained)?,
-    };
-    extractor.notes().iter().for_each(|note| say(note));
-    for rejected in extractor.passed_over() {
-        let used = extractor.origin().map(|origin| format!("; using {} instead", origin.folder.display()));
-        warn(&format!("{rejected}{}", used.unwrap_or_default()));
     }
-    Ok(extractor)
 }
 
 /// For a folder `RUN/checkpoints/step-N` that does not exist.
@@ -88,14 +100,23 @@ pub(crate) struct EncoderFacts<'a> {
 
 impl<'a> EncoderFacts<'a> {
     pub(crate) fn of(extractor: &'a Extractor, choice: &'a EncoderChoice) -> Self {
-        let origin = extractor.origin();
-        let name = choice.features.to_possible_value().map(|value| value.get_name().to_owned());
+        Self::with(&choice.checkpoint, extractor.origin(), choice.features, extractor.dim())
+    }
+
+    /// Of the checkpoint as given, and what was read of it.
+    pub(crate) fn with(
+        checkpoint: &'a str,
+        origin: Option<&'a Origin>,
+        features: FeatureChoice,
+        dim: usize,
+    ) -> Self {
+        let name = features.to_possible_value().map(|value| value.get_name().to_owned());
         Self {
-            checkpoint: &choice.checkpoint,
+            checkpoint,
             checkpoint_folder: origin.map(|origin| &*origin.folder),
             step: origin.and_then(|origin| origin.step),
             features: origin.and(name),
-            dim: extractor.dim(),
+            dim,
         }
     }
 }

@@ -42,6 +42,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Eval(Evaluation::Lowshot(arguments)) => commands::lowshot::run(&arguments),
         Command::Eval(Evaluation::Knn(arguments)) => commands::knn::run(&arguments),
         Command::Eval(Evaluation::Linear(arguments)) => commands::linear::run(&arguments),
+        Command::Eval(Evaluation::FineTune(arguments)) => commands::finetune::run(&arguments),
         Command::Eval(Evaluation::Report(arguments)) => commands::report::run(&arguments),
         Command::Eval(Evaluation::Robust(arguments)) => commands::robust::run(&arguments),
         Command::Eval(Evaluation::Select(arguments)) => commands::selection::run(&arguments),

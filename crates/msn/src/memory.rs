@@ -10,20 +10,24 @@ use crate::cli::OnDevice;
 /// Fails where a run on `device` needs more memory than the machine has: that would end in the middle of the
 /// work, or with it the machine. Of other devices' memory nothing is known.
 pub(crate) fn check(config: &Config, device: &OnDevice) -> anyhow::Result<()> {
-    if !device.is_cpu() {
-        return Ok(());
-    }
-    let needed = config.least_memory();
-    let available = machine_memory().unwrap_or(f64::INFINITY);
+    let Config { encoder, train, .. } = config;
+    let less = format!(
+        "less of encoder.dim = {}, encoder.depth = {}, train.batch_size = {} and the sizes and numbers of views",
+        encoder.dim, encoder.depth, train.batch_size
+    );
+    check_bytes(config.least_memory(), device, &less)
+}
+
+/// Fails where the machine has less memory than `needed` bytes, on a device that computes in it; `less` says what would
+/// need less.
+pub(crate) fn check_bytes(needed: f64, device: &OnDevice, less: &str) -> anyhow::Result<()> {
+    let available = if device.is_cpu() { machine_memory() } else { None };
+    let available = available.unwrap_or(f64::INFINITY);
     ensure!(
         needed <= available,
-        "these settings need at least {:.1} GB of memory, and this machine has {:.1} GB: expected less of encoder.dim = {}, \
-         encoder.depth = {}, train.batch_size = {} and the sizes and numbers of views",
+        "these settings need at least {:.1} GB of memory, and this machine has {:.1} GB: expected {less}",
         needed / 1e9,
         available / 1e9,
-        config.encoder.dim,
-        config.encoder.depth,
-        config.train.batch_size
     );
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What a person sees of long work: a bar on a terminal, a line every so often elsewhere.
 
+mod finetuning;
 mod training;
 mod warnings;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use console::Term;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
+pub(crate) use finetuning::FineTuneProgress;
 pub(crate) use training::TrainingProgress;
 pub(crate) use warnings::show_warnings;
 

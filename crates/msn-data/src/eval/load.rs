@@ -5,10 +5,9 @@ use std::thread;
 
 use rayon::prelude::*;
 
-use super::EvalTransform;
+use super::{EvalTransform, RandomCrops};
 use crate::loader::{Skipped, Worker, pool};
-use crate::rng::Rng;
-use crate::{Corruption, CropBox, Dataset, Error, Image, Limits, Scratch, ViewParams, render};
+use crate::{Corruption, Dataset, Error, Image, Limits, Scratch};
 
 /// How to load images for feature extraction.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,30 +31,6 @@ pub struct EvalBatch {
     pub images: Vec<usize>,
     /// `[B, 3, crop, crop]`, normalised.
     pub pixels: Vec<f32>,
-}
-
-/// Random crops and flips of the images, to train a classifier on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RandomCrops {
-    /// Least and largest area of a crop as a fraction of the image, in (0, 1].
-    pub scale: [f64; 2],
-    /// Probability of a horizontal flip, [0, 1].
-    pub flip: f64,
-    /// Seed of the draws.
-    pub seed: u64,
-    /// Epoch: each has other crops.
-    pub epoch: u64,
-}
-
-/// Least and largest width / height of a random crop before it is resized to a square.
-const ASPECT: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0];
-
-impl RandomCrops {
-    fn draw(&self, index: usize, image: &Image) -> ViewParams {
-        let mut rng = Rng::for_view(self.seed, self.epoch, index, 0);
-        let crop = CropBox::sample(image.width(), image.height(), self.scale, ASPECT, &mut rng);
-        ViewParams { crop, flip: rng.chance(self.flip), jitter: None, grayscale: false, blur: None }
-    }
 }
 
 /// Hands the images of `indices` to `each`, batch by batch in that order, while worker threads prepare the next one.
@@ -84,7 +59,7 @@ pub fn load_eval<E: From<Error>>(
     load(dataset, indices, config, prepare, each)
 }
 
-/// As [`load_eval`], of random crops instead of the centre, and without a corruption.
+/// As [`load_eval`], of random crops instead of the centre, augmented as they say, and without a corruption.
 ///
 /// # Errors
 /// As [`load_eval`].
@@ -98,9 +73,8 @@ pub fn load_crops<E: From<Error>>(
     crops: &RandomCrops,
     each: impl FnMut(EvalBatch) -> Result<(), E>,
 ) -> Result<Vec<Skipped>, E> {
-    let EvalTransform { crop: size, normalization, .. } = &config.transform;
     let prepare = |index: usize, image: &Image, scratch: &mut Scratch, out: &mut [f32]| {
-        render(image, &crops.draw(index, image), *size, normalization, scratch, out);
+        crops.apply(index, image, &config.transform, scratch, out);
     };
     load(dataset, indices, config, prepare, each)
 }

@@ -1,5 +1,6 @@
 //! Images for the evaluation of encoders: the centre of each, or random crops to train a classifier on.
 
+mod crops;
 mod load;
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
@@ -9,7 +10,8 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions};
 use crate::views::planes::{Planes, unpack};
 use crate::{Image, Normalization, Scratch};
 
-pub use load::{EvalBatch, EvalConfig, RandomCrops, check_image, load_crops, load_eval};
+pub use crops::RandomCrops;
+pub use load::{EvalBatch, EvalConfig, check_image, load_crops, load_eval};
 
 /// Resizes the shorter side, cuts out the centre, normalises.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -50,7 +50,7 @@ impl Jitter {
 
 /// Cut off to the levels that there are. Comparisons rather than `clamp`, which minds NaN and takes twice as long.
 #[inline(always)]
-fn level(x: f32) -> f32 {
+pub(crate) fn level(x: f32) -> f32 {
     let x = if x > 0.0 { x } else { 0.0 };
     if x < 255.0 { x } else { 255.0 }
 }

@@ -23,6 +23,28 @@ impl CropBox {
     /// log-uniform in `aspect`, anywhere in the image; if ten such boxes do not fit, the largest centred box of an
     /// allowed aspect (torchvision's `RandomResizedCrop`).
     pub fn sample(width: u32, height: u32, scale: [f64; 2], aspect: [f64; 2], rng: &mut Rng) -> Self {
+        Self::try_sample(width, height, scale, aspect, rng)
+            .unwrap_or_else(|| Self::centred(width, height, aspect))
+    }
+
+    /// The rows of the box in a plane of `width` columns.
+    ///
+    /// # Panics
+    /// If the box leaves the plane.
+    pub(crate) fn rows(self, plane: &mut [f32], width: usize) -> impl Iterator<Item = &mut [f32]> {
+        let [left, top, columns, rows] = [self.left, self.top, self.width, self.height].map(|x| x as usize);
+        let lines = plane[top * width..(top + rows) * width].chunks_exact_mut(width);
+        lines.map(move |line| &mut line[left..left + columns])
+    }
+
+    /// As [`sample`](Self::sample), or `None` if no box that was drawn fits.
+    pub(crate) fn try_sample(
+        width: u32,
+        height: u32,
+        scale: [f64; 2],
+        aspect: [f64; 2],
+        rng: &mut Rng,
+    ) -> Option<Self> {
         let image_area = f64::from(width) * f64::from(height);
         for _ in 0..TRIES {
             let area = image_area * rng.uniform(scale[0], scale[1]);
@@ -31,10 +53,10 @@ impl CropBox {
             if w >= 1.0 && w <= f64::from(width) && h >= 1.0 && h <= f64::from(height) {
                 let (w, h) = (w as u32, h as u32);
                 let (top, left) = (rng.below(height - h + 1), rng.below(width - w + 1));
-                return Self { left, top, width: w, height: h };
+                return Some(Self { left, top, width: w, height: h });
             }
         }
-        Self::centred(width, height, aspect)
+        None
     }
 
     fn centred(width: u32, height: u32, aspect: [f64; 2]) -> Self {

@@ -18,8 +18,8 @@ mod plain;
 pub(crate) mod planes;
 pub(crate) mod render;
 mod resize;
-mod steps;
-mod validate;
+pub(crate) mod steps;
+pub(crate) mod validate;
 
 use crate::rng::Rng;
 use color::Jitter;

@@ -15,7 +15,8 @@ use crate::Image;
 pub struct Scratch {
     pub(crate) resizer: Resizer,
     pub(crate) rgb: Vec<u8>,
-    resize: Resize,
+    pub(crate) resize: Resize,
+    pub(crate) spare: Vec<f32>,
     blur: [Vec<f32>; 2],
 }
 

@@ -39,16 +39,21 @@ fn count(field: &'static str, value: usize, least: usize, most: usize) -> Result
     check(field, (least..=most).contains(&value), || format!("{least} to {most}"), &value)
 }
 
-fn probability(field: &'static str, value: f64) -> Result<(), Error> {
+pub(crate) fn probability(field: &'static str, value: f64) -> Result<(), Error> {
     within(field, value, 1.0)
 }
 
 /// [0, most]; a NaN is in no range.
-fn within(field: &'static str, value: f64, most: f64) -> Result<(), Error> {
+pub(crate) fn within(field: &'static str, value: f64, most: f64) -> Result<(), Error> {
     check(field, (0.0..=most).contains(&value), || format!("a number from 0 to {most}"), &value)
 }
 
-fn range(field: &'static str, value: [f64; 2], each: &str, ok: impl Fn(f64) -> bool) -> Result<(), Error> {
+pub(crate) fn range(
+    field: &'static str,
+    value: [f64; 2],
+    each: &str,
+    ok: impl Fn(f64) -> bool,
+) -> Result<(), Error> {
     let [low, high] = value;
     let expected = || format!("[least, largest], each {each}, the least first");
     check(field, ok(low) && ok(high) && low <= high, expected, &value)

@@ -140,7 +140,7 @@ fn random_crops_repeat_with_their_seed_and_epoch_and_keep_their_order() {
     let dataset = Memory::with_broken(6, &[3]);
     let load = |workers: usize, seed: u64, epoch: u64, scale: [f64; 2], flip: f64| {
         let (mut images, mut pixels) = (Vec::new(), Vec::new());
-        let crops = RandomCrops { scale, flip, seed, epoch };
+        let crops = RandomCrops { scale, flip, seed, epoch, rand_augment: None, erasing: None };
         let skipped = load_crops(&*dataset, &[5, 3, 0, 2, 4], &config(workers), &crops, |batch| {
             images.extend(batch.images);
             pixels.extend(batch.pixels);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
 
+mod augment;
 mod binary;
 mod common;
 mod corruptions;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use msn_data::{Limits, Normalization};
-use msn_model::{Encoder, EncoderConfig, encoder_seed, load_state};
+use msn_model::{Encoder, EncoderConfig, LinearHead, encoder_seed, load_state};
 use msn_store::{Checkpoint, Loaded, Rejected, RunDir, StateDict, TARGET_PART};
 use serde::Deserialize;
 
@@ -12,6 +12,10 @@ use super::{ExtractError, Import, import};
 
 /// Tensors of the projection head, which pre-training adds to the encoder.
 const HEAD_PREFIX: &str = "fc.";
+
+/// The part of a checkpoint that holds a classifier on the encoder: `weight` and `bias` of a layer after the final norm.
+/// Its classes are named in the state.
+pub const CLASSIFIER_PART: &str = "classifier";
 
 /// Which weights the encoder gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub struct SavedEncoder {
     pub config: EncoderConfig,
     /// Its tensors, and those of the projection head (`fc.`) if it is one of ours.
     pub weights: StateDict,
+    /// The classifier that it was fine-tuned with, if it was.
+    pub classifier: Option<LinearHead>,
     /// Seed that weights for the same architecture are drawn from, for comparison.
     pub seed: u64,
     /// What pixels in [0, 1] are normalised with.
@@ -56,6 +62,9 @@ pub struct Origin {
 #[derive(Deserialize)]
 struct State {
     config: RunConfig,
+    /// Class names of the classifier, in the order of its rows.
+    #[serde(default)]
+    classes: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -91,16 +100,22 @@ impl SavedEncoder {
             return Ok(Self::imported(Import::read(path, heads)?));
         }
         let Loaded { mut checkpoint, folder, rejected } = load(path)?;
-        let State { config } = serde_json::from_value(checkpoint.state)
+        let State { config, classes } = serde_json::from_value(checkpoint.state)
             .map_err(|source| ExtractError::State { checkpoint: folder.clone(), source })?;
         let weights = checkpoint
             .parts
             .remove(TARGET_PART)
             .ok_or_else(|| ExtractError::MissingPart { checkpoint: folder.clone(), part: TARGET_PART })?;
+        let head = checkpoint.parts.remove(CLASSIFIER_PART);
+        let classifier = head
+            .map(|head| classifier(head, classes, config.encoder.dim))
+            .transpose()
+            .map_err(|source| ExtractError::Architecture { checkpoint: folder.clone(), source })?;
         Ok(Self {
             origin: Origin { step: Some(checkpoint.step), folder },
             config: config.encoder,
             weights,
+            classifier,
             seed: config.seed,
             normalization: Normalization { mean: config.data.mean, std: config.data.std },
             limits: Limits::of(config.data.max_file_mib, config.data.max_megapixels),
@@ -117,6 +132,7 @@ impl SavedEncoder {
             origin: Origin { folder: file, step: None },
             config,
             weights,
+            classifier: None,
             seed,
             normalization,
             limits,
@@ -143,6 +159,22 @@ impl SavedEncoder {
     }
 }
 
+/// The layer in a part of a checkpoint, for an encoder of `dim` dimensions.
+fn classifier(mut part: StateDict, classes: Vec<String>, dim: usize) -> Result<LinearHead, msn_model::Error> {
+    let mut take = |name: &str, expected: Vec<usize>| {
+        let found = part.remove(name);
+        let name = format!("{CLASSIFIER_PART}.{name}");
+        match found {
+            Some(found) if found.shape == expected => Ok(found),
+            Some(found) => Err(msn_model::Error::TensorShape { name, expected, found: found.shape }),
+            None => Err(msn_model::Error::MissingTensor { name, shape: expected }),
+        }
+    };
+    let weight = take("weight", vec![classes.len(), dim])?;
+    let bias = take("bias", vec![classes.len()])?;
+    Ok(LinearHead { classes, weight, bias })
+}
+
 fn load(path: &Path) -> Result<Loaded, ExtractError> {
     let is_checkpoint = path
         .file_name()
@@ -152,5 +184,7 @@ fn load(path: &Path) -> Result<Loaded, ExtractError> {
         let checkpoint = Checkpoint::read(path)?;
         return Ok(Loaded { checkpoint, folder: path.to_path_buf(), rejected: Vec::new() });
     }
-    Ok(RunDir::open(path)?.checkpoints().load_newest_parts(|part| part == TARGET_PART)?)
+    Ok(RunDir::open(path)?
+        .checkpoints()
+        .load_newest_parts(|part| [TARGET_PART, CLASSIFIER_PART].contains(&part))?)
 }

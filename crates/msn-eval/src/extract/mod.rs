@@ -4,6 +4,7 @@ mod checkpoint;
 mod error;
 mod import;
 mod probe;
+mod resize;
 mod rows;
 
 use std::mem;
@@ -15,7 +16,7 @@ use msn_data::{EvalConfig, EvalTransform, Limits, Normalization};
 use msn_model::Encoder;
 use msn_store::Rejected;
 
-pub use checkpoint::{Origin, SavedEncoder, Weights};
+pub use checkpoint::{CLASSIFIER_PART, Origin, SavedEncoder, Weights};
 pub use error::ExtractError;
 pub use import::{DESCRIPTION, Description, Import, is_foreign};
 pub use rows::FeatureRows;
@@ -24,7 +25,7 @@ pub use rows::FeatureRows;
 const LARGEST_RAW_SIZE: usize = 64;
 
 /// Largest views that are cut from whole images.
-const SMALL_IMAGE: usize = 96;
+pub(crate) const SMALL_IMAGE: usize = 96;
 
 /// Images that pass through the encoder at a time: enough to fill the cores, and few enough that ViT-L/7 at 224 px
 /// (1,025 tokens an image) needs little more than a GiB.
@@ -101,8 +102,20 @@ impl Extractor {
         features: msn_model::Features,
         device: &Device,
     ) -> Result<Self, ExtractError> {
-        let mut saved = SavedEncoder::read(checkpoint, heads)?;
-        let config = EvalConfig { limits: saved.limits, ..config(saved.transform()) };
+        Self::of(SavedEncoder::read(checkpoint, heads)?, weights, features, device)
+    }
+
+    /// The encoder in a checkpoint that has been read.
+    ///
+    /// # Errors
+    /// [`ExtractError::Architecture`] if the weights are not those of the architecture.
+    pub fn of(
+        mut saved: SavedEncoder,
+        weights: Weights,
+        features: msn_model::Features,
+        device: &Device,
+    ) -> Result<Self, ExtractError> {
+        let config = saved.loading();
         let (warnings, notes) = (mem::take(&mut saved.rejected), mem::take(&mut saved.notes));
         let origin = Some(saved.origin.clone());
         let kind = Kind::Encoder { encoder: Box::new(saved.into_encoder(weights, device)?), features };
@@ -148,6 +161,11 @@ impl SavedEncoder {
     pub fn transform(&self) -> EvalTransform {
         let size = self.config.image_size;
         EvalTransform { resize: Some(resized_side(size)), crop: size, normalization: self.normalization }
+    }
+
+    /// How images are loaded for it.
+    pub(crate) fn loading(&self) -> EvalConfig {
+        EvalConfig { limits: self.limits, ..config(self.transform()) }
     }
 }
 

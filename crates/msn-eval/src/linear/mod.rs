@@ -141,7 +141,14 @@ impl LinearProbe {
             let mut images = train.images.clone();
             let count = images.len();
             Rng::for_order(self.seed, epoch).shuffle_front(&mut images, count);
-            let crops = RandomCrops { scale: [self.least_area, 1.0], flip: 0.5, seed: self.seed, epoch };
+            let crops = RandomCrops {
+                scale: [self.least_area, 1.0],
+                flip: 0.5,
+                rand_augment: None,
+                erasing: None,
+                seed: self.seed,
+                epoch,
+            };
             let config = extractor.batches_of(self.batch_size);
             let broken = load_crops(train.dataset, &images, &config, &crops, |batch| {
                 let labels: Vec<usize> = batch.images.iter().map(|&image| train.labels[image]).collect();

@@ -195,12 +195,7 @@ impl LogisticFit {
     /// Those of [`logits`](Self::logits).
     pub fn probabilities(&self, features: &Features) -> Result<Vec<f32>, Error> {
         let mut logits = self.logits(features)?;
-        for row in logits.chunks_mut(self.classes) {
-            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut().for_each(|z| *z = (*z - largest).exp());
-            let sum: f32 = row.iter().sum();
-            row.iter_mut().for_each(|p| *p /= sum);
-        }
+        logits.chunks_mut(self.classes).for_each(softmax);
         Ok(logits)
     }
 
@@ -229,6 +224,14 @@ impl LogisticFit {
     pub fn classify(&self, features: &Features) -> Result<Vec<usize>, Error> {
         Ok(self.logits(features)?.chunks(self.classes).map(first_largest).collect())
     }
+}
+
+/// Logits to probabilities.
+pub(crate) fn softmax(row: &mut [f32]) {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    row.iter_mut().for_each(|z| *z = (*z - largest).exp());
+    let sum: f32 = row.iter().sum();
+    row.iter_mut().for_each(|p| *p /= sum);
 }
 
 /// Position of the largest element, the first of equal ones.

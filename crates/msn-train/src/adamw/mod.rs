@@ -1,7 +1,8 @@
-//! AdamW with one weight decay for matrices and none for biases and norms.
+//! AdamW with one weight decay for matrices and none for biases and norms, unless groups say otherwise.
 
 mod average;
 mod cpu;
+mod group;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use msn_model::{Array, StateDict};
 use serde::{Deserialize, Serialize};
 
 use average::Averages;
+pub use group::Group;
 
 use crate::graph::enter;
 
@@ -25,12 +27,15 @@ pub struct AdamWConfig {
 
 /// AdamW (Loshchilov and Hutter, 2019) as PyTorch computes it.
 ///
-/// Weight decay applies to parameters of two dimensions or more; biases, norms and other vectors have none.
+/// Weight decay applies to parameters of two dimensions or more; biases, norms and other vectors have none. Parameters
+/// that are to be treated otherwise get a [`Group`].
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
     steps: u64,
     moments: BTreeMap<String, Moments>,
+    /// By name of the parameter; others have the default of their rank.
+    groups: BTreeMap<String, Group>,
 }
 
 /// Running means of a parameter's gradient and of its square, flattened.
@@ -43,9 +48,9 @@ struct Moments {
 /// What one step applies to all parameters of a module.
 #[derive(Clone, Copy, Debug)]
 pub struct Update {
-    /// Learning rate.
+    /// Learning rate, at least 0; a group scales it.
     pub lr: f64,
-    /// Weight decay, decoupled.
+    /// Weight decay, decoupled, at least 0.
     pub weight_decay: f64,
     /// Factor of the gradients, below 1 where they are clipped.
     pub gradient_scale: f64,
@@ -54,7 +59,13 @@ pub struct Update {
 impl AdamW {
     /// An optimizer that has seen no step.
     pub fn new(config: AdamWConfig) -> Self {
-        Self { config, steps: 0, moments: BTreeMap::new() }
+        Self { config, steps: 0, moments: BTreeMap::new(), groups: BTreeMap::new() }
+    }
+
+    /// The optimizer with these groups, by name of the parameter, such as `blocks.0.attn.qkv.weight`. A name that no
+    /// module has is without effect.
+    pub fn with_groups(self, groups: BTreeMap<String, Group>) -> Self {
+        Self { groups, ..self }
     }
 
     /// The module after one step. Parameters without a gradient stay as they are; gradients are consumed.
@@ -126,7 +137,7 @@ impl AdamW {
             let second = second.ok_or_else(|| name.to_owned())?;
             moments.insert(name.to_owned(), Moments { first: vector(first), second: vector(second) });
         }
-        Ok(Self { config, steps, moments })
+        Ok(Self { config, steps, moments, groups: BTreeMap::new() })
     }
 
     /// The parameter and its average after this step. All are flattened and outside the graph.
@@ -135,7 +146,7 @@ impl AdamW {
         name: String,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        decay: bool,
+        group: Group,
         update: Update,
         average: Option<Average>,
     ) -> (Tensor<1>, Option<Tensor<1>>) {
@@ -145,11 +156,11 @@ impl AdamW {
         });
         let [beta1, beta2] = self.config.betas;
         let step = msn_kernels::AdamW {
-            lr: update.lr,
+            lr: update.lr * group.lr_scale,
             beta1,
             beta2,
             eps: self.config.eps,
-            weight_decay: if decay { update.weight_decay } else { 0.0 },
+            weight_decay: if group.decay { update.weight_decay } else { 0.0 },
             step: self.steps,
             grad_scale: update.gradient_scale,
         };
@@ -233,7 +244,8 @@ impl ModuleMapper for Apply<'_> {
             let value = value.inner().reshape([count]);
             let gradient = gradient.reshape([count]);
             let name = self.path.join(".");
-            let (new, average) = self.optimizer.apply(name, value, gradient, D > 1, self.update, average);
+            let group = self.optimizer.groups.get(&name).copied().unwrap_or(Group::of_rank(D));
+            let (new, average) = self.optimizer.apply(name, value, gradient, group, self.update, average);
             if let (Some(averages), Some(average)) = (&mut self.averages, average) {
                 averages.done(average);
             }
@@ -242,8 +254,14 @@ impl ModuleMapper for Apply<'_> {
     }
 }
 
+/// Factor that brings gradients of this norm to a norm of at most `most`, which 0 leaves unbounded.
+pub fn clip_scale(most: f64, norm: f64) -> f64 {
+    // As PyTorch clips: 1e-6 keeps the quotient finite.
+    if most > 0.0 { (most / (norm + 1e-6)).min(1.0) } else { 1.0 }
+}
+
 /// The L2 norm of all gradients of a module's parameters.
-pub(crate) fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
+pub fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
     struct Norm<'a> {
         gradients: &'a Gradients,
         /// Of the parameters that the CPU's kernels serve.
@@ -300,6 +318,24 @@ mod tests {
             // m / sqrt(v) is the gradient's sign at the first step.
             let expected = before * (1.0 - 0.1 * 0.5) - 0.1 * before.signum();
             assert!((after - expected).abs() < 1e-6, "{after}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn a_group_scales_the_learning_rate_and_decides_on_the_decay() {
+        let device = Device::flex().autodiff();
+        let module = Prototypes::new(2, 3, 1, &device);
+        let before = state_dict(&module)["weight"].data.clone();
+        let group = |group| AdamW::new(CONFIG).with_groups(BTreeMap::from([("weight".to_owned(), group)]));
+        for (lr_scale, decay) in [(0.25, true), (0.25, false), (0.0, true)] {
+            let after = step(module.clone(), &mut group(Group { lr_scale, decay }));
+            for (before, after) in before.iter().zip(&state_dict(&after)["weight"].data) {
+                // A rate of 0.1 * lr_scale, which the decay of 0.5 is multiplied by as well, and a first step of one rate.
+                let rate = 0.1 * lr_scale as f32;
+                let kept = if decay { 1.0 - rate * 0.5 } else { 1.0 };
+                let expected = before * kept - rate * before.signum();
+                assert!((after - expected).abs() < 1e-6, "{after}, expected {expected}");
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use msn_eval::{Amount, Lambda};
 
-use super::{Linear, OnDevice, Report, Robust, Selection, at_least_one, positive};
+use super::{FineTune, Linear, OnDevice, Report, Robust, Selection, at_least_one, positive};
 
 /// Measure how good the features of an encoder are.
 #[derive(Subcommand)]
@@ -13,6 +13,8 @@ pub(crate) enum Evaluation {
     Lowshot(Lowshot),
     Knn(Knn),
     Linear(Linear),
+    #[command(name = "finetune")]
+    FineTune(FineTune),
     Report(Report),
     Robust(Robust),
     Select(Selection),
@@ -124,20 +126,22 @@ pub(crate) struct Embed {
     pub(crate) out: PathBuf,
 }
 
-/// Classify images, given the labels of a few.
+/// Classify images, given the labels of a few, or by the classifier of a fine-tuned encoder.
 #[derive(Args)]
 #[command(after_help = "\
 FILE.csv starts with the line `path,label`. A path is absolute, or relative to --images or to the folder of FILE.csv.
 
-Example:
-  msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv")]
+Examples:
+  msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
+  msn predict --checkpoint runs/tuned --images photos --out predicted.csv    # from `msn eval finetune --out runs/tuned`")]
 pub(crate) struct Predict {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
 
-    /// The labels: a CSV file with the columns `path` and `label`.
+    /// The labels: a CSV file with the columns `path` and `label`; not needed for a fine-tuned encoder, which has its
+    /// classifier.
     #[arg(long, value_name = "FILE.csv")]
-    pub(crate) labels: PathBuf,
+    pub(crate) labels: Option<PathBuf>,
 
     /// Images to classify: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as
     /// 'shards-{000..099}.tar'), CIFAR .bin or IDX files, a .csv of path,label, or a .txt list of paths.

@@ -36,6 +36,7 @@ pub(crate) struct Import {
 #[derive(Args)]
 #[command(after_help = "\
 With --labels and --images, the classifier is the one that `msn predict` uses, as a linear layer after the final norm.
+Without them, a fine-tuned encoder (`msn eval finetune --out`) is exported with its own.
 
 Examples:
   msn export --checkpoint runs/photos --format hf --out photos-vit

@@ -87,9 +87,11 @@ fn check_output(arguments: &Export) -> anyhow::Result<()> {
     })
 }
 
-/// The classifier that `msn predict` would use, fitted on the labels if there are any.
+/// The classifier that `msn predict` would use: fitted on the labels if there are any, else the one of a fine-tuning.
 fn classifier(arguments: &Export, saved: &SavedEncoder) -> anyhow::Result<Option<LinearHead>> {
-    let (Some(labels), Some(images)) = (&arguments.labels, &arguments.images) else { return Ok(None) };
+    let (Some(labels), Some(images)) = (&arguments.labels, &arguments.images) else {
+        return Ok(saved.classifier.clone());
+    };
     let few = LabelFile::open(labels, images, msn_data::open(images)?)?;
     let choice = EncoderChoice {
         checkpoint: arguments.checkpoint.clone(),

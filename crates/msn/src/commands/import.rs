@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use msn_data::Normalization;
 use msn_eval::Import;
+use msn_model::EncoderConfig;
 use msn_store::{Checkpoint, KeepPolicy, RunDir, TARGET_PART};
 use msn_train::Config;
 use serde_json::json;
@@ -14,10 +16,7 @@ use crate::progress::say;
 pub(crate) fn run(arguments: &cli::Import) -> anyhow::Result<()> {
     let import = Import::read(&arguments.file, arguments.heads)?;
     import.summary(usize::MAX).iter().for_each(|line| say(line));
-    let mut config = Config { encoder: import.config, ..Config::default() };
-    config.views.random_size = config.encoder.image_size;
-    config.train.precision = config.train.precision.settled();
-    (config.data.mean, config.data.std) = (import.normalization.mean, import.normalization.std);
+    let config = config_of(import.config, &import.normalization);
     let checkpoint = Checkpoint {
         step: 0,
         parts: BTreeMap::from([(TARGET_PART.to_owned(), import.weights)]),
@@ -42,4 +41,13 @@ pub(crate) fn run(arguments: &cli::Import) -> anyhow::Result<()> {
         quoted(run.path())
     ));
     Ok(())
+}
+
+/// The configuration of a run that holds an encoder which was not pre-trained there.
+pub(super) fn config_of(encoder: EncoderConfig, normalization: &Normalization) -> Config {
+    let mut config = Config { encoder, ..Config::default() };
+    config.views.random_size = config.encoder.image_size;
+    config.train.precision = config.train.precision.settled();
+    (config.data.mean, config.data.std) = (normalization.mean, normalization.std);
+    config
 }

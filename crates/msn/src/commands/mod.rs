@@ -5,6 +5,7 @@ pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod embed;
 pub(crate) mod export;
+pub(crate) mod finetune;
 pub(crate) mod import;
 pub(crate) mod knn;
 mod labelling;

@@ -1,8 +1,16 @@
 //! `msn predict`
 
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use msn_data::Dataset;
+use msn_eval::{Extractor, FeatureRows, Prediction, predict_by_head};
 use msn_store::export::write_csv;
 
 use crate::cli::Predict;
+use crate::device;
+use crate::failure::wrong_arguments;
 use crate::features;
 use crate::labels::LabelFile;
 use crate::output;
@@ -11,27 +19,31 @@ use crate::progress::{counted, say};
 /// Of the file that is written.
 const COLUMNS: [&str; 3] = ["path", "label", "probability"];
 
+/// Predicted labels, and what they rest on.
+struct Predicted {
+    found: FeatureRows,
+    predictions: Vec<Prediction>,
+    /// Such as `from 20 labelled`.
+    from: String,
+}
+
 pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
     let header = format!("{}\n", COLUMNS.join(","));
-    output::check(&arguments.out, &[&arguments.labels, &arguments.images], |start| {
-        start.starts_with(header.as_bytes())
-    })?;
+    let inputs: Vec<&Path> = arguments.labels.as_deref().into_iter().chain([&*arguments.images]).collect();
+    output::check(&arguments.out, &inputs, |start| start.starts_with(header.as_bytes()))?;
     let images = msn_data::open(&arguments.images)?;
-    let few = LabelFile::open(&arguments.labels, &arguments.images, images.clone())?;
-    let extractor = features::extractor(&arguments.encoder, &*images)?;
-    let labelled = few.features(&extractor)?;
-    let indices: Vec<usize> = (0..images.len()).collect();
-    let found = features::rows(&extractor, &*images, &indices, "features of the images")?;
-    let predictions = msn_eval::predict(&labelled, &found.features, arguments.penalty.lambda())?;
+    let Predicted { found, predictions, from } = match &arguments.labels {
+        Some(labels) => by_labels(arguments, labels, &images)?,
+        None => by_classifier(arguments, &*images)?,
+    };
     let lines = found.images.iter().zip(&predictions).map(|(&image, prediction)| {
         let name = images.name(image).to_owned();
         [name, prediction.label.clone(), format!("{:.4}", prediction.probability)]
     });
     write_csv(&arguments.out, &COLUMNS, lines)?;
     say(&format!(
-        "labels of {}, predicted from {} labelled, in {}",
+        "labels of {}, predicted {from}, in {}",
         counted(predictions.len(), "image"),
-        labelled.labels().len(),
         arguments.out.display()
     ));
     if !found.skipped.is_empty() {
@@ -42,4 +54,45 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// By a regression on a few labels.
+fn by_labels(arguments: &Predict, labels: &Path, images: &Arc<dyn Dataset>) -> anyhow::Result<Predicted> {
+    let few = LabelFile::open(labels, &arguments.images, images.clone())?;
+    let extractor = features::extractor(&arguments.encoder, &**images)?;
+    let labelled = few.features(&extractor)?;
+    let found = rows(&extractor, &**images)?;
+    let predictions = msn_eval::predict(&labelled, &found.features, arguments.penalty.lambda())?;
+    Ok(Predicted { found, predictions, from: format!("from {} labelled", labelled.labels().len()) })
+}
+
+/// By the classifier in the checkpoint.
+fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Predicted> {
+    let checkpoint = &arguments.encoder.checkpoint;
+    let none = || {
+        wrong_arguments(anyhow!(
+            "--checkpoint {checkpoint}: expected --labels FILE.csv, or an encoder that `msn eval finetune --out` has \
+             given a classifier, found neither"
+        ))
+    };
+    if checkpoint == features::RAW_PIXELS || checkpoint.starts_with(features::UNTRAINED) {
+        return Err(none());
+    }
+    if arguments.penalty.lambda.is_some() {
+        return Err(wrong_arguments(anyhow!(
+            "--lambda: expected --labels to fit a regression on, found none"
+        )));
+    }
+    let device = device::open(&arguments.encoder.device.name)?;
+    let (mut saved, weights) = features::saved_encoder(checkpoint, arguments.encoder.heads)?;
+    let head = saved.classifier.take().ok_or_else(none)?;
+    let extractor = Extractor::of(saved, weights, msn_model::Features::AfterNorm, &device)?;
+    let found = rows(&extractor, images)?;
+    let predictions = predict_by_head(&head, &found.features)?;
+    Ok(Predicted { found, predictions, from: format!("by the classifier in {checkpoint}") })
+}
+
+fn rows(extractor: &Extractor, images: &dyn Dataset) -> anyhow::Result<FeatureRows> {
+    let indices: Vec<usize> = (0..images.len()).collect();
+    features::rows(extractor, images, &indices, "features of the images")
 }

@@ -7,6 +7,7 @@ mod bad_input;
 mod data;
 mod evaluation;
 mod exchange;
+mod finetune;
 mod happy_path;
 mod odd_images;
 mod output;

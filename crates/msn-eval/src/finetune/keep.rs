@@ -1,0 +1,95 @@
+//! A training on disk: what a stopped one goes on from, and what a finished one leaves.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use msn_model::state_dict;
+use msn_store::{Checkpoint, KeepPolicy, Loaded, RunDir, StoreError, TARGET_PART};
+use msn_train::Config;
+use serde_json::{Value, json};
+
+use super::classifier::Classifier;
+use super::epochs::Trained;
+use super::tuner::Tuner;
+use crate::{CLASSIFIER_PART, Error, ExtractError};
+
+/// One is enough: those before it lead to it again.
+const POLICY: KeepPolicy = KeepPolicy { last: NonZeroUsize::MIN, every_steps: None };
+
+/// The run folder of a fine-tuning.
+#[derive(Clone, Copy)]
+pub struct FineTuneRun<'a> {
+    /// New, or with a training to go on with.
+    pub folder: &'a RunDir,
+    /// Describes the encoder to those who read the folder.
+    pub config: &'a Config,
+}
+
+/// A fine-tuning's folder, and what it is a training of.
+pub(super) struct Kept<'a> {
+    run: FineTuneRun<'a>,
+    /// All that decides on the weights; a training goes on only with the same.
+    identity: Value,
+    classes: &'a [String],
+}
+
+impl<'a> Kept<'a> {
+    pub(super) fn new(run: FineTuneRun<'a>, identity: Value, classes: &'a [String]) -> Self {
+        Self { run, identity, classes }
+    }
+
+    /// Puts the newest checkpoint into `tuner` and says how far it is; `None` where there is none.
+    pub(super) fn restore(&self, tuner: &mut Tuner) -> Result<Option<Trained>, ExtractError> {
+        let loaded = match self.run.folder.checkpoints().load_newest() {
+            Err(StoreError::NoCheckpoint { .. }) => return Ok(None),
+            loaded => loaded?,
+        };
+        let Loaded { mut checkpoint, folder, .. } = loaded;
+        if !checkpoint.parts.contains_key(CLASSIFIER_PART) {
+            return Err(ExtractError::MissingPart { checkpoint: folder, part: CLASSIFIER_PART });
+        }
+        let mut state = checkpoint.state["finetune"].take();
+        if let Some((field, [started, now])) = difference("", &state["of"], &self.identity) {
+            let run = self.run.folder.path().to_path_buf();
+            return Err(Error::OtherTraining { run, field, started, now }.into());
+        }
+        let trained: Trained = serde_json::from_value(state["done"].take())
+            .map_err(|source| ExtractError::State { checkpoint: folder.clone(), source })?;
+        let architecture = |source| ExtractError::Architecture { checkpoint: folder.clone(), source };
+        tuner.restore(checkpoint.parts, trained.steps).map_err(architecture)?;
+        Ok(Some(trained))
+    }
+
+    /// Saves the classifier as it would be tested now and, unless it is `finished`, what training needs to go on.
+    pub(super) fn save(
+        &self,
+        tuner: &Tuner,
+        trained: &Trained,
+        finished: bool,
+    ) -> Result<PathBuf, ExtractError> {
+        let Classifier { encoder, head } = tuner.result();
+        let mut parts = if finished { BTreeMap::new() } else { tuner.parts() };
+        parts.insert(TARGET_PART.to_owned(), state_dict(&encoder));
+        parts.insert(CLASSIFIER_PART.to_owned(), state_dict(&head));
+        let state = json!({
+            "finetune": { "of": self.identity, "done": trained },
+            "classes": self.classes,
+            "config": self.run.config,
+        });
+        self.run.folder.write_config(&self.run.config.to_toml())?;
+        let checkpoint = Checkpoint { step: trained.steps, parts, state };
+        Ok(self.run.folder.checkpoints().save(&checkpoint, &POLICY)?)
+    }
+}
+
+/// The first field, by its full name, that differs, and its two values.
+fn difference(name: &str, started: &Value, now: &Value) -> Option<(String, [String; 2])> {
+    match now {
+        Value::Object(fields) => fields.iter().find_map(|(field, now)| {
+            let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
+            difference(&name, &started[field.as_str()], now)
+        }),
+        _ => (started != now).then(|| (name.to_owned(), [started.to_string(), now.to_string()])),
+    }
+}

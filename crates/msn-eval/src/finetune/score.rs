@@ -1,0 +1,44 @@
+//! The test images, after the last epoch.
+
+use msn_data::{EvalConfig, Skipped, load_eval};
+use msn_kernels::on_worker;
+use msn_model::View;
+
+use super::classifier::{Classifier, host};
+use super::{FineTuneObserver, Numbered};
+use crate::{Classes, ClassificationReport, ExtractError};
+
+/// Classifies the images of `test`: the report, and the images that cannot be read.
+pub(super) fn score(
+    classifier: &Classifier,
+    loading: &EvalConfig,
+    test: &Numbered<'_>,
+    classes: &Classes,
+    observer: &mut dyn FineTuneObserver,
+) -> Result<(ClassificationReport, Vec<Skipped>), ExtractError> {
+    let encoder = &classifier.encoder;
+    let (mut probabilities, mut labels) = (Vec::new(), Vec::new());
+    let skipped = load_eval(test.dataset, test.images, loading, |batch| {
+        let (count, size) = (batch.images.len(), loading.transform.crop);
+        let view = View::new(&batch.pixels, count, size, encoder.patch_size(), None, &encoder.device());
+        let mut logits = host(on_worker(|| classifier.logits(view, None)));
+        if let Some(at) = logits.iter().position(|x| !x.is_finite()) {
+            return Err(ExtractError::NotFinite {
+                data: test.dataset.path().to_owned(),
+                image: test.dataset.name(batch.images[at / classes.len()]).to_owned(),
+                column: at % classes.len(),
+                found: logits[at],
+            });
+        }
+        logits.chunks_mut(classes.len()).for_each(crate::logistic::softmax);
+        probabilities.append(&mut logits);
+        labels.extend(test.labels_of(&batch.images));
+        observer.tested(labels.len(), test.images.len());
+        Ok(())
+    })?;
+    if labels.is_empty() {
+        let first = skipped.into_iter().next().expect("an image without a probability was skipped");
+        return Err(test.nothing_readable(first));
+    }
+    Ok((ClassificationReport::of(classes, &probabilities, &labels)?, skipped))
+}

@@ -1,0 +1,231 @@
+//! The settings of a fine-tuning.
+
+use msn_data::{Mixing, RandAugment, RandomCrops, RandomErasing};
+use msn_model::EncoderConfig;
+use msn_train::config::PrecisionSetting;
+use serde::Serialize;
+
+use crate::Error;
+use crate::extract::SMALL_IMAGE;
+
+/// Batch size that learning rates are given for; they are multiplied by the batch size over this.
+const REFERENCE_BATCH: f64 = 256.0;
+/// Passes over few images; the recipe's number for ImageNet with ViT-B.
+const MOST_EPOCHS: u64 = 100;
+/// Passes over many images, unless more are asked for.
+const FEWEST_EPOCHS: u64 = 30;
+/// Images that pass through the encoder in all, unless that would be fewer or more epochs.
+const IMAGES_IN_ALL: u64 = 1_000_000;
+/// Steps of an epoch, about, unless batches would become too small or too large.
+const STEPS_PER_EPOCH: usize = 40;
+/// Batches as they are picked, smallest and largest.
+const BATCHES: [usize; 2] = [16, 256];
+
+/// The protocol: the encoder and a linear classifier are trained together.
+///
+/// The recipe is the one of BEiT (Bao et al., 2022, appendix H) with the values of MAE (He et al., 2022, table 9) for
+/// ViT-B on ImageNet, which fine-tunes for 100 epochs in batches of 1024.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FineTune {
+    /// Blocks that are trained, counted from the last, with the final norm and the head; 0 for the head alone (MAE's
+    /// partial fine-tuning); `None` for everything.
+    pub partial: Option<usize>,
+    /// Passes over the training images, at least 1.
+    pub epochs: u64,
+    /// Images in a step, at least 1; what is left of an epoch is left out, unless it is all there is.
+    pub batch_size: usize,
+    /// Learning rate of the head after the warm-up, for batches of 256; above 0.
+    pub lr: f64,
+    /// Learning rate at the end, for batches of 256; at least 0.
+    pub final_lr: f64,
+    /// Part of the epochs over which the learning rate rises linearly from 0 to `lr`, [0, 1].
+    pub warmup: f64,
+    /// Factor of the learning rate from a block to the one before it, (0, 1].
+    pub layer_decay: f64,
+    /// AdamW's weight decay of matrices, at least 0; biases, norms, [CLS] and positions have none.
+    pub weight_decay: f64,
+    /// Largest norm of the gradient, above 0; 0 to not clip.
+    pub clip_grad: f64,
+    /// Probability that the last block's branches are dropped for an image, rising linearly from 0 at the first block,
+    /// [0, 1).
+    pub drop_path: f64,
+    /// Share of a label that is spread over all classes alike, [0, 1).
+    pub smoothing: f64,
+    /// Least area of the random crops as a fraction of the image, (0, 1].
+    pub least_area: f64,
+    /// Probability that a crop is flipped, [0, 1]; 0 where left and right tell classes apart.
+    pub flip: f64,
+    /// Magnitude of RandAugment, two operations an image, [0, 10]; 0 for none.
+    pub rand_augment: f64,
+    /// Probability that a random part of an image is erased, [0, 1].
+    pub erasing: f64,
+    /// Parameter of the Beta distribution that says how much of a batch's images mixup keeps, [0, 100]; 0 for none.
+    pub mixup: f64,
+    /// The same of CutMix. With both, each batch gets one of them.
+    pub cutmix: f64,
+    /// Share of itself that the moving average of the weights keeps at a step, [0, 1); the average is what is tested and
+    /// saved. 0 for the weights themselves. At step t it is at most (1 + t) / (10 + t), so that a short training averages
+    /// over about its last tenth.
+    pub ema: f64,
+    /// How products are multiplied on a CPU while training.
+    pub precision: PrecisionSetting,
+    /// Whether the backward pass computes activations anew: less memory, same bits.
+    pub grad_checkpointing: bool,
+    /// Seed of order, crops and all other draws.
+    pub seed: u64,
+}
+/// Least area of the crops of small images, of which 0.08 would be a few pixels: as pre-training has it on CIFAR-10.
+const LEAST_AREA_OF_SMALL: f64 = 0.35;
+
+impl FineTune {
+    /// The recipe, for a set of `images` labelled images and an encoder of images of `image_size` pixels: few are seen more
+    /// often, in smaller batches, so that there are steps enough; small ones are cut less.
+    pub fn recipe(images: usize, image_size: usize) -> Self {
+        let epochs = (IMAGES_IN_ALL / (images as u64).max(1)).clamp(FEWEST_EPOCHS, MOST_EPOCHS);
+        let [smallest, largest] = BATCHES;
+        let batch_size = (images / STEPS_PER_EPOCH).max(1).next_power_of_two().clamp(smallest, largest);
+        let least_area =
+            if image_size <= SMALL_IMAGE { LEAST_AREA_OF_SMALL } else { Self::RECIPE.least_area };
+        let precision = Self::RECIPE.precision.settled();
+        Self { epochs, batch_size, least_area, precision, ..Self::RECIPE }
+    }
+
+    /// The recipe's values, of which epochs and batches are those for ImageNet.
+    pub const RECIPE: Self = Self {
+        partial: None,
+        epochs: MOST_EPOCHS,
+        batch_size: 1024,
+        lr: 1e-3,
+        final_lr: 1e-6,
+        warmup: 0.05,
+        layer_decay: 0.65,
+        weight_decay: 0.05,
+        clip_grad: 0.0,
+        drop_path: 0.1,
+        smoothing: 0.1,
+        least_area: 0.08,
+        flip: 0.5,
+        rand_augment: 9.0,
+        erasing: 0.25,
+        mixup: 0.8,
+        cutmix: 1.0,
+        ema: 0.9999,
+        precision: PrecisionSetting::Auto,
+        grad_checkpointing: false,
+        seed: 0,
+    };
+
+    /// Fails for the first setting that is out of its range, for an encoder of this architecture.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn check(&self, encoder: &EncoderConfig) -> Result<(), Error> {
+        let unsigned = |x: f64| x.is_finite() && x >= 0.0;
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        let below_1 = |x: f64| (0.0..1.0).contains(&x);
+        let up_to_1 = |x: f64| x > 0.0 && x <= 1.0;
+        let partial = self.partial.unwrap_or(0);
+        for (holds, field, expected, found) in [
+            (partial <= encoder.depth, "partial", "at most the blocks of the encoder", partial as f64),
+            (self.epochs >= 1, "epochs", "at least 1", self.epochs as f64),
+            (self.batch_size >= 1, "batch_size", "at least 1", self.batch_size as f64),
+            (self.lr > 0.0 && self.lr.is_finite(), "lr", "a number above 0", self.lr),
+            (unsigned(self.final_lr), "final_lr", "a number of at least 0", self.final_lr),
+            (share(self.warmup), "warmup", "a number in [0, 1]", self.warmup),
+            (share(self.flip), "flip", "a number in [0, 1]", self.flip),
+            (
+                (0.0..=10.0).contains(&self.rand_augment),
+                "rand_augment",
+                "a number in [0, 10]",
+                self.rand_augment,
+            ),
+            (share(self.erasing), "erasing", "a number in [0, 1]", self.erasing),
+            ((0.0..=100.0).contains(&self.mixup), "mixup", "a number in [0, 100]", self.mixup),
+            ((0.0..=100.0).contains(&self.cutmix), "cutmix", "a number in [0, 100]", self.cutmix),
+            (up_to_1(self.layer_decay), "layer_decay", "a number in (0, 1]", self.layer_decay),
+            (unsigned(self.weight_decay), "weight_decay", "a number of at least 0", self.weight_decay),
+            (unsigned(self.clip_grad), "clip_grad", "a number of at least 0", self.clip_grad),
+            (below_1(self.drop_path), "drop_path", "a number in [0, 1)", self.drop_path),
+            (below_1(self.smoothing), "smoothing", "a number in [0, 1)", self.smoothing),
+            (up_to_1(self.least_area), "least_area", "a number in (0, 1]", self.least_area),
+            (below_1(self.ema), "ema", "a number in [0, 1)", self.ema),
+        ] {
+            if !holds {
+                return Err(Error::Setting { field, expected, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// How images are cut and changed in an epoch.
+    pub(super) fn crops(&self, epoch: u64) -> RandomCrops {
+        let augment = RandAugment { magnitude: self.rand_augment, ..RandAugment::default() };
+        let erasing = RandomErasing { probability: self.erasing, ..RandomErasing::default() };
+        RandomCrops {
+            scale: [self.least_area, 1.0],
+            flip: self.flip,
+            rand_augment: (self.rand_augment > 0.0).then_some(augment),
+            erasing: (self.erasing > 0.0).then_some(erasing),
+            seed: self.seed,
+            epoch,
+        }
+    }
+
+    /// How the images of a batch are mixed.
+    pub(super) fn mixing(&self) -> Mixing {
+        Mixing { mixup: self.mixup, cutmix: self.cutmix, ..Mixing::default() }
+    }
+
+    /// Factor of the learning rates for batches of so many images.
+    pub(super) fn rate_scale(&self, batch: usize) -> f64 {
+        batch as f64 / REFERENCE_BATCH
+    }
+
+    /// Share of itself that the moving average keeps at the step after `done` finished ones.
+    pub(super) fn momentum(&self, done: u64) -> f64 {
+        self.ema.min((1.0 + done as f64) / (10.0 + done as f64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_images_are_seen_more_often_in_smaller_batches() {
+        let picked = |images| {
+            let FineTune { epochs, batch_size, .. } = FineTune::recipe(images, 224);
+            (epochs, batch_size)
+        };
+        assert_eq!(picked(30), (100, 16));
+        assert_eq!(picked(2_500), (100, 64));
+        assert_eq!(picked(12_811), (78, 256));
+        assert_eq!(picked(1_281_167), (30, 256));
+        assert_eq!([32, 224].map(|size| FineTune::recipe(2_500, size).least_area), [0.35, 0.08]);
+    }
+
+    #[test]
+    fn a_setting_out_of_its_range_is_named() {
+        let encoder = EncoderConfig { depth: 4, ..EncoderConfig::default() };
+        let recipe = FineTune::RECIPE;
+        recipe.check(&encoder).expect("the recipe is in range");
+        FineTune { partial: Some(4), ..recipe.clone() }.check(&encoder).expect("all four blocks");
+        for (field, settings) in [
+            ("partial", FineTune { partial: Some(5), ..recipe.clone() }),
+            ("lr", FineTune { lr: f64::NAN, ..recipe.clone() }),
+            ("warmup", FineTune { warmup: 1.5, ..recipe.clone() }),
+            ("layer_decay", FineTune { layer_decay: 0.0, ..recipe.clone() }),
+            ("smoothing", FineTune { smoothing: 1.0, ..recipe.clone() }),
+            ("ema", FineTune { ema: 1.0, ..recipe.clone() }),
+        ] {
+            let message = settings.check(&encoder).expect_err("out of range").to_string();
+            assert!(message.starts_with(&format!("{field}: expected ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_average_starts_short_and_never_keeps_more_than_asked_for() {
+        let settings = FineTune { ema: 0.9, ..FineTune::RECIPE };
+        assert_eq!([0, 10, 80, 1000].map(|done| settings.momentum(done)), [0.1, 0.55, 0.9, 0.9]);
+    }
+}

@@ -1,0 +1,300 @@
+//! Fine-tuning a small encoder on images whose classes can be seen.
+
+#![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
+
+mod common;
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use image::{Rgb, RgbImage};
+use msn_data::{Dataset, Limits, Normalization};
+use msn_eval::{
+    Error, ExtractError, FineTune, FineTuneObserver, FineTuneRun, FineTuneStart, FineTuneStep, FineTuned,
+    ImageSet, Origin, SavedEncoder, Weights,
+};
+use msn_model::{EncoderConfig, Features, View, load_state, state_dict};
+use msn_store::RunDir;
+use msn_train::Config;
+
+const DEPTH: usize = 3;
+
+/// An encoder of 8 px images with the weights that training starts from.
+fn saved() -> SavedEncoder {
+    let config = EncoderConfig {
+        variant: String::new(),
+        image_size: 8,
+        patch_size: 4,
+        dim: 16,
+        depth: DEPTH,
+        heads: 2,
+        init_std: 0.2,
+        ..EncoderConfig::default()
+    };
+    let encoder = config.init(None, 3, &Device::flex()).expect("valid");
+    SavedEncoder {
+        origin: Origin { folder: "made here".into(), step: None },
+        weights: state_dict(&encoder),
+        classifier: None,
+        config,
+        seed: 3,
+        normalization: Normalization::default(),
+        limits: Limits::default(),
+        rejected: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+/// Images of 8 px, red at the top, at the bottom or nowhere by class, each a little different.
+fn images(folder: &Path, per_class: u32) {
+    for class in 0..3u32 {
+        let folder = folder.join(format!("class{class}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        for number in 0..per_class {
+            let image = RgbImage::from_fn(8, 8, |x, y| {
+                let noise = ((x * 7 + y * 13 + number * 31) % 40) as u8;
+                let red = class < 2 && (y < 4) == (class == 0);
+                Rgb([if red { 200 } else { 20 } + noise, 60 + noise, 90])
+            });
+            image.save(folder.join(format!("{number:02}.png"))).unwrap();
+        }
+    }
+}
+
+/// Looks on, and counts.
+#[derive(Default)]
+struct Watch {
+    start: Option<FineTuneStart>,
+    rates: Vec<f64>,
+    tested: usize,
+    /// Steps after which to stop; 0 for never.
+    stop_after: usize,
+}
+
+impl FineTuneObserver for Watch {
+    fn start(&mut self, start: &FineTuneStart) {
+        self.start = Some(start.clone());
+    }
+    fn step(&mut self, step: &FineTuneStep) {
+        let done = self.start.as_ref().map_or(0, |start| start.done);
+        assert_eq!(step.step, done + self.rates.len() as u64 + 1);
+        self.rates.push(step.lr);
+    }
+    fn warn(&mut self, message: &str) {
+        panic!("{message}");
+    }
+    fn wants_to_stop(&mut self) -> bool {
+        self.rates.len() == self.stop_after
+    }
+    fn saved(&mut self, folder: &Path) {
+        assert!(folder.join("classifier.safetensors").is_file(), "{}", folder.display());
+    }
+    fn tested(&mut self, done: usize, images: usize) {
+        assert!(done > self.tested && done <= images);
+        self.tested = done;
+    }
+}
+
+/// Ten images of each class to train on, four to test on.
+fn sets() -> tempfile::TempDir {
+    let scratch = tempfile::tempdir().unwrap();
+    images(&scratch.path().join("train"), 10);
+    images(&scratch.path().join("test"), 4);
+    scratch
+}
+
+fn run(settings: &FineTune, folder: &Path, watch: &mut Watch) -> Result<FineTuned, ExtractError> {
+    run_in(None, settings, folder, watch).map(|tuned| tuned.expect("not stopped"))
+}
+
+fn run_in(
+    run: Option<FineTuneRun<'_>>,
+    settings: &FineTune,
+    folder: &Path,
+    watch: &mut Watch,
+) -> Result<Option<FineTuned>, ExtractError> {
+    let open = |name: &str| msn_data::open(&folder.join(name)).unwrap();
+    let (train, test) = (open("train"), open("test"));
+    let labels = |dataset: &dyn Dataset| -> Vec<String> {
+        (0..dataset.len()).map(|i| dataset.label(i).expect("in a folder").to_owned()).collect()
+    };
+    let (train_labels, test_labels) = (labels(&*train), labels(&*test));
+    let (train_images, test_images): (Vec<usize>, Vec<usize>) =
+        ((0..train.len()).collect(), (0..test.len()).collect());
+    settings.run(
+        (saved(), Weights::Pretrained),
+        ImageSet { dataset: &*train, labels: &train_labels, images: &train_images },
+        ImageSet { dataset: &*test, labels: &test_labels, images: &test_images },
+        &Device::flex(),
+        run,
+        watch,
+    )
+}
+
+fn settings() -> FineTune {
+    let few = FineTune::recipe(30, 8);
+    // One rate for all layers, since the weights below are no better than those above; crops that keep the red half.
+    let crops = FineTune { least_area: 0.6, rand_augment: 0.0, mixup: 0.0, cutmix: 0.0, ..few };
+    FineTune { epochs: 30, batch_size: 7, lr: 0.1, layer_decay: 1.0, ..crops }
+}
+
+#[test]
+fn classes_that_can_be_seen_are_learned_with_one_step_for_each_whole_batch() {
+    let scratch = sets();
+    let mut watch = Watch::default();
+    let tuned = run(&settings(), scratch.path(), &mut watch).unwrap();
+    let report = &tuned.report;
+    assert_eq!((report.classes, report.train_images, report.test_images), (3, 30, 12));
+    // Chance is a third.
+    assert!(report.top1 > 90.0 && report.top5 == 100.0, "{report:?}");
+    assert!(report.losses[29] < 0.6 * report.losses[0], "{:?}", report.losses);
+    // 30 images are four batches of seven.
+    assert_eq!((report.steps, watch.tested), (120, 12));
+    let start = watch.start.expect("told");
+    assert_eq!((start.steps_per_epoch, start.epochs, start.batch_size), (4, 30, 7));
+    assert_eq!(start.parameters, start.trained_parameters);
+    // A straight line over 5% of the steps to 0.1 * 7 / 256, then down.
+    let peak = 0.1 * 7.0 / 256.0;
+    assert!((watch.rates[0] - peak / 6.0).abs() < 1e-12, "{:?}", &watch.rates[..8]);
+    assert!((watch.rates[5] - peak).abs() < 1e-12, "{:?}", &watch.rates[..8]);
+    assert!(watch.rates[6..].is_sorted_by(|a, b| a >= b) && watch.rates[119] < 1e-3 * peak);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
+    let scratch = sets();
+    let FineTune { rand_augment, mixup, cutmix, .. } = FineTune::RECIPE;
+    let short = FineTune { epochs: 2, rand_augment, mixup, cutmix, ..settings() };
+    let on = |threads: usize, settings: &FineTune| {
+        let tuned = common::with_threads(threads, || run(settings, scratch.path(), &mut Watch::default()));
+        tuned.map(|tuned| (tuned.weights, tuned.head, tuned.report)).unwrap()
+    };
+    let alone = on(1, &short);
+    assert_eq!(on(3, &short), alone);
+    assert_eq!(on(1, &FineTune { grad_checkpointing: true, ..short.clone() }), alone);
+    assert_ne!(on(1, &FineTune { seed: 1, ..short }).0, alone.0);
+}
+
+#[test]
+fn what_is_frozen_keeps_every_bit_and_the_rest_moves() {
+    let scratch = sets();
+    let before = saved().weights;
+    // The key bias has no gradient, as in pre-training, and biases have no decay; all else has something to learn.
+    for (partial, trained) in [
+        (Some(0), &[][..]),
+        (Some(1), &["norm.", "blocks.2."]),
+        (Some(2), &["norm.", "blocks.2.", "blocks.1."]),
+    ] {
+        for ema in [0.0, 0.9] {
+            let settings = FineTune { partial, ema, epochs: 2, ..settings() };
+            let mut watch = Watch::default();
+            let tuned = run(&settings, scratch.path(), &mut watch).unwrap();
+            for (name, array) in &tuned.weights {
+                let moves = trained.iter().any(|prefix| name.starts_with(prefix));
+                assert_eq!(array != &before[name], moves, "{name} with {partial:?} and {ema}");
+            }
+            assert!(tuned.head.weight.data.iter().any(|&weight| weight != 0.0));
+            let start = watch.start.expect("told");
+            let count: usize = before
+                .iter()
+                .filter(|(name, _)| trained.iter().any(|prefix| name.starts_with(prefix)))
+                .map(|(_, array)| array.data.len())
+                .sum();
+            assert_eq!(start.trained_parameters, count + 3 * 16 + 3);
+        }
+    }
+}
+
+#[test]
+fn without_an_average_the_weights_of_the_last_step_are_tested() {
+    let scratch = sets();
+    let one = FineTune { epochs: 1, batch_size: 30, warmup: 1.0, ..settings() };
+    let tuned = |ema| run(&FineTune { ema, ..one.clone() }, scratch.path(), &mut Watch::default()).unwrap();
+    let (weights, average) = (tuned(0.0), tuned(0.9999));
+    // The first step keeps (1 + 0) / (10 + 0) of the head of zeros.
+    for (weight, average) in weights.head.weight.data.iter().zip(&average.head.weight.data) {
+        assert!((average - 0.9 * weight).abs() <= 1e-6 * weight.abs(), "{average}, expected 0.9 of {weight}");
+    }
+}
+
+#[test]
+fn a_training_that_was_stopped_goes_on_with_the_same_bits() {
+    let scratch = sets();
+    let FineTune { rand_augment, mixup, cutmix, .. } = FineTune::RECIPE;
+    // Of batches of one image each, seven do not come; an epoch is 23 steps then, and four in batches of seven.
+    for broken in ["0", "1", "2", "3", "4", "5", "6"] {
+        std::fs::write(scratch.path().join(format!("train/class0/0{broken}.png")), "no image").unwrap();
+    }
+    for (batch_size, partial, ema, stops) in [(7, None, 0.9, [3, 4]), (1, Some(1), 0.0, [3, 23])] {
+        let settings =
+            FineTune { epochs: 2, batch_size, rand_augment, mixup, cutmix, partial, ema, ..settings() };
+        let whole = run(&settings, scratch.path(), &mut Watch::default()).unwrap();
+        assert_eq!(whole.report.steps, 2 * stops[1] as u64);
+        // Within an epoch, and after its last step.
+        for stop_after in stops {
+            let folder = tempfile::tempdir().unwrap();
+            let (folder, config) = (RunDir::create(folder.path()).unwrap(), Config::default());
+            let kept = Some(FineTuneRun { folder: &folder, config: &config });
+            let mut watch = Watch { stop_after, ..Watch::default() };
+            assert!(run_in(kept, &settings, scratch.path(), &mut watch).unwrap().is_none());
+
+            let other = FineTune { lr: 0.2, ..settings.clone() };
+            let refused =
+                run_in(kept, &other, scratch.path(), &mut Watch::default()).unwrap_err().to_string();
+            assert!(refused.contains("started with settings.lr = 0.1, found 0.2"), "{refused}");
+
+            let mut watch = Watch::default();
+            let resumed = run_in(kept, &settings, scratch.path(), &mut watch).unwrap().expect("finished");
+            assert_eq!(watch.start.expect("told").done, stop_after as u64);
+            assert_eq!((resumed.weights, &resumed.head), (whole.weights.clone(), &whole.head));
+            assert_eq!(resumed.report.losses, whole.report.losses);
+
+            // A finished one is tested once more.
+            let mut watch = Watch::default();
+            let again = run_in(kept, &settings, scratch.path(), &mut watch).unwrap().expect("finished");
+            assert_eq!((again.report, watch.rates.len()), (resumed.report, 0));
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_with_what_to_do() {
+    let scratch = sets();
+    let error = run(&FineTune { lr: 1e30, ..settings() }, scratch.path(), &mut Watch::default()).unwrap_err();
+    assert!(matches!(error, ExtractError::Evaluation(Error::Diverged { .. })), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("in epoch 1") && message.contains("A lower --lr"), "{message}");
+}
+
+#[test]
+fn wrong_settings_and_labels_are_named() {
+    let scratch = sets();
+    let settings = FineTune { partial: Some(DEPTH + 1), ..settings() };
+    let error = run(&settings, scratch.path(), &mut Watch::default()).unwrap_err().to_string();
+    assert_eq!(error, "partial: expected at most the blocks of the encoder, found 4");
+    std::fs::rename(scratch.path().join("test/class0"), scratch.path().join("test/other")).unwrap();
+    let unseen = run(&self::settings(), scratch.path(), &mut Watch::default());
+    assert!(matches!(unseen, Err(ExtractError::Evaluation(Error::UnseenClass { row: 8, .. }))));
+}
+
+#[test]
+fn resized_positions_give_the_features_that_the_encoder_has_for_that_size() {
+    let device = Device::flex();
+    let features = |saved: SavedEncoder| {
+        let encoder = saved.config.init(None, 0, &device).unwrap();
+        let encoder = load_state(encoder, saved.weights).unwrap();
+        let pixels: Vec<f32> = (0..3 * 16 * 16).map(|i| (i * 7919 % 1013) as f32 / 506.5 - 1.0).collect();
+        let view = View::new(&pixels, 1, 16, 4, None, &device);
+        encoder.features(&[view], Features::AfterNorm).into_data().try_to_vec::<f32>().unwrap()
+    };
+    // Positions of 2 x 2 patches, interpolated for a view of 4 x 4 in its forward pass.
+    let expected = features(saved());
+    let resized = saved().with_image_size(16).unwrap();
+    assert_eq!(resized.config.image_size, 16);
+    for (found, expected) in features(resized).into_iter().zip(expected) {
+        // Sums of four numbers in another order.
+        assert!((found - expected).abs() < 1e-5, "{found}, expected {expected}");
+    }
+    let message = saved().with_image_size(10).unwrap_err().to_string();
+    assert!(message.contains("encoder.image_size") && message.contains("10"), "{message}");
+}
