@@ -126,8 +126,8 @@ pub enum Error {
     },
     /// The loss of a fine-tuning, or its gradient, is NaN or infinite.
     #[error(
-        "step {step}, in epoch {epoch}: expected finite numbers, found a loss of {loss}{}{}. A lower --lr, a longer --warmup or \
-         --clip-grad 1 usually helps",
+        "step {step}, in epoch {epoch}: expected finite numbers, found a loss of {loss}{}{}. A lower --lr, a longer \
+         --warmup or --clip-grad 1 usually helps",
         gradient_is(*.loss, *.grad_norm), before_it(*.before)
     )]
     Diverged {
@@ -144,8 +144,8 @@ pub enum Error {
     },
     /// A fine-tuning that is to go on with something else than it was started with.
     #[error(
-        "{}: this fine-tuning was started with {field} = {started}, found {now}; a resumed one keeps all that decides on its \
-         weights: give the arguments and images of then, or start another one with another --out", run.display()
+        "{}: this fine-tuning was started with {field} = {started}, found {now}; a resumed one keeps all that decides on \
+         its weights: give the arguments and images of then, or start another one with another --out", run.display()
     )]
     OtherTraining {
         /// Its run folder.

@@ -29,7 +29,8 @@ pub fn predict(labelled: &Labelled, images: &Features, lambda: Lambda) -> Result
     Ok(most_probable(classes.names(), &fit.probabilities(&images.clone().normalise())?))
 }
 
-/// The most probable class of each row by a classifier that came with the encoder. images: features after the final norm.
+/// The most probable class of each row by a classifier that came with the encoder. images: features after the final
+/// norm.
 ///
 /// # Errors
 /// [`Error::Dimension`] if the features are not as wide as the classifier.

@@ -13,8 +13,8 @@ use super::{ExtractError, Import, import};
 /// Tensors of the projection head, which pre-training adds to the encoder.
 const HEAD_PREFIX: &str = "fc.";
 
-/// The part of a checkpoint that holds a classifier on the encoder: `weight` and `bias` of a layer after the final norm.
-/// Its classes are named in the state.
+/// The part of a checkpoint that holds a classifier on the encoder: `weight` and `bias` of a layer after the final
+/// norm. Its classes are named in the state.
 pub const CLASSIFIER_PART: &str = "classifier";
 
 /// Which weights the encoder gets.

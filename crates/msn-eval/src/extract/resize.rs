@@ -8,8 +8,8 @@ use super::SavedEncoder;
 const POSITIONS: &str = "pos_embed";
 
 impl SavedEncoder {
-    /// The encoder for images of `size` pixels: positions of patches are interpolated bicubically to the new grid, as for
-    /// focal views ([`bicubic_matrix`]); that of [CLS] and all other weights stay.
+    /// The encoder for images of `size` pixels: positions of patches are interpolated bicubically to the new grid, as
+    /// for focal views ([`bicubic_matrix`]); that of [CLS] and all other weights stay.
     ///
     /// # Errors
     /// [`msn_model::Error::Config`] unless the size is a multiple of the patch size and in range.

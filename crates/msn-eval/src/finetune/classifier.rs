@@ -22,8 +22,9 @@ impl Classifier {
         Self { encoder, head: Linear { weight, bias: Param::from_tensor(zeros([classes], &device)) } }
     }
 
-    /// The classifier of which the last `blocks` blocks, the final norm and the head are trained, and with 0 blocks the head
-    /// alone. What is frozen is outside the graph: nothing of it is kept for the backward pass, which stops above it.
+    /// The classifier of which the last `blocks` blocks, the final norm and the head are trained, and with 0 blocks the
+    /// head alone. What is frozen is outside the graph: nothing of it is kept for the backward pass, which stops above
+    /// it.
     ///
     /// # Panics
     /// If the encoder has fewer blocks.

@@ -7,9 +7,10 @@ use msn_train::Group;
 
 /// Groups of a classifier's parameters, by name: of the encoder (`encoder.`), 1 + `depth` layers and the layer above.
 ///
-/// The learning rate of layer l is `layer_decay^(depth + 1 - l)` times the head's, where patch embedding, [CLS] and positions
-/// are layer 0, the blocks layers 1 to `depth`, and the final norm and the head layer `depth + 1` (BEiT, Bao et al., 2022).
-/// Weight decay applies to matrices alone: neither to vectors nor to [CLS] and positions, which are tables of vectors.
+/// The learning rate of layer l is `layer_decay^(depth + 1 - l)` times the head's, where patch embedding, [CLS] and
+/// positions are layer 0, the blocks layers 1 to `depth`, and the final norm and the head layer `depth + 1` (BEiT, Bao
+/// et al., 2022). Weight decay applies to matrices alone: neither to vectors nor to [CLS] and positions, which are
+/// tables of vectors.
 pub(super) fn groups(parameters: &StateDict, depth: usize, layer_decay: f64) -> BTreeMap<String, Group> {
     let group = |(name, array): (&String, &msn_model::Array)| {
         let below = (depth + 1 - layer(name, depth)) as i32;

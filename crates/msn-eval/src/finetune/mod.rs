@@ -138,13 +138,13 @@ impl FineTune {
     /// Trains the encoder in `saved`, with the `weights` that are wanted, on the images of `train`, and classifies
     /// those of `test` after the last epoch. Nothing is chosen on the test images.
     ///
-    /// With `run`, a folder gets the result, and every ten minutes what training needs to go on; a folder that holds that
-    /// already goes on with the same bits as if it had never stopped. `None`: the observer asked to stop.
+    /// With `run`, a folder gets the result, and every ten minutes what training needs to go on; a folder that holds
+    /// that already goes on with the same bits as if it had never stopped. `None`: the observer asked to stop.
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::UnseenClass`], [`Error::Diverged`] if the loss stops being a number,
-    /// [`Error::OtherTraining`] if the folder holds one of other settings or images, as [`ExtractError::Evaluation`]; those
-    /// of the encoder, of reading images and of writing.
+    /// [`Error::OtherTraining`] if the folder holds one of other settings or images, as [`ExtractError::Evaluation`];
+    /// those of the encoder, of reading images and of writing.
     ///
     /// # Panics
     /// If there is not one label an image of a dataset, or a set has no image.

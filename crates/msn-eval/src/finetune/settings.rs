@@ -63,9 +63,9 @@ pub struct FineTune {
     pub mixup: f64,
     /// The same of CutMix. With both, each batch gets one of them.
     pub cutmix: f64,
-    /// Share of itself that the moving average of the weights keeps at a step, [0, 1); the average is what is tested and
-    /// saved. 0 for the weights themselves. At step t it is at most (1 + t) / (10 + t), so that a short training averages
-    /// over about its last tenth.
+    /// Share of itself that the moving average of the weights keeps at a step, [0, 1); the average is what is tested
+    /// and saved. 0 for the weights themselves. At step t it is at most (1 + t) / (10 + t), so that a short training
+    /// averages over about its last tenth.
     pub ema: f64,
     /// How products are multiplied on a CPU while training.
     pub precision: PrecisionSetting,
@@ -78,8 +78,8 @@ pub struct FineTune {
 const LEAST_AREA_OF_SMALL: f64 = 0.35;
 
 impl FineTune {
-    /// The recipe, for a set of `images` labelled images and an encoder of images of `image_size` pixels: few are seen more
-    /// often, in smaller batches, so that there are steps enough; small ones are cut less.
+    /// The recipe, for a set of `images` labelled images and an encoder of images of `image_size` pixels: few are seen
+    /// more often, in smaller batches, so that there are steps enough; small ones are cut less.
     pub fn recipe(images: usize, image_size: usize) -> Self {
         let epochs = (IMAGES_IN_ALL / (images as u64).max(1)).clamp(FEWEST_EPOCHS, MOST_EPOCHS);
         let [smallest, largest] = BATCHES;

@@ -133,8 +133,8 @@ impl Tuner {
         trained.into_iter().chain(average).collect()
     }
 
-    /// Goes on where a training of the same settings was after so many steps. Without the parts of a training, those of its
-    /// result do: of one that is finished.
+    /// Goes on where a training of the same settings was after so many steps. Without the parts of a training, those of
+    /// its result do: of one that is finished.
     ///
     /// # Errors
     /// If tensors are missing or of another shape.

@@ -330,7 +330,8 @@ mod tests {
         for (lr_scale, decay) in [(0.25, true), (0.25, false), (0.0, true)] {
             let after = step(module.clone(), &mut group(Group { lr_scale, decay }));
             for (before, after) in before.iter().zip(&state_dict(&after)["weight"].data) {
-                // A rate of 0.1 * lr_scale, which the decay of 0.5 is multiplied by as well, and a first step of one rate.
+                // A rate of 0.1 * lr_scale, which the decay of 0.5 is multiplied by as well, and a first step of one
+                // rate.
                 let rate = 0.1 * lr_scale as f32;
                 let kept = if decay { 1.0 - rate * 0.5 } else { 1.0 };
                 let expected = before * kept - rate * before.signum();

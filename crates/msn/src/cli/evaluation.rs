@@ -133,7 +133,7 @@ FILE.csv starts with the line `path,label`. A path is absolute, or relative to -
 
 Examples:
   msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
-  msn predict --checkpoint runs/tuned --images photos --out predicted.csv    # from `msn eval finetune --out runs/tuned`")]
+  msn predict --checkpoint runs/tuned --images photos --out predicted.csv   # made by `msn eval finetune`")]
 pub(crate) struct Predict {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,

@@ -125,16 +125,16 @@ fn config(saved: &SavedEncoder) -> Config {
     config
 }
 
-/// The folder for the result: a new one, which becomes a run with the first checkpoint, so that it can be given again if
-/// there never is one; or that of a fine-tuning to go on with.
+/// The folder for the result: a new one, which becomes a run with the first checkpoint, so that it can be given again
+/// if there never is one; or that of a fine-tuning to go on with.
 fn run_folder(path: &Path, resume: bool) -> anyhow::Result<RunDir> {
     if resume {
         return Ok(RunDir::resume(path)?);
     }
     RunDir::create(path).map_err(|error| match error {
         StoreError::RunExists { .. } => anyhow!(
-            "{}: expected a new or an empty folder, found a run: continue it with --resume and the arguments of then, or \
-             choose another --out",
+            "{}: expected a new or an empty folder, found a run: continue it with --resume and the arguments of then, \
+             or choose another --out",
             path.display()
         ),
         error => error.into(),
