@@ -94,6 +94,13 @@ pub(crate) fn capture(trainer: &Trainer, step: u64, state: &State) -> Checkpoint
 pub(crate) fn restore(loaded: Loaded, config: &Config, device: &Device) -> Result<(Trainer, State), Error> {
     let Loaded { mut checkpoint, folder, .. } = loaded;
     let problem = |problem: String| Error::Checkpoint { checkpoint: folder.clone(), problem };
+    if !checkpoint.parts.contains_key(ENCODER) {
+        return Err(problem(
+            "expected a pre-training to go on with, found an encoder alone (imported or fine-tuned), which can be \
+             evaluated, fine-tuned and exported"
+                .to_owned(),
+        ));
+    }
     let state: State = serde_json::from_value(checkpoint.state.take()).map_err(|error| {
         problem(format!("state.json: expected the state of a training run, found {error}"))
     })?;

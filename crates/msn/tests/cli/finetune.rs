@@ -84,6 +84,8 @@ fn the_result_predicts_what_was_tested_and_is_taken_by_other_commands() {
     let before = scratch.tensors("tuned", 60);
     finetune(&scratch, &["--out", "tuned"]).fails_with(&["tuned", "found a run"]);
     assert_eq!(scratch.tensors("tuned", 60), before);
+    let resume = ["pretrain", "--data", "easy", "--out", "tuned", "--resume"];
+    scratch.msn(&resume).fails_with(&["tuned", "expected a pre-training to go on with", "fine-tuned"]);
     assert_eq!(before.keys().collect::<Vec<_>>(), ["classifier.safetensors", "target.safetensors"]);
 }
 
