@@ -247,7 +247,7 @@ fn a_training_that_was_stopped_goes_on_with_the_same_bits() {
             let resumed = run_in(kept, &settings, scratch.path(), &mut watch).unwrap().expect("finished");
             assert_eq!(watch.start.expect("told").done, stop_after as u64);
             assert_eq!((resumed.weights, &resumed.head), (whole.weights.clone(), &whole.head));
-            assert_eq!(resumed.report.losses, whole.report.losses);
+            assert_eq!((&resumed.report, &resumed.skipped), (&whole.report, &whole.skipped));
 
             // A finished one is tested once more.
             let mut watch = Watch::default();
@@ -297,4 +297,9 @@ fn resized_positions_give_the_features_that_the_encoder_has_for_that_size() {
     }
     let message = saved().with_image_size(10).unwrap_err().to_string();
     assert!(message.contains("encoder.image_size") && message.contains("10"), "{message}");
+    // A checkpoint whose positions are those of another size than it says.
+    let mut other = saved();
+    other.config.image_size = 12;
+    let message = other.with_image_size(16).unwrap_err().to_string();
+    assert!(message.contains("`pos_embed`") && message.contains("[1, 10, 16]"), "{message}");
 }
