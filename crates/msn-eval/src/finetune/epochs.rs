@@ -128,8 +128,12 @@ impl<'a> Training<'a> {
     }
 
     /// Goes on with the training that `kept` holds, if it holds one: the steps that are done.
-    pub(super) fn resume(&mut self, kept: &Kept<'_>) -> Result<u64, ExtractError> {
-        if let Some(done) = kept.restore(self.tuner)? {
+    pub(super) fn resume(
+        &mut self,
+        kept: &Kept<'_>,
+        observer: &mut dyn FineTuneObserver,
+    ) -> Result<u64, ExtractError> {
+        if let Some(done) = kept.restore(self.tuner, observer)? {
             self.done = done;
         }
         Ok(self.done.steps)
