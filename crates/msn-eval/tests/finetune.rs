@@ -113,8 +113,16 @@ fn run_in(
     folder: &Path,
     watch: &mut Watch,
 ) -> Result<Option<FineTuned>, ExtractError> {
-    let open = |name: &str| msn_data::open(&folder.join(name)).unwrap();
-    let (train, test) = (open("train"), open("test"));
+    run_on(run, settings, [&folder.join("train"), &folder.join("test")], watch)
+}
+
+fn run_on(
+    run: Option<FineTuneRun<'_>>,
+    settings: &FineTune,
+    sets: [&Path; 2],
+    watch: &mut Watch,
+) -> Result<Option<FineTuned>, ExtractError> {
+    let [train, test] = sets.map(|path| msn_data::open(path).unwrap());
     let labels = |dataset: &dyn Dataset| -> Vec<String> {
         (0..dataset.len()).map(|i| dataset.label(i).expect("in a folder").to_owned()).collect()
     };
@@ -247,7 +255,7 @@ fn a_training_that_was_stopped_goes_on_with_the_same_bits() {
             let resumed = run_in(kept, &settings, scratch.path(), &mut watch).unwrap().expect("finished");
             assert_eq!(watch.start.expect("told").done, stop_after as u64);
             assert_eq!((resumed.weights, &resumed.head), (whole.weights.clone(), &whole.head));
-            assert_eq!(resumed.report.losses, whole.report.losses);
+            assert_eq!((&resumed.report, &resumed.skipped), (&whole.report, &whole.skipped));
 
             // A finished one is tested once more.
             let mut watch = Watch::default();
@@ -255,6 +263,29 @@ fn a_training_that_was_stopped_goes_on_with_the_same_bits() {
             assert_eq!((again.report, watch.rates.len()), (resumed.report, 0));
         }
     }
+}
+
+#[test]
+fn a_training_that_was_stopped_does_not_go_on_with_other_labels() {
+    let scratch = sets();
+    let (list, test) = (scratch.path().join("train.csv"), scratch.path().join("test"));
+    let label_the_first = |class: &str| {
+        let line = |n: u32| {
+            let label = if n == 0 { class.to_owned() } else { format!("class{}", n % 3) };
+            format!("train/class{}/{:02}.png,{label}\n", n % 3, n / 3)
+        };
+        let lines: String = (0..30).map(line).collect();
+        std::fs::write(&list, format!("path,label\n{lines}")).unwrap();
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, config) = (RunDir::create(folder.path()).unwrap(), Config::default());
+    let kept = Some(FineTuneRun { folder: &folder, config: &config });
+    label_the_first("class0");
+    let mut watch = Watch { stop_after: 2, ..Watch::default() };
+    assert!(run_on(kept, &settings(), [&list, &test], &mut watch).unwrap().is_none());
+    label_the_first("class1");
+    let refused = run_on(kept, &settings(), [&list, &test], &mut Watch::default()).unwrap_err().to_string();
+    assert!(refused.contains("started with labels = "), "{refused}");
 }
 
 #[test]
@@ -297,4 +328,9 @@ fn resized_positions_give_the_features_that_the_encoder_has_for_that_size() {
     }
     let message = saved().with_image_size(10).unwrap_err().to_string();
     assert!(message.contains("encoder.image_size") && message.contains("10"), "{message}");
+    // A checkpoint whose positions are those of another size than it says.
+    let mut other = saved();
+    other.config.image_size = 12;
+    let message = other.with_image_size(16).unwrap_err().to_string();
+    assert!(message.contains("`pos_embed`") && message.contains("[1, 10, 16]"), "{message}");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use msn_data::{Cursor, Dataset};
+use msn_data::{Cursor, Dataset, fingerprint};
 use msn_model::state_dict;
 use msn_store::{Checkpoint, Loaded, StateDict, TARGET_PART};
 use serde::{Deserialize, Serialize};
@@ -49,11 +49,8 @@ pub struct Images {
 impl Images {
     /// Those of a dataset.
     pub fn of(dataset: &dyn Dataset) -> Self {
-        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-        const PRIME: u64 = 0x0100_0000_01b3;
-        let absorb = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(PRIME);
-        let name = |hash, index| dataset.name(index).bytes().chain([0]).fold(hash, absorb);
-        Self { count: dataset.len(), names: (0..dataset.len()).fold(OFFSET, name) }
+        let names = (0..dataset.len()).flat_map(|index| dataset.name(index).bytes().chain([0]));
+        Self { count: dataset.len(), names: fingerprint(names) }
     }
 
     /// How `now`, the images at `data`, differ from these.

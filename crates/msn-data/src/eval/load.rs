@@ -31,10 +31,12 @@ pub struct EvalBatch {
     pub images: Vec<usize>,
     /// `[B, 3, crop, crop]`, normalised.
     pub pixels: Vec<f32>,
+    /// The broken images since the batch before: a consumer that stops early gets no other account of them.
+    pub skipped: Vec<Skipped>,
 }
 
 /// Hands the images of `indices` to `each`, batch by batch in that order, while worker threads prepare the next one.
-/// Returns the broken images, which are left out. A batch of broken images alone is not handed over.
+/// Returns all broken images, which are left out. A batch of broken images alone is not handed over.
 ///
 /// # Errors
 /// The first error of `each`, or that the threads could not be started.
@@ -102,9 +104,12 @@ fn load<E: From<Error>>(
                 }
             }
         });
-        for (batch, broken) in receiver {
-            skipped.extend(broken);
+        let mut told = 0;
+        for mut batch in receiver {
+            skipped.append(&mut batch.skipped);
             if !batch.images.is_empty() {
+                batch.skipped = skipped[told..].to_vec();
+                told = skipped.len();
                 each(batch)?;
             }
         }
@@ -128,7 +133,7 @@ fn load_batch(
     indices: &[usize],
     config: &EvalConfig,
     prepare: &(impl Fn(usize, &Image, &mut Scratch, &mut [f32]) + Sync),
-) -> (EvalBatch, Vec<Skipped>) {
+) -> EvalBatch {
     let values = 3 * config.transform.crop.pow(2);
     let mut pixels = vec![0.0; indices.len() * values];
     let places = pixels.par_chunks_exact_mut(values).with_max_len(1);
@@ -152,5 +157,5 @@ fn load_batch(
         }
     }
     pixels.truncate(images.len() * values);
-    (EvalBatch { images, pixels }, skipped)
+    EvalBatch { images, pixels, skipped }
 }

@@ -294,8 +294,8 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// FNV-1a, to tell names of files in a cache apart.
-pub(crate) fn fingerprint(bytes: impl IntoIterator<Item = u8>) -> u64 {
+/// FNV-1a, to tell names and lists apart: the same on every machine, and no proof against forgery.
+pub fn fingerprint(bytes: impl IntoIterator<Item = u8>) -> u64 {
     let absorb = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, absorb)
 }

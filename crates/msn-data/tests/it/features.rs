@@ -54,8 +54,13 @@ fn broken_images_are_left_out_and_reported() {
     assert_eq!(skipped, ["0001.png", "0008.png", "0009.png", "0010.png"]);
     let order: Vec<Vec<usize>> = batches.iter().map(|b| b.images.clone()).collect();
     assert_eq!(order, [vec![0, 2, 3], vec![4, 5, 6, 7]]);
+    let before = |batch: &EvalBatch| batch.skipped.iter().map(|s| s.image).collect::<Vec<_>>();
+    assert_eq!(batches.iter().map(before).collect::<Vec<_>>(), [vec![1], vec![]]);
     let (alone, _) = load(2, &[], &[2]);
     assert_eq!(batches[0].pixels[1200..2400], alone[0].pixels, "pixels moved along with their image");
+    // Batches of broken images alone do not come; the next one tells of them.
+    let (batches, skipped) = load(2, &[0, 1, 2, 3, 4, 5, 6, 7, 9], &all);
+    assert_eq!((skipped.len(), before(&batches[0])), (9, vec![0, 1, 2, 3, 4, 5, 6, 7, 9]));
 }
 
 #[test]

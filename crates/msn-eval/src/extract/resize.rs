@@ -3,6 +3,7 @@
 use msn_model::{Array, bicubic_matrix};
 
 use super::SavedEncoder;
+use super::checkpoint::take;
 
 /// [CLS] first, then the patches row by row: [1, 1 + N, D].
 const POSITIONS: &str = "pos_embed";
@@ -12,11 +13,11 @@ impl SavedEncoder {
     /// for focal views ([`bicubic_matrix`]); that of [CLS] and all other weights stay.
     ///
     /// # Errors
-    /// [`msn_model::Error::Config`] unless the size is a multiple of the patch size and in range.
-    ///
-    /// # Panics
-    /// If the positions are not those of the architecture.
+    /// [`msn_model::Error::Config`] unless the size is a multiple of the patch size and in range;
+    /// [`msn_model::Error::MissingTensor`] or [`msn_model::Error::TensorShape`] if the positions are not those of the
+    /// architecture.
     pub fn with_image_size(mut self, size: usize) -> Result<Self, msn_model::Error> {
+        self.config.validate()?;
         let from = self.config.grid(self.config.image_size);
         self.config.image_size = size;
         self.config.validate()?;
@@ -24,9 +25,8 @@ impl SavedEncoder {
         if from == to {
             return Ok(self);
         }
-        let old = &self.weights[POSITIONS].data;
-        assert_eq!(old.len(), (1 + from * from) * dim, "positions of {from} x {from} patches");
-        let (cls, patches) = old.split_at(dim);
+        let old = take(&mut self.weights, "", POSITIONS, vec![1, 1 + from * from, dim])?;
+        let (cls, patches) = old.data.split_at(dim);
         let mut positions = cls.to_vec();
         positions.resize((1 + to * to) * dim, 0.0);
         let weights = bicubic_matrix(from, to);

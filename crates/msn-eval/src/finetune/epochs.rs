@@ -48,6 +48,17 @@ pub(super) struct Trained {
     pub(super) skipped: Vec<Skipped>,
 }
 
+impl Trained {
+    /// Notes broken images, which are the same ones in every epoch.
+    fn leave_out(&mut self, broken: Vec<Skipped>) {
+        for image in broken {
+            if !self.skipped.iter().any(|known| known.image == image.image) {
+                self.skipped.push(image);
+            }
+        }
+    }
+}
+
 /// How a training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -117,8 +128,12 @@ impl<'a> Training<'a> {
     }
 
     /// Goes on with the training that `kept` holds, if it holds one: the steps that are done.
-    pub(super) fn resume(&mut self, kept: &Kept<'_>) -> Result<u64, ExtractError> {
-        if let Some(done) = kept.restore(self.tuner)? {
+    pub(super) fn resume(
+        &mut self,
+        kept: &Kept<'_>,
+        observer: &mut dyn FineTuneObserver,
+    ) -> Result<u64, ExtractError> {
+        if let Some(done) = kept.restore(self.tuner, observer)? {
             self.done = done;
         }
         Ok(self.done.steps)
@@ -152,7 +167,9 @@ impl<'a> Training<'a> {
         let images = &images[..used];
         let (loading, crops) = (self.loading, self.settings.crops(epoch));
         let left = &images[self.done.batches * size..];
-        let broken = load_crops(train.dataset, left, &loading, &crops, |batch| {
+        let broken = load_crops(train.dataset, left, &loading, &crops, |mut batch| {
+            // Now, so that a checkpoint after this batch has them.
+            self.done.leave_out(std::mem::take(&mut batch.skipped));
             // A batch of broken images alone does not come.
             while !images[self.done.batches * size..][..size].contains(&batch.images[0]) {
                 self.done.batches += 1;
@@ -160,12 +177,7 @@ impl<'a> Training<'a> {
             self.train_on(batch, observer)?;
             self.keep(kept, observer)
         })?;
-        for image in broken {
-            // They are the same ones in every epoch.
-            if !self.done.skipped.iter().any(|known| known.image == image.image) {
-                self.done.skipped.push(image);
-            }
-        }
+        self.done.leave_out(broken);
         let mean = std::mem::take(&mut self.done.mean);
         let Some(loss) = mean.value() else {
             return Err(Halt::Failed(train.nothing_readable(self.done.skipped.swap_remove(0))));

@@ -9,6 +9,7 @@ use msn_store::{Checkpoint, KeepPolicy, Loaded, RunDir, StoreError, TARGET_PART}
 use msn_train::Config;
 use serde_json::{Value, json};
 
+use super::FineTuneObserver;
 use super::classifier::Classifier;
 use super::epochs::Trained;
 use super::tuner::Tuner;
@@ -39,13 +40,21 @@ impl<'a> Kept<'a> {
         Self { run, identity, classes }
     }
 
-    /// Puts the newest checkpoint into `tuner` and says how far it is; `None` where there is none.
-    pub(super) fn restore(&self, tuner: &mut Tuner) -> Result<Option<Trained>, ExtractError> {
+    /// Puts the newest whole checkpoint into `tuner` and says how far it is; `None` where there is none. The observer is
+    /// warned of those that are passed over.
+    pub(super) fn restore(
+        &self,
+        tuner: &mut Tuner,
+        observer: &mut dyn FineTuneObserver,
+    ) -> Result<Option<Trained>, ExtractError> {
         let loaded = match self.run.folder.checkpoints().load_newest() {
             Err(StoreError::NoCheckpoint { .. }) => return Ok(None),
             loaded => loaded?,
         };
-        let Loaded { mut checkpoint, folder, .. } = loaded;
+        let Loaded { mut checkpoint, folder, rejected } = loaded;
+        for rejected in &rejected {
+            observer.warn(&format!("{rejected}; going on from {}", folder.display()));
+        }
         if !checkpoint.parts.contains_key(CLASSIFIER_PART) {
             return Err(ExtractError::MissingPart { checkpoint: folder, part: CLASSIFIER_PART });
         }

@@ -170,7 +170,7 @@ impl FineTune {
         let trained_parameters = tuner.trained_parameters();
         let mut training = Training::new(self, &mut tuner, &train, classes.len(), loading);
         let batch_size = training.batch_size();
-        let done = kept.as_ref().map_or(Ok(0), |kept| training.resume(kept))?;
+        let done = kept.as_ref().map_or(Ok(0), |kept| training.resume(kept, observer))?;
         observer.start(&FineTuneStart {
             classes: classes.len(),
             images: train.images.len(),
@@ -221,6 +221,7 @@ impl FineTune {
             "data": Images::of(train.dataset),
             "images": train.images.len(),
             "classes": classes.names(),
+            "labels": format!("fingerprint {:016x}", train.fingerprint()),
             "settings": self,
         })
     }
@@ -237,6 +238,12 @@ impl Numbered<'_> {
     /// Class numbers of these images.
     fn labels_of(&self, images: &[usize]) -> Vec<usize> {
         images.iter().map(|&image| self.labels[image]).collect()
+    }
+
+    /// Tells which images these are, and of which classes.
+    fn fingerprint(&self) -> u64 {
+        let numbers = self.images.iter().flat_map(|&image| [image, self.labels[image]]);
+        msn_data::fingerprint(numbers.flat_map(|number| (number as u64).to_le_bytes()))
     }
 
     fn nothing_readable(&self, first: Skipped) -> ExtractError {

@@ -10,6 +10,7 @@ use msn_train::Config;
 use serde::Serialize;
 
 use super::import::config_of;
+use super::labelling::not_labelled;
 use super::pretrain::quoted;
 use crate::cli::{FeatureChoice, FineTune};
 use crate::device;
@@ -100,7 +101,8 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The images to train on: all, or some of each class. An image that cannot be read gives way to another.
+/// The images to train on: all, or some of each class. An image that cannot be read gives way to another, with a
+/// message.
 fn labelled(
     arguments: &FineTune,
     train: &LabelledImages,
@@ -111,7 +113,8 @@ fn labelled(
     }
     let classes = train.classes();
     let labels = classes.indices(&train.labels)?;
-    let readable = |image: usize| check_image(&*train.dataset, image, &saved.limits).is_ok();
+    let readable =
+        |image: usize| check_image(&*train.dataset, image, &saved.limits).inspect_err(not_labelled).is_ok();
     draw_usable(&labels, &classes, arguments.shots, arguments.seed, 0, readable)
         .with_context(|| arguments.train.display().to_string())
 }

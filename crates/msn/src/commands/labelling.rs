@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use msn_data::Skipped;
 use msn_eval::{Amount, Classes, Error, Extractor, Labelled, SplitFile, SplitSet};
 use msn_store::export;
 
@@ -43,12 +44,7 @@ impl Labelling {
             *known.entry(image).or_insert_with(|| {
                 let checked =
                     extractors.iter().try_for_each(|extractor| extractor.check(&*train.dataset, image));
-                if let Err(skipped) = &checked {
-                    warn(&format!(
-                        "not labelled: {skipped}; another image of its class is, where there is one"
-                    ));
-                }
-                checked.is_ok()
+                checked.inspect_err(not_labelled).is_ok()
             })
         };
         let mut sets = Vec::new();
@@ -131,6 +127,11 @@ impl Labelling {
         ));
         Ok(())
     }
+}
+
+/// Says that an image was drawn that cannot be read.
+pub(super) fn not_labelled(skipped: &Skipped) {
+    warn(&format!("not labelled: {skipped}; another image of its class is, where there is one"));
 }
 
 /// Features of the labelled images and of the test images, with the splits by rows of the former.

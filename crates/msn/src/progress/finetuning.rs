@@ -108,6 +108,10 @@ impl FineTuneObserver for FineTuneProgress {
     }
 
     fn tested(&mut self, done: usize, images: usize) {
+        // Still there where no step came last: nothing was left to train, or the last images were broken.
+        if let Some(bar) = self.bar.take() {
+            clear(&bar);
+        }
         self.test.get_or_insert_with(|| ImageProgress::new("test images", images)).set(done);
     }
 }

@@ -151,6 +151,18 @@ fn broken_images_are_left_out_and_named_once() {
 }
 
 #[test]
+fn broken_images_that_are_drawn_give_way_to_others_and_are_named() {
+    let scratch = scratch();
+    for broken in 0..6 {
+        fs::write(scratch.path(&format!("easy/a/{broken}.png")), "no image").unwrap();
+    }
+    // Six of twelve: only a draw of all whole ones first, one of 924, would pass the broken ones by.
+    let finished = finetune(&scratch, &["--shots", "6", "--epochs", "1", "--partial", "0"]).success();
+    assert!(finished.stderr.contains("warning: not labelled: a/"), "{}", finished.stderr);
+    assert_eq!(scratch.read_json("run/eval/finetune.json")["train_images"], 12);
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_before_any_work() {
     let scratch = scratch();
     finetune(&scratch, &["--partial", "3"]).refused_with(&["partial", "blocks of the encoder", "3"]);
