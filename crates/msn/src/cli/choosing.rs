@@ -22,6 +22,10 @@ pub(crate) struct Compare {
     #[arg(value_name = "CHECKPOINT", required = true)]
     pub(crate) checkpoints: Vec<String>,
 
+    /// Attention heads of those encoders of other programs of which neither the size nor the file tells.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) heads: Option<usize>,
+
     /// Labelled images to draw the shots from.
     #[arg(long, value_name = "PATH")]
     pub(crate) train: PathBuf,

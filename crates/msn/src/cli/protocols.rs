@@ -24,6 +24,10 @@ pub(crate) struct Linear {
     #[arg(long, value_name = "RUN")]
     pub(crate) checkpoint: String,
 
+    /// Attention heads of another program's encoder, where neither its size nor the file tells.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) heads: Option<usize>,
+
     #[command(flatten)]
     pub(crate) device: OnDevice,
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use msn_eval::{Amount, BudgetCurve, Extractor, ShotScore, curve_picture};
+use msn_eval::{Amount, BudgetCurve, ExtractError, Extractor, ShotScore, curve_picture};
 use serde::Serialize;
 
 use super::labelling::{Drawing, Labelling};
@@ -47,8 +47,14 @@ pub(crate) fn run(arguments: &Compare) -> anyhow::Result<()> {
     let test = LabelledImages::open(&arguments.test)?;
     let names = encoders(arguments);
     // All are opened before the first is evaluated, so that a wrong name is found at once.
-    let choices: Vec<EncoderChoice> = names.iter().map(|name| choice(arguments, name)).collect();
-    let open = |choice: &EncoderChoice| features::extractor(choice, &*train.dataset);
+    let choices: Vec<EncoderChoice> = names.iter().map(|name| choice(arguments, name, None)).collect();
+    let open = |choice: &EncoderChoice| match features::extractor(choice, &*train.dataset) {
+        Err(error) if arguments.heads.is_some() && lacks_heads(&error) => features::extractor(
+            &self::choice(arguments, &choice.checkpoint, arguments.heads),
+            &*train.dataset,
+        ),
+        opened => opened,
+    };
     let extractors = choices.iter().map(open).collect::<anyhow::Result<Vec<Extractor>>>()?;
     // Every encoder gets the same labelled images.
     let drawing = Drawing { splits: arguments.splits, seed: arguments.seed, stop_short: false };
@@ -104,10 +110,16 @@ fn encoders(arguments: &Compare) -> Vec<String> {
     missing.chain(named.iter().cloned()).collect()
 }
 
-fn choice(arguments: &Compare, checkpoint: &str) -> EncoderChoice {
+/// Whether all that is missing is the number of attention heads.
+fn lacks_heads(error: &anyhow::Error) -> bool {
+    let unknown = |source: &msn_model::Error| matches!(source, msn_model::Error::UnknownHeads { .. });
+    matches!(error.downcast_ref(), Some(ExtractError::Foreign { source, .. }) if unknown(source))
+}
+
+fn choice(arguments: &Compare, checkpoint: &str, heads: Option<usize>) -> EncoderChoice {
     EncoderChoice {
         checkpoint: checkpoint.to_owned(),
-        heads: None,
+        heads,
         features: arguments.features,
         device: arguments.device.clone(),
     }

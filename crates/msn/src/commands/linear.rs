@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
     test.check_classes(&train.labels, &arguments.train)?;
     let encoder = EncoderChoice {
         checkpoint: arguments.checkpoint.clone(),
-        heads: None,
+        heads: arguments.heads,
         // A probe reads the blocks themselves.
         features: FeatureChoice::BeforeNorm,
         device: arguments.device.clone(),

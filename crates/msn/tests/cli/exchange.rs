@@ -113,6 +113,14 @@ fn golden_interop_heads_are_asked_for_where_nothing_tells_them() {
     scratch.msn(&["import", &file, "--out", "run"]).fails_with(&["dino_backbone.pth", "--heads"]);
     scratch.msn(&["import", &file, "--out", "run", "--heads", "5"]).fails_with(&["multiple", "heads = 5"]);
     assert!(!scratch.path("run").exists(), "a failed import makes no run folder");
+
+    let sets = ["--train", "images", "--test", "images"];
+    let probe = [&["eval", "linear", "--checkpoint", &file, "--epochs", "1"], &sets[..]].concat();
+    let compare = [&["compare", &file, "--shots", "1", "--splits", "1"], &sets[..]].concat();
+    for arguments in [&probe, &compare] {
+        scratch.msn(arguments).fails_with(&["dino_backbone.pth", "--heads"]);
+        scratch.msn(&[&arguments[..], &["--heads", "3"]].concat()).success();
+    }
 }
 
 /// A run, features of its images after and before the norm, and labels of a few of them predicted for all.
