@@ -1,4 +1,4 @@
-//! Labels for images from a few labelled ones.
+//! Labels for images, from a few labelled ones or by a classifier that is there.
 
 use msn_model::LinearHead;
 use serde::Serialize;
@@ -29,8 +29,8 @@ pub fn predict(labelled: &Labelled, images: &Features, lambda: Lambda) -> Result
     Ok(most_probable(classes.names(), &fit.probabilities(&images.clone().normalise())?))
 }
 
-/// The most probable class of each row by a classifier that came with the encoder. images: features after the final
-/// norm.
+/// The most probable class of each row by a classifier that came with the encoder. head: [C, D]; images: features after
+/// the final norm, [rows, D].
 ///
 /// # Errors
 /// [`Error::Dimension`] if the features are not as wide as the classifier.
@@ -48,7 +48,7 @@ pub fn predict_by_head(head: &LinearHead, images: &Features) -> Result<Vec<Predi
     Ok(most_probable(&head.classes, &rows))
 }
 
-/// probabilities: [rows, classes]
+/// The class that each row is most probably of. probabilities: [rows, C]
 fn most_probable(classes: &[String], probabilities: &[f32]) -> Vec<Prediction> {
     let best = |row: &[f32]| {
         let class = first_largest(row);

@@ -5,6 +5,7 @@ mod data;
 mod evaluation;
 mod exchange;
 mod finetune;
+mod labelled;
 mod protocols;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) use evaluation::{
 };
 pub(crate) use exchange::{Export, ExportFormat, Import};
 pub(crate) use finetune::FineTune;
+use labelled::{Draws, LabelledData};
 pub(crate) use protocols::{Linear, Report, Robust};
 
 const EXAMPLES: &str = "\

@@ -1,7 +1,7 @@
 //! Augmentations of supervised training, as far as views have none of them: of single images ([`RandAugment`],
 //! [`RandomErasing`]) and of batches ([`Mixing`]).
 //!
-//! They are those of BEiT's fine-tuning (Bao et al., "BEiT: BERT pre-training of image transformers", 2021), whose
+//! They are those of BEiT's fine-tuning (Bao et al., "BEiT: BERT pre-training of image transformers", 2022), whose
 //! settings are the defaults.
 
 mod affine;

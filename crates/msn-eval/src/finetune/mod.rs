@@ -235,7 +235,7 @@ struct Numbered<'a> {
 }
 
 impl Numbered<'_> {
-    /// Class numbers of these images.
+    /// Class numbers of these images: [B].
     fn labels_of(&self, images: &[usize]) -> Vec<usize> {
         images.iter().map(|&image| self.labels[image]).collect()
     }

@@ -226,7 +226,7 @@ impl LogisticFit {
     }
 }
 
-/// Logits to probabilities.
+/// The probabilities of the classes in the place of their logits, [C].
 pub(crate) fn softmax(row: &mut [f32]) {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     row.iter_mut().for_each(|z| *z = (*z - largest).exp());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use msn_eval::Amount;
 
-use super::{EncoderChoice, FeatureChoice, OnDevice, Penalty, at_least_one};
+use super::{Draws, EncoderChoice, FeatureChoice, LabelledData, OnDevice, Penalty, at_least_one};
 
 /// Several encoders in one table: low-shot accuracy on the same labelled images.
 ///
@@ -26,25 +26,15 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) heads: Option<usize>,
 
-    /// Labelled images to draw the shots from.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) train: PathBuf,
-
-    /// Labelled images to classify.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) test: PathBuf,
+    #[command(flatten)]
+    pub(crate) labelled: LabelledData,
 
     /// Labelled images a class, or a percentage of them such as 1%; several separated by commas.
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,5")]
     pub(crate) shots: Vec<Amount>,
 
-    /// How often the shots are drawn.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) splits: u64,
-
-    /// Seed of the draws.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) draws: Draws,
 
     #[command(flatten)]
     pub(crate) penalty: Penalty,
@@ -115,13 +105,8 @@ pub(crate) struct Selection {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
 
-    /// Labelled images to pick from.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) train: PathBuf,
-
-    /// Labelled images to classify.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) test: PathBuf,
+    #[command(flatten)]
+    pub(crate) labelled: LabelledData,
 
     /// Labelled images in all; several separated by commas.
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "10,50", value_parser = at_least_one)]

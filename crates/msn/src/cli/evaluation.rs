@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use msn_eval::{Amount, Lambda};
 
-use super::{FineTune, Linear, OnDevice, Report, Robust, Selection, at_least_one, positive};
+use super::{
+    Draws, FineTune, LabelledData, Linear, OnDevice, Report, Robust, Selection, at_least_one, positive,
+};
 
 /// Measure how good the features of an encoder are.
 #[derive(Subcommand)]
@@ -37,25 +39,15 @@ pub(crate) struct Lowshot {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
 
-    /// Labelled images to draw the shots from.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) train: PathBuf,
-
-    /// Labelled images to classify.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) test: PathBuf,
+    #[command(flatten)]
+    pub(crate) labelled: LabelledData,
 
     /// Labelled images a class, or a percentage of them such as 1%; several separated by commas.
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,5")]
     pub(crate) shots: Vec<Amount>,
 
-    /// How often the shots are drawn.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) splits: u64,
-
-    /// Seed of the draws.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) draws: Draws,
 
     /// Labelled images to use, one file name a line, instead of drawing them; each file is one split.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["shots", "splits", "seed"])]
@@ -84,13 +76,8 @@ pub(crate) struct Knn {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
 
-    /// Labelled images among which neighbours are sought.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) train: PathBuf,
-
-    /// Labelled images to classify.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) test: PathBuf,
+    #[command(flatten)]
+    pub(crate) labelled: LabelledData,
 
     /// Number of neighbours; several separated by commas.
     #[arg(long, value_name = "K,...", value_delimiter = ',', default_value = "10,20,100,200", value_parser = at_least_one)]

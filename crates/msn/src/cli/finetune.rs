@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use msn_eval::{Amount, FineTune as Settings};
 
-use super::{OnDevice, at_least_one, positive};
+use super::{LabelledData, OnDevice, at_least_one, positive};
 
 /// Fine-tuning: the encoder and a linear classifier are trained together, end to end or the last blocks alone.
 ///
@@ -35,13 +35,8 @@ pub(crate) struct FineTune {
     #[command(flatten)]
     pub(crate) device: OnDevice,
 
-    /// Labelled images to learn from.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) train: PathBuf,
-
-    /// Labelled images to classify.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) test: PathBuf,
+    #[command(flatten)]
+    pub(crate) labelled: LabelledData,
 
     /// Labelled images a class that are drawn from --train, or a percentage of them such as 10%.
     #[arg(long, value_name = "N", default_value = "100%")]

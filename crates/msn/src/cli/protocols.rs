@@ -6,7 +6,7 @@ use clap::Args;
 use msn_data::CorruptionKind;
 use msn_eval::Amount;
 
-use super::{EncoderChoice, OnDevice, Penalty, at_least_one, positive};
+use super::{Draws, EncoderChoice, LabelledData, OnDevice, Penalty, at_least_one, positive};
 
 /// Linear probe: a linear classifier on frozen features, trained by gradient descent on random crops and flips.
 ///
@@ -31,13 +31,8 @@ pub(crate) struct Linear {
     #[command(flatten)]
     pub(crate) device: OnDevice,
 
-    /// Labelled images to learn from.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) train: PathBuf,
-
-    /// Labelled images to classify.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) test: PathBuf,
+    #[command(flatten)]
+    pub(crate) labelled: LabelledData,
 
     /// Blocks whose outputs are the features, counted from the last.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
@@ -86,26 +81,16 @@ pub(crate) struct Report {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
 
-    /// Labelled images to draw from.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) train: PathBuf,
-
-    /// Labelled images to classify.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) test: PathBuf,
+    #[command(flatten)]
+    pub(crate) labelled: LabelledData,
 
     /// Labelled images a class, or a percentage of them such as 10%; several separated by commas [default:
     /// 1,2,5,10,20,.. up to the smallest class].
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     pub(crate) shots: Vec<Amount>,
 
-    /// How often the labelled images are drawn for a point of the curve.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) splits: u64,
-
-    /// Seed of the draws.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) draws: Draws,
 
     #[command(flatten)]
     pub(crate) penalty: Penalty,
@@ -131,13 +116,8 @@ pub(crate) struct Robust {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
 
-    /// Labelled images to learn from.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) train: PathBuf,
-
-    /// Labelled images to corrupt and classify.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) test: PathBuf,
+    #[command(flatten)]
+    pub(crate) labelled: LabelledData,
 
     /// Labelled images a class, or a percentage of them such as 10%.
     #[arg(long, value_name = "N", default_value = "100%")]

@@ -38,13 +38,13 @@ struct Row<'a> {
 }
 
 pub(crate) fn run(arguments: &Compare) -> anyhow::Result<()> {
-    let inputs = [arguments.train.as_path(), &arguments.test];
+    let inputs = arguments.labelled.paths();
     output::check_json(arguments.json.as_deref(), &inputs)?;
     if let Some(picture) = &arguments.picture {
         output::check_svg(picture, &inputs)?;
     }
-    let train = LabelledImages::open(&arguments.train)?;
-    let test = LabelledImages::open(&arguments.test)?;
+    let train = LabelledImages::open(&arguments.labelled.train)?;
+    let test = LabelledImages::open(&arguments.labelled.test)?;
     let names = encoders(arguments);
     // All are opened before the first is evaluated, so that a wrong name is found at once.
     let choices: Vec<EncoderChoice> = names.iter().map(|name| choice(arguments, name, None)).collect();
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Compare) -> anyhow::Result<()> {
     };
     let extractors = choices.iter().map(open).collect::<anyhow::Result<Vec<Extractor>>>()?;
     // Every encoder gets the same labelled images.
-    let drawing = Drawing { splits: arguments.splits, seed: arguments.seed, stop_short: false };
+    let drawing = Drawing { splits: arguments.draws.splits, seed: arguments.draws.seed, stop_short: false };
     let labelling =
         Labelling::draw(&extractors.iter().collect::<Vec<_>>(), &train, &arguments.shots, drawing)?;
 
@@ -94,8 +94,12 @@ pub(crate) fn run(arguments: &Compare) -> anyhow::Result<()> {
         msn_store::atomic::write(picture, curve_picture(&curves, chance).as_bytes())
             .map(|()| say(&format!("the curves as a picture: {}", picture.display())))
     });
-    let results =
-        Results { train: &arguments.train, test: &arguments.test, seed: arguments.seed, encoders: rows };
+    let results = Results {
+        train: &arguments.labelled.train,
+        test: &arguments.labelled.test,
+        seed: arguments.draws.seed,
+        encoders: rows,
+    };
     report::show(&table.text(), "compare", &arguments.checkpoints[0], arguments.json.as_deref(), &results)?;
     Ok(picture?)
 }

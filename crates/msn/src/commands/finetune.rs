@@ -38,16 +38,16 @@ struct Results<'a> {
 }
 
 pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
-    output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
+    output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
     if arguments.checkpoint == RAW_PIXELS {
         return Err(wrong_arguments(anyhow!(
             "--checkpoint: expected an encoder to fine-tune, found {RAW_PIXELS}, which has no weights"
         )));
     }
     let device = device::open(&arguments.device.name)?;
-    let train = LabelledImages::open(&arguments.train)?;
-    let test = LabelledImages::open(&arguments.test)?;
-    test.check_classes(&train.labels, &arguments.train)?;
+    let train = LabelledImages::open(&arguments.labelled.train)?;
+    let test = LabelledImages::open(&arguments.labelled.test)?;
+    test.check_classes(&train.labels, &arguments.labelled.train)?;
     let (saved, weights) = features::saved_encoder(&arguments.checkpoint, arguments.heads)?;
     let saved = match arguments.image_size {
         Some(size) => saved.with_image_size(size).map_err(wrong_arguments)?,
@@ -86,8 +86,8 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
         EncoderFacts::with(&arguments.checkpoint, Some(&origin), FeatureChoice::AfterNorm, tuned.config.dim);
     let results = Results {
         encoder,
-        train: &arguments.train,
-        test: &arguments.test,
+        train: &arguments.labelled.train,
+        test: &arguments.labelled.test,
         image_size: tuned.config.image_size,
         settings: &settings,
         skipped: skipped.len(),
@@ -116,7 +116,7 @@ fn labelled(
     let readable =
         |image: usize| check_image(&*train.dataset, image, &saved.limits).inspect_err(not_labelled).is_ok();
     draw_usable(&labels, &classes, arguments.shots, arguments.seed, 0, readable)
-        .with_context(|| arguments.train.display().to_string())
+        .with_context(|| arguments.labelled.train.display().to_string())
 }
 
 /// The configuration of the run that is to hold the result.

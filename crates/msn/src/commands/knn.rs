@@ -29,14 +29,14 @@ struct Results<'a> {
 }
 
 pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
-    output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
-    let train = LabelledImages::open(&arguments.train)?;
-    let test = LabelledImages::open(&arguments.test)?;
-    test.check_classes(&train.labels, &arguments.train)?;
+    output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
+    let train = LabelledImages::open(&arguments.labelled.train)?;
+    let test = LabelledImages::open(&arguments.labelled.test)?;
+    test.check_classes(&train.labels, &arguments.labelled.train)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let train = train.all_features(&extractor, "features of the training images")?;
     // Without those that cannot be read.
-    test.check_classes(train.labelled.labels(), &arguments.train)?;
+    test.check_classes(train.labelled.labels(), &arguments.labelled.train)?;
     let test = test.all_features(&extractor, "features of the test images")?;
     let knn = Knn { k: arguments.k.clone(), temperature: arguments.temperature };
     let scores = knn.run(&train.labelled, &test.labelled)?;
@@ -50,8 +50,8 @@ pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
     }
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &arguments.encoder),
-        train: &arguments.train,
-        test: &arguments.test,
+        train: &arguments.labelled.train,
+        test: &arguments.labelled.test,
         temperature: arguments.temperature,
         train_images: images,
         test_images: test.labelled.labels().len(),

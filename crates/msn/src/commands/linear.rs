@@ -30,10 +30,10 @@ struct Results<'a> {
 }
 
 pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
-    output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
-    let train = LabelledImages::open(&arguments.train)?;
-    let test = LabelledImages::open(&arguments.test)?;
-    test.check_classes(&train.labels, &arguments.train)?;
+    output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
+    let train = LabelledImages::open(&arguments.labelled.train)?;
+    let test = LabelledImages::open(&arguments.labelled.test)?;
+    test.check_classes(&train.labels, &arguments.labelled.train)?;
     let encoder = EncoderChoice {
         checkpoint: arguments.checkpoint.clone(),
         heads: arguments.heads,
@@ -75,8 +75,8 @@ pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
     }
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &encoder),
-        train: &arguments.train,
-        test: &arguments.test,
+        train: &arguments.labelled.train,
+        test: &arguments.labelled.test,
         blocks: arguments.blocks,
         patch_mean: arguments.patch_mean,
         epochs: arguments.epochs,

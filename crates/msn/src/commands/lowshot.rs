@@ -42,12 +42,13 @@ pub(crate) struct Scores {
 }
 
 pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
-    output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
-    let train = LabelledImages::open(&arguments.train)?;
-    let test = LabelledImages::open(&arguments.test)?;
+    output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
+    let train = LabelledImages::open(&arguments.labelled.train)?;
+    let test = LabelledImages::open(&arguments.labelled.test)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let labelling = if arguments.split_file.is_empty() {
-        let drawing = Drawing { splits: arguments.splits, seed: arguments.seed, stop_short: false };
+        let drawing =
+            Drawing { splits: arguments.draws.splits, seed: arguments.draws.seed, stop_short: false };
         Labelling::draw(&[&extractor], &train, &arguments.shots, drawing)?
     } else {
         Labelling::read(&extractor, &train, &arguments.split_file)?
@@ -78,9 +79,9 @@ pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
     let shots = scores.amounts.iter().filter(|score| score.percent.is_none());
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &arguments.encoder),
-        seed: arguments.split_file.is_empty().then_some(arguments.seed),
-        train: &arguments.train,
-        test: &arguments.test,
+        seed: arguments.split_file.is_empty().then_some(arguments.draws.seed),
+        train: &arguments.labelled.train,
+        test: &arguments.labelled.test,
         test_images: scores.test_images,
         skipped: scores.skipped,
         shots: shots.map(|score| (score.shots, score)).collect(),

@@ -44,17 +44,20 @@ struct Results<'a> {
 }
 
 pub(crate) fn run(arguments: &cli::Report) -> anyhow::Result<()> {
-    let inputs = [arguments.train.as_path(), &arguments.test];
+    let inputs = arguments.labelled.paths();
     output::check_json(arguments.json.as_deref(), &inputs)?;
     if let Some(picture) = &arguments.picture {
         output::check_svg(picture, &inputs)?;
     }
-    let train = LabelledImages::open(&arguments.train)?;
-    let test = LabelledImages::open(&arguments.test)?;
+    let train = LabelledImages::open(&arguments.labelled.train)?;
+    let test = LabelledImages::open(&arguments.labelled.test)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let amounts = if arguments.shots.is_empty() { affordable(&train) } else { arguments.shots.clone() };
-    let drawing =
-        Drawing { splits: arguments.splits, seed: arguments.seed, stop_short: arguments.shots.is_empty() };
+    let drawing = Drawing {
+        splits: arguments.draws.splits,
+        seed: arguments.draws.seed,
+        stop_short: arguments.shots.is_empty(),
+    };
     let labelling = Labelling::draw(&[&extractor], &train, &amounts, drawing)?;
     let data = LabelledSets::new(&extractor, &train, &test, &labelling)?;
 
@@ -72,9 +75,9 @@ pub(crate) fn run(arguments: &cli::Report) -> anyhow::Result<()> {
     let picture = write_picture(arguments, &curve_picture(std::slice::from_ref(&curve), chance));
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &arguments.encoder),
-        train: &arguments.train,
-        test: &arguments.test,
-        seed: arguments.seed,
+        train: &arguments.labelled.train,
+        test: &arguments.labelled.test,
+        seed: arguments.draws.seed,
         skipped: data.skipped,
         labelled_images: labelled.labels().len(),
         lambda,

@@ -30,9 +30,9 @@ struct Results<'a> {
 }
 
 pub(crate) fn run(arguments: &cli::Robust) -> anyhow::Result<()> {
-    output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
-    let train = LabelledImages::open(&arguments.train)?;
-    let test = LabelledImages::open(&arguments.test)?;
+    output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
+    let train = LabelledImages::open(&arguments.labelled.train)?;
+    let test = LabelledImages::open(&arguments.labelled.test)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let drawing = Drawing { splits: 1, seed: arguments.seed, stop_short: false };
     let labelling = Labelling::draw(&[&extractor], &train, &[arguments.shots], drawing)?;
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &cli::Robust) -> anyhow::Result<()> {
         ensure!(
             rows.images == data.test_images,
             "{}: an image that could be read a moment ago no longer can: {}",
-            arguments.test.display(),
+            arguments.labelled.test.display(),
             rows.skipped.first().context("an image without a row was skipped")?
         );
         Ok(rows.features)
@@ -67,8 +67,8 @@ pub(crate) fn run(arguments: &cli::Robust) -> anyhow::Result<()> {
     );
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &arguments.encoder),
-        train: &arguments.train,
-        test: &arguments.test,
+        train: &arguments.labelled.train,
+        test: &arguments.labelled.test,
         seed: arguments.seed,
         labelled_images: data.train.labels().len(),
         skipped: data.skipped,

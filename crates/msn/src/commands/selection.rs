@@ -37,10 +37,10 @@ struct Pair {
 }
 
 pub(crate) fn run(arguments: &Selection) -> anyhow::Result<()> {
-    output::check_json(arguments.json.as_deref(), &[&arguments.train, &arguments.test])?;
-    let train = LabelledImages::open(&arguments.train)?;
-    let test = LabelledImages::open(&arguments.test)?;
-    test.check_classes(&train.labels, &arguments.train)?;
+    output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
+    let train = LabelledImages::open(&arguments.labelled.train)?;
+    let test = LabelledImages::open(&arguments.labelled.test)?;
+    test.check_classes(&train.labels, &arguments.labelled.train)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let train = train.all_features(&extractor, "features of the images to select from")?;
     let test = test.all_features(&extractor, "features of the test images")?;
@@ -79,8 +79,8 @@ pub(crate) fn run(arguments: &Selection) -> anyhow::Result<()> {
     }
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &arguments.encoder),
-        train: &arguments.train,
-        test: &arguments.test,
+        train: &arguments.labelled.train,
+        test: &arguments.labelled.test,
         seeds: arguments.seeds,
         test_images: test.labelled.labels().len(),
         skipped: train.skipped.len() + test.skipped.len(),

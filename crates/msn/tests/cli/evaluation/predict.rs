@@ -1,0 +1,109 @@
+//! `msn predict`: labels in, labels out, and what is never replaced.
+
+use std::fs;
+
+use super::{easy, lowshot, run};
+use crate::support::names;
+
+const PREDICT: [&str; 9] = [
+    "predict",
+    "--checkpoint",
+    "raw-pixels",
+    "--labels",
+    "few.csv",
+    "--images",
+    "test",
+    "--out",
+    "predicted.csv",
+];
+
+#[test]
+fn a_class_whose_labelled_images_are_all_broken_is_named() {
+    let scratch = easy();
+    fs::create_dir(scratch.path("easy/c")).unwrap();
+    fs::write(scratch.path("easy/c/0.png"), "no image").unwrap();
+    fs::write(scratch.path("few.csv"), "path,label\na/0.png,left\nb/1.png,right\nc/0.png,top\n").unwrap();
+    let predict = [
+        "predict",
+        "--checkpoint",
+        "raw-pixels",
+        "--labels",
+        "few.csv",
+        "--images",
+        "easy",
+        "--out",
+        "out.csv",
+    ];
+    let finished = scratch.msn(&predict).success();
+    assert!(finished.stderr.contains("predicted to be `top`"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("c/0.png: expected JPEG"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_few_labels_classify_all_images() {
+    let scratch = easy();
+    // Beside the CSV file, below --images, and absolute.
+    let absolute = scratch.path("easy/b/1.png").display().to_string();
+    fs::write(scratch.path("few.csv"), format!("label,path\na,easy/a/0.png\nb,b/3.png\nb,{absolute}\n"))
+        .unwrap();
+    scratch.msn(&PREDICT).success();
+    let text = scratch.read("predicted.csv");
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("path,label,probability"));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 20);
+    for row in rows {
+        assert_eq!(row[0].split('/').next(), Some(row[1]), "the folder is the class: {row:?}");
+        let probability: f64 = row[2].parse().unwrap();
+        assert!((0.5..=1.0).contains(&probability), "{row:?}");
+    }
+}
+
+#[test]
+fn results_replace_neither_inputs_nor_files_of_others() {
+    let scratch = easy();
+    let few = "path,label\na/0.png,a\nb/3.png,b\n";
+    fs::write(scratch.path("few.csv"), few).unwrap();
+    let predict = |out: &'static str| scratch.msn(&[&PREDICT[..8], &[out]].concat());
+    predict("few.csv").fails_with(&["few.csv", "one of its inputs"]);
+    fs::write(scratch.path("other.csv"), few).unwrap();
+    predict("other.csv").fails_with(&["other.csv", "earlier output", "another file"]);
+    predict("-").fails_with(&["the name of a file", "`-`"]);
+    assert_eq!((scratch.read("few.csv"), scratch.read("other.csv")), (few.to_owned(), few.to_owned()));
+    for _ in 0..2 {
+        predict("predicted.csv").success();
+    }
+
+    let embed = ["embed", "--checkpoint", "raw-pixels", "--data", "test", "--out"];
+    let embed = |out: &'static str| scratch.msn(&[&embed[..], &[out]].concat());
+    fs::write(scratch.path("notes.txt"), "mine").unwrap();
+    embed("notes.npy").fails_with(&["notes.txt", "another file"]);
+    assert_eq!(scratch.read("notes.txt"), "mine");
+    for _ in 0..2 {
+        embed("rows.npy").success();
+    }
+    embed("rows.safetensors").fails_with(&["rows.txt", "another file"]);
+
+    fs::write(scratch.path("notes.json"), "mine").unwrap();
+    run(&scratch, &lowshot(&["--json", "notes.json"])).fails_with(&["notes.json", "another file"]);
+}
+
+#[test]
+fn wrong_label_files_are_explained_with_their_line() {
+    let scratch = easy();
+    for (text, parts) in [
+        ("path,label\na/0.png,a\nb/77.png,b\n", &["few.csv, line 3", "b/77.png"][..]),
+        ("a/0.png,a\nb/0.png,b\n", &["few.csv, line 1", "`path,label`", "a/0.png,a"]),
+        ("path,label\na/0.png,\n", &["few.csv, line 2", "expected a label"]),
+        ("path,label\na/0.png,a\n", &["few.csv", "two different labels"]),
+        ("path,label\na/0.png,a\na/0.png,b\n", &["few.csv, line 3", "line 2 as well"]),
+        ("path,label\na/0.png,a,x\n", &["few.csv", "line: 2"]),
+        ("path,label\n", &["few.csv", "found none"]),
+    ] {
+        fs::write(scratch.path("few.csv"), text).unwrap();
+        scratch.msn(&PREDICT).fails_with(parts);
+    }
+    fs::remove_file(scratch.path("few.csv")).unwrap();
+    scratch.msn(&PREDICT).fails_with(&["few.csv", "cannot read"]);
+    assert!(!names(&scratch.path("")).contains(&"predicted.csv".to_owned()));
+}

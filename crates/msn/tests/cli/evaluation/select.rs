@@ -1,0 +1,70 @@
+//! `msn select`, and what `msn eval select` says it is worth.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::easy;
+
+#[test]
+fn selected_images_are_labelled_and_predict_the_rest() {
+    let scratch = easy();
+    let select = |budget: &'static str, out: &'static str| {
+        scratch.msn(&[
+            "select",
+            "--checkpoint",
+            "raw-pixels",
+            "--data",
+            "test",
+            "--budget",
+            budget,
+            "--out",
+            out,
+        ])
+    };
+    let finished = select("2", "chosen.csv").success();
+    assert!(
+        finished.stderr.contains("msn predict --checkpoint raw-pixels --labels chosen.csv"),
+        "{}",
+        finished.stderr
+    );
+    let chosen = scratch.read("chosen.csv");
+    let names: Vec<&str> = chosen.lines().skip(1).map(|line| line.strip_suffix(',').unwrap()).collect();
+    assert_eq!(chosen.lines().next(), Some("path,label"));
+    // Two clusters: left and right.
+    let mut classes: Vec<&str> = names.iter().map(|name| &name[..1]).collect();
+    classes.sort_unstable();
+    assert_eq!(classes, ["a", "b"], "{names:?}");
+    // Labels that somebody has filled in are not written over.
+    select("2", "chosen.csv").fails_with(&["chosen.csv", "labels that somebody filled in"]);
+    select("0", "none.csv").refused_with(&["--budget", "at least 1"]);
+    select("21", "all.csv").fails_with(&["from 1 to 20, found 21"]);
+    let predict =
+        ["predict", "--checkpoint", "raw-pixels", "--labels", "chosen.csv", "--images", "test", "--out"];
+    let predict = || scratch.msn(&[&predict[..], &["predicted.csv"]].concat());
+    predict().fails_with(&["chosen.csv, line 2", "expected a label"]);
+    let labelled: String = names.iter().map(|name| format!("{name},{}\n", &name[..1])).collect();
+    fs::write(scratch.path("chosen.csv"), format!("path,label\n{labelled}")).unwrap();
+    predict().success();
+    let predicted = scratch.read("predicted.csv");
+    assert!(predicted.lines().skip(1).all(|line| line.split(',').nth(1) == Some(&line[..1])), "{predicted}");
+}
+
+#[test]
+fn a_selection_is_compared_with_chance() {
+    let scratch = easy();
+    let select = ["eval", "select", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test"];
+    let more = ["--budgets", "2,6", "--seeds", "4", "--json", "-"];
+    let finished = scratch.msn(&[&select[..], &more].concat()).success();
+    let scores: Value = serde_json::from_str(&finished.stdout).unwrap();
+    let two = &scores["budgets"]["2"];
+    // Two clusters, two classes: the selection has both at every seed.
+    assert_eq!(
+        (&two["selected"]["mean"], &two["selected"]["classes"]),
+        (&100.0.into(), &2.0.into()),
+        "{scores}"
+    );
+    assert_eq!(two["random"]["top1"].as_array().map(Vec::len), Some(4));
+    let table = scratch.msn(&[&select[..], &["--seeds", "2", "--budgets", "2"]].concat()).success().stdout;
+    assert!(table.lines().nth(1).is_some_and(|row| row.starts_with("2 ") && row.contains("of 2")), "{table}");
+}
