@@ -251,8 +251,10 @@ fn a_training_that_was_stopped_goes_on_with_the_same_bits() {
                 run_in(kept, &other, scratch.path(), &mut Watch::default()).unwrap_err().to_string();
             assert!(refused.contains("started with settings.lr = 0.1, found 0.2"), "{refused}");
 
+            // Where activations come from may change, as on a machine with less memory.
+            let now = FineTune { grad_checkpointing: true, ..settings.clone() };
             let mut watch = Watch::default();
-            let resumed = run_in(kept, &settings, scratch.path(), &mut watch).unwrap().expect("finished");
+            let resumed = run_in(kept, &now, scratch.path(), &mut watch).unwrap().expect("finished");
             assert_eq!(watch.start.expect("told").done, stop_after as u64);
             assert_eq!((resumed.weights, &resumed.head), (whole.weights.clone(), &whole.head));
             assert_eq!((&resumed.report, &resumed.skipped), (&whole.report, &whole.skipped));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
     /// The state of a checkpoint does not describe an encoder.
-    #[error("{}: state.json: expected the configuration of a pre-training run: {source}", checkpoint.display())]
+    #[error("{}: state.json: expected what `msn` writes there: {source}", checkpoint.display())]
     State {
         /// Folder of the checkpoint.
         checkpoint: PathBuf,

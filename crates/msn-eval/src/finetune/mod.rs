@@ -205,7 +205,8 @@ impl FineTune {
         Ok(Some(FineTuned { config, weights: state_dict(&result.encoder), head, report, skipped }))
     }
 
-    /// All that decides on the weights.
+    /// All that decides on the weights, but for the rounding: where activations come from and how products are computed
+    /// may change when a training goes on, as on a machine with less memory or without bf16.
     fn identity(
         &self,
         saved: &SavedEncoder,
@@ -213,6 +214,9 @@ impl FineTune {
         train: &Numbered<'_>,
         classes: &Classes,
     ) -> Value {
+        let mut settings = json!(self);
+        let fields = settings.as_object_mut().expect("a struct is an object");
+        fields.retain(|field, _| !["precision", "grad_checkpointing"].contains(&field.as_str()));
         json!({
             "encoder": saved.origin.folder,
             "step": saved.origin.step,
@@ -222,7 +226,7 @@ impl FineTune {
             "images": train.images.len(),
             "classes": classes.names(),
             "labels": format!("fingerprint {:016x}", train.fingerprint()),
-            "settings": self,
+            "settings": settings,
         })
     }
 }
