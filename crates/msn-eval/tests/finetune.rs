@@ -7,7 +7,6 @@ mod common;
 use std::path::Path;
 
 use burn::tensor::Device;
-use image::{Rgb, RgbImage};
 use msn_data::{Dataset, Limits, Normalization};
 use msn_eval::{
     Error, ExtractError, FineTune, FineTuneObserver, FineTuneRun, FineTuneStart, FineTuneStep, FineTuned,
@@ -16,6 +15,8 @@ use msn_eval::{
 use msn_model::{EncoderConfig, Features, View, load_state, state_dict};
 use msn_store::RunDir;
 use msn_train::Config;
+
+use common::images;
 
 const DEPTH: usize = 3;
 
@@ -42,22 +43,6 @@ fn saved() -> SavedEncoder {
         limits: Limits::default(),
         rejected: Vec::new(),
         notes: Vec::new(),
-    }
-}
-
-/// Images of 8 px, red at the top, at the bottom or nowhere by class, each a little different.
-fn images(folder: &Path, per_class: u32) {
-    for class in 0..3u32 {
-        let folder = folder.join(format!("class{class}"));
-        std::fs::create_dir_all(&folder).unwrap();
-        for number in 0..per_class {
-            let image = RgbImage::from_fn(8, 8, |x, y| {
-                let noise = ((x * 7 + y * 13 + number * 31) % 40) as u8;
-                let red = class < 2 && (y < 4) == (class == 0);
-                Rgb([if red { 200 } else { 20 } + noise, 60 + noise, 90])
-            });
-            image.save(folder.join(format!("{number:02}.png"))).unwrap();
-        }
     }
 }
 

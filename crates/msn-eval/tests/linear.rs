@@ -2,27 +2,14 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
 
+mod common;
+
 use std::path::Path;
 
-use image::{Rgb, RgbImage};
 use msn_data::Dataset;
 use msn_eval::{Error, ExtractError, Extractor, LinearProbe, LinearReport};
 
-/// Images of 8 px, red at the top, at the bottom or nowhere by class, each a little different.
-fn images(folder: &Path, per_class: u32) {
-    for class in 0..3u32 {
-        let folder = folder.join(format!("class{class}"));
-        std::fs::create_dir_all(&folder).unwrap();
-        for number in 0..per_class {
-            let image = RgbImage::from_fn(8, 8, |x, y| {
-                let noise = ((x * 7 + y * 13 + number * 31) % 40) as u8;
-                let red = class < 2 && (y < 4) == (class == 0);
-                Rgb([if red { 200 } else { 20 } + noise, 60 + noise, 90])
-            });
-            image.save(folder.join(format!("{number:02}.png"))).unwrap();
-        }
-    }
-}
+use common::images;
 
 fn run(probe: &LinearProbe, train: &Path, test: &Path) -> Result<LinearReport, ExtractError> {
     let labels = |dataset: &dyn Dataset| -> Vec<String> {

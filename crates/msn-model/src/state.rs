@@ -6,6 +6,36 @@ use msn_store::{Array, StateDict};
 
 use crate::Error;
 
+/// The values of a tensor, row-major, once its device has computed them.
+pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
+}
+
+/// The same with the tensor's shape.
+pub fn host_array<const D: usize>(tensor: Tensor<D>) -> Array {
+    let shape = tensor.dims().to_vec();
+    Array::new(shape, host(tensor))
+}
+
+/// Takes the tensor of this name and shape out of `state`; errors name it with `prefix` before it.
+///
+/// # Errors
+/// [`Error::MissingTensor`] or [`Error::TensorShape`].
+pub fn take_tensor(
+    state: &mut StateDict,
+    prefix: &str,
+    name: &str,
+    expected: &[usize],
+) -> Result<Array, Error> {
+    let found = state.remove(name);
+    let name = format!("{prefix}{name}");
+    match found {
+        Some(found) if found.shape == expected => Ok(found),
+        Some(found) => Err(Error::TensorShape { name, expected: expected.to_vec(), found: found.shape }),
+        None => Err(Error::MissingTensor { name, shape: expected.to_vec() }),
+    }
+}
+
 /// Calls `visit` with the name and the value of every parameter and running statistic, in the module's order.
 pub fn for_each_parameter<M: Module>(module: &M, visit: impl FnMut(&str, Array)) {
     struct Visitor<F> {
@@ -20,10 +50,7 @@ pub fn for_each_parameter<M: Module>(module: &M, visit: impl FnMut(&str, Array))
             self.path.pop();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let value = param.val();
-            let shape = value.dims().to_vec();
-            let data = value.into_data().convert::<f32>().try_into_vec().expect("converted to f32");
-            (self.visit)(&self.path.join("."), Array { shape, data });
+            (self.visit)(&self.path.join("."), host_array(param.val()));
         }
     }
     module.visit(&mut Visitor { path: Vec::new(), visit });
@@ -50,14 +77,7 @@ pub fn load_state<M: Module>(module: M, mut state: StateDict) -> Result<M, Error
     }
     impl Mapper<'_> {
         fn take(&mut self, expected: &[usize]) -> Result<Vec<f32>, Error> {
-            let name = self.path.join(".");
-            match self.state.remove(&name) {
-                None => Err(Error::MissingTensor { name, shape: expected.to_vec() }),
-                Some(Array { shape, .. }) if shape != expected => {
-                    Err(Error::TensorShape { name, expected: expected.to_vec(), found: shape })
-                }
-                Some(Array { data, .. }) => Ok(data),
-            }
+            Ok(take_tensor(self.state, "", &self.path.join("."), expected)?.data)
         }
     }
     impl ModuleMapper for Mapper<'_> {

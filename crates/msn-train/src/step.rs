@@ -1,10 +1,11 @@
 //! One training step.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use msn_kernels::on_worker;
 use msn_model::{
-    Encoder, Path, Prototypes, StateDict, StochasticDepth, View, encoder_seed, load_state, prototypes_seed,
+    Encoder, Path, Prototypes, StateDict, StochasticDepth, View, encoder_seed, host, load_state,
+    prototypes_seed,
 };
 use msn_ssl::{Collapse, MsnConfig, Schedule, msn_loss};
 use serde::Serialize;
@@ -271,8 +272,4 @@ impl Models {
             prototypes: load_state(self.prototypes, prototypes)?,
         })
     }
-}
-
-fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
 }

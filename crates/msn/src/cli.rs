@@ -19,7 +19,8 @@ pub(crate) use evaluation::{
 };
 pub(crate) use exchange::{Export, ExportFormat, Import};
 pub(crate) use finetune::FineTune;
-use labelled::{Draws, LabelledData};
+use labelled::Draws;
+pub(crate) use labelled::LabelledData;
 pub(crate) use protocols::{Linear, Report, Robust};
 
 const EXAMPLES: &str = "\

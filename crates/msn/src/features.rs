@@ -12,7 +12,7 @@ use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled, Origin, 
 use msn_store::{RunDir, StoreError};
 use serde::Serialize;
 
-use crate::cli::{EncoderChoice, FeatureChoice};
+use crate::cli::{EncoderChoice, FeatureChoice, LabelledData};
 use crate::device;
 use crate::progress::{ImageProgress, say, warn};
 use crate::settings::median_side;
@@ -177,6 +177,11 @@ pub(crate) struct LabelledImages {
 }
 
 impl LabelledImages {
+    /// The images to learn from and those to test on, with their classes.
+    pub(crate) fn open_both(labelled: &LabelledData) -> anyhow::Result<[Self; 2]> {
+        Ok([Self::open(&labelled.train)?, Self::open(&labelled.test)?])
+    }
+
     /// Opens `path` and reads the class of every image off its folder.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let dataset = msn_data::open(path)?;

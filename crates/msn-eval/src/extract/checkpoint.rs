@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use msn_data::{Limits, Normalization};
-use msn_model::{Array, Encoder, EncoderConfig, LinearHead, encoder_seed, load_state};
+use msn_model::{Encoder, EncoderConfig, LinearHead, encoder_seed, load_state, take_tensor};
 use msn_store::{Checkpoint, Loaded, Rejected, RunDir, StateDict, TARGET_PART};
 use serde::Deserialize;
 
@@ -162,25 +162,9 @@ impl SavedEncoder {
 /// The layer in a part of a checkpoint, for an encoder of `dim` dimensions.
 fn classifier(mut part: StateDict, classes: Vec<String>, dim: usize) -> Result<LinearHead, msn_model::Error> {
     let prefix = format!("{CLASSIFIER_PART}.");
-    let weight = take(&mut part, &prefix, "weight", vec![classes.len(), dim])?;
-    let bias = take(&mut part, &prefix, "bias", vec![classes.len()])?;
+    let weight = take_tensor(&mut part, &prefix, "weight", &[classes.len(), dim])?;
+    let bias = take_tensor(&mut part, &prefix, "bias", &[classes.len()])?;
     Ok(LinearHead { classes, weight, bias })
-}
-
-/// Takes the tensor of this name and shape out of `weights`; messages name it with `prefix`.
-pub(super) fn take(
-    weights: &mut StateDict,
-    prefix: &str,
-    name: &str,
-    expected: Vec<usize>,
-) -> Result<Array, msn_model::Error> {
-    let found = weights.remove(name);
-    let name = format!("{prefix}{name}");
-    match found {
-        Some(found) if found.shape == expected => Ok(found),
-        Some(found) => Err(msn_model::Error::TensorShape { name, expected, found: found.shape }),
-        None => Err(msn_model::Error::MissingTensor { name, shape: expected }),
-    }
 }
 
 fn load(path: &Path) -> Result<Loaded, ExtractError> {

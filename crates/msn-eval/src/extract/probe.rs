@@ -1,7 +1,7 @@
 //! Features for a linear probe: the outputs of several blocks.
 
 use msn_data::{EvalBatch, EvalConfig};
-use msn_model::View;
+use msn_model::{View, host};
 
 use super::{BATCH_SIZE, Extractor, Kind};
 use crate::features::normalise_rows;
@@ -41,11 +41,7 @@ impl Extractor {
         for pixels in batch.pixels.chunks(BATCH_SIZE * 3 * size * size) {
             let count = pixels.len() / (3 * size * size);
             let view = View::new(pixels, count, size, encoder.patch_size(), None, &encoder.device());
-            let outputs: Vec<Vec<f32>> = encoder
-                .last_blocks(&[view], blocks)
-                .into_iter()
-                .map(|output| output.into_data().convert::<f32>().try_into_vec().expect("converted to f32"))
-                .collect();
+            let outputs: Vec<Vec<f32>> = encoder.last_blocks(&[view], blocks).into_iter().map(host).collect();
             for image in 0..count {
                 for output in &outputs {
                     let both = &output[image * 2 * dim..][..2 * dim];

@@ -1,9 +1,8 @@
 //! An encoder for images of another size.
 
-use msn_model::{Array, bicubic_matrix};
+use msn_model::{Array, bicubic_matrix, take_tensor};
 
 use super::SavedEncoder;
-use super::checkpoint::take;
 
 /// [CLS] first, then the patches row by row: [1, 1 + N, D].
 const POSITIONS: &str = "pos_embed";
@@ -25,7 +24,7 @@ impl SavedEncoder {
         if from == to {
             return Ok(self);
         }
-        let old = take(&mut self.weights, "", POSITIONS, vec![1, 1 + from * from, dim])?;
+        let old = take_tensor(&mut self.weights, "", POSITIONS, &[1, 1 + from * from, dim])?;
         let (cls, patches) = old.data.split_at(dim);
         let mut positions = cls.to_vec();
         positions.resize((1 + to * to) * dim, 0.0);

@@ -1,7 +1,7 @@
 //! Rows of features with the images that they belong to.
 
 use msn_data::{Corruption, Dataset, EvalBatch, EvalConfig, Skipped, check_image, load_eval};
-use msn_model::View;
+use msn_model::{View, host};
 
 use super::{ExtractError, Extractor, Kind};
 use crate::{Error, Features};
@@ -95,8 +95,7 @@ impl Extractor {
                 let size = self.config.transform.crop;
                 let (count, patch) = (batch.images.len(), encoder.patch_size());
                 let view = View::new(&batch.pixels, count, size, patch, None, &encoder.device());
-                let rows = encoder.features(&[view], *features).into_data();
-                rows.convert::<f32>().try_into_vec().expect("converted to f32")
+                host(encoder.features(&[view], *features))
             }
         }
     }

@@ -1,8 +1,8 @@
 //! An encoder with a linear classifier on it.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
-use msn_model::{Array, Encoder, Linear, LinearHead, StochasticDepth, View};
+use burn::tensor::Tensor;
+use msn_model::{Encoder, Linear, LinearHead, StochasticDepth, View, host_array};
 
 use crate::Classes;
 
@@ -18,8 +18,8 @@ impl Classifier {
     /// The encoder with a head of zeros, to which all classes are equally likely.
     pub(super) fn new(encoder: Encoder, classes: usize) -> Self {
         let (dim, device) = (encoder.dim(), encoder.device());
-        let weight = Param::from_tensor(zeros([classes, dim], &device));
-        Self { encoder, head: Linear { weight, bias: Param::from_tensor(zeros([classes], &device)) } }
+        let weight = Param::from_tensor(Tensor::zeros([classes, dim], &device));
+        Self { encoder, head: Linear { weight, bias: Param::from_tensor(Tensor::zeros([classes], &device)) } }
     }
 
     /// The classifier of which the last `blocks` blocks, the final norm and the head are trained, and with 0 blocks the
@@ -55,22 +55,8 @@ impl Classifier {
     pub(super) fn linear_head(&self, classes: &Classes) -> LinearHead {
         LinearHead {
             classes: classes.names().to_vec(),
-            weight: array(self.head.weight.val()),
-            bias: array(self.head.bias.val()),
+            weight: host_array(self.head.weight.val()),
+            bias: host_array(self.head.bias.val()),
         }
     }
-}
-
-fn zeros<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(vec![0f32; shape.iter().product()], shape), device)
-}
-
-fn array<const D: usize>(tensor: Tensor<D>) -> Array {
-    let shape = tensor.dims().to_vec();
-    Array::new(shape, host(tensor))
-}
-
-/// The values of a tensor, row-major.
-pub(super) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
 }

@@ -87,6 +87,13 @@ struct Mean {
 }
 
 impl Mean {
+    /// The mean with one more.
+    fn add(&mut self, loss: f64) -> f64 {
+        self.sum += loss;
+        self.count += 1;
+        self.sum / self.count as f64
+    }
+
     fn value(self) -> Option<f64> {
         (self.count > 0).then(|| self.sum / self.count as f64)
     }
@@ -199,8 +206,8 @@ impl<'a> Training<'a> {
         done.steps += 1;
         check(report, done)?;
         done.batches += 1;
-        done.mean = Mean { sum: done.mean.sum + report.loss, count: done.mean.count + 1 };
-        let (step, epoch, loss) = (done.steps, done.epochs, done.mean.sum / done.mean.count as f64);
+        let loss = done.mean.add(report.loss);
+        let (step, epoch) = (done.steps, done.epochs);
         observer.step(&FineTuneStep { step, epoch, images, loss, lr });
         Ok(())
     }

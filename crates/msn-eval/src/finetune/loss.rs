@@ -11,9 +11,9 @@ pub(super) fn cross_entropy(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> 
 #[cfg(test)]
 mod tests {
     use burn::tensor::{Device, TensorData};
+    use msn_model::host;
 
     use super::*;
-    use crate::finetune::classifier::host;
 
     #[test]
     fn the_cross_entropy_is_the_one_by_hand() {

@@ -2,9 +2,9 @@
 
 use msn_data::{EvalConfig, Skipped, load_eval};
 use msn_kernels::on_worker;
-use msn_model::View;
+use msn_model::{View, host};
 
-use super::classifier::{Classifier, host};
+use super::classifier::Classifier;
 use super::{FineTuneObserver, Numbered};
 use crate::{Classes, ClassificationReport, ExtractError};
 

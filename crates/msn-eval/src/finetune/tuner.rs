@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use msn_kernels::on_worker;
-use msn_model::{Path, Precision, StateDict, StochasticDepth, View, load_state, state_dict};
+use msn_model::{Path, Precision, StateDict, StochasticDepth, View, host, load_state, state_dict};
 use msn_store::TARGET_PART;
 use msn_train::{AdamW, AdamWConfig, Group, Update, clip_scale, gradient_norm};
 
 use super::FineTune;
-use super::classifier::{Classifier, host};
+use super::classifier::Classifier;
 use super::groups::groups;
 use super::loss::cross_entropy;
 use crate::CLASSIFIER_PART;

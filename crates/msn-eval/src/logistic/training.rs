@@ -3,6 +3,9 @@
 use super::{LogisticFit, LogisticRegression};
 use crate::{Classes, Error, Features, Labelled, Lambda};
 
+/// A way to fit a regression to rows with class numbers, of so many classes.
+type Method = fn(&LogisticRegression, &Features, &[usize], usize) -> Result<LogisticFit, Error>;
+
 /// Labelled rows, made ready for a regression.
 pub(crate) struct Training {
     pub(crate) classes: Classes,
@@ -22,15 +25,17 @@ impl Training {
 
     /// The fit, which may stop short of its tolerance, and the penalty that it has.
     pub(crate) fn fit(&self, lambda: Lambda) -> Result<(LogisticFit, f64), Error> {
-        let lambda = lambda.choose(&self.rows, &self.labels, self.classes.len())?;
-        let fit = LogisticRegression::new(lambda).fit(&self.rows, &self.labels, self.classes.len())?;
-        Ok((fit, lambda))
+        self.by(LogisticRegression::fit, lambda)
     }
 
     /// As [`fit`](Self::fit), with a stop short of the tolerance as an error.
     pub(crate) fn solve(&self, lambda: Lambda) -> Result<(LogisticFit, f64), Error> {
-        let lambda = lambda.choose(&self.rows, &self.labels, self.classes.len())?;
-        let fit = LogisticRegression::new(lambda).solve(&self.rows, &self.labels, self.classes.len())?;
-        Ok((fit, lambda))
+        self.by(LogisticRegression::solve, lambda)
+    }
+
+    fn by(&self, method: Method, lambda: Lambda) -> Result<(LogisticFit, f64), Error> {
+        let classes = self.classes.len();
+        let lambda = lambda.choose(&self.rows, &self.labels, classes)?;
+        Ok((method(&LogisticRegression::new(lambda), &self.rows, &self.labels, classes)?, lambda))
     }
 }

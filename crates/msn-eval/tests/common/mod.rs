@@ -1,6 +1,10 @@
 //! Data for tests.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
 
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
 use msn_eval::{Features, Labelled};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -42,4 +46,20 @@ pub(crate) fn labelled(classes: usize, per_class: usize, dim: usize, noise: f32,
 /// Runs `work` on a pool of `threads` threads.
 pub(crate) fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start").install(work)
+}
+
+/// Images of 8 px, red at the top, at the bottom or nowhere by class, each a little different.
+pub(crate) fn images(folder: &Path, per_class: u32) {
+    for class in 0..3u32 {
+        let folder = folder.join(format!("class{class}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        for number in 0..per_class {
+            let image = RgbImage::from_fn(8, 8, |x, y| {
+                let noise = ((x * 7 + y * 13 + number * 31) % 40) as u8;
+                let red = class < 2 && (y < 4) == (class == 0);
+                Rgb([if red { 200 } else { 20 } + noise, 60 + noise, 90])
+            });
+            image.save(folder.join(format!("{number:02}.png"))).unwrap();
+        }
+    }
 }

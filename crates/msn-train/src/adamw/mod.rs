@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use msn_model::{Array, StateDict};
+use msn_model::{Array, StateDict, host_array};
 use serde::{Deserialize, Serialize};
 
 use average::Averages;
@@ -103,8 +103,8 @@ impl AdamW {
     pub fn state(&self) -> StateDict {
         let mut state = StateDict::new();
         for (name, moments) in &self.moments {
-            state.insert(format!("first.{name}"), host(&moments.first));
-            state.insert(format!("second.{name}"), host(&moments.second));
+            state.insert(format!("first.{name}"), host_array(moments.first.clone()));
+            state.insert(format!("second.{name}"), host_array(moments.second.clone()));
         }
         state
     }
@@ -288,11 +288,6 @@ pub fn gradient_norm<M: Module>(module: &M, gradients: &Gradients) -> f64 {
     let squares = Tensor::cat(norm.squares, 0).into_data().convert::<f64>();
     let others: f64 = squares.try_to_vec::<f64>().expect("converted to f64").iter().sum();
     (norm.sum + others).sqrt()
-}
-
-fn host(tensor: &Tensor<1>) -> Array {
-    let data = tensor.to_data().convert::<f32>().try_into_vec().expect("converted to f32");
-    Array { shape: tensor.dims().to_vec(), data }
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
 /// Labelled images to learn from, and others to test on.
-#[derive(Args)]
+#[derive(Args, Serialize)]
 pub(crate) struct LabelledData {
     /// Labelled images to learn from.
     #[arg(long, value_name = "PATH")]

@@ -1,14 +1,13 @@
 //! `msn compare`
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use msn_eval::{Amount, BudgetCurve, ExtractError, Extractor, ShotScore, curve_picture};
 use serde::Serialize;
 
 use super::labelling::{Drawing, Labelling};
 use super::lowshot::{self, Percent};
-use crate::cli::{Compare, EncoderChoice};
+use crate::cli::{Compare, EncoderChoice, LabelledData};
 use crate::features::{self, EncoderFacts, LabelledImages, RAW_PIXELS, UNTRAINED};
 use crate::output;
 use crate::progress::{say, warn};
@@ -17,8 +16,8 @@ use crate::report::{self, Table};
 /// The results as JSON.
 #[derive(Serialize)]
 struct Results<'a> {
-    train: &'a Path,
-    test: &'a Path,
+    #[serde(flatten)]
+    labelled: &'a LabelledData,
     seed: u64,
     /// In the order of the table.
     encoders: Vec<Row<'a>>,
@@ -43,8 +42,7 @@ pub(crate) fn run(arguments: &Compare) -> anyhow::Result<()> {
     if let Some(picture) = &arguments.picture {
         output::check_svg(picture, &inputs)?;
     }
-    let train = LabelledImages::open(&arguments.labelled.train)?;
-    let test = LabelledImages::open(&arguments.labelled.test)?;
+    let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     let names = encoders(arguments);
     // All are opened before the first is evaluated, so that a wrong name is found at once.
     let choices: Vec<EncoderChoice> = names.iter().map(|name| choice(arguments, name, None)).collect();
@@ -94,12 +92,7 @@ pub(crate) fn run(arguments: &Compare) -> anyhow::Result<()> {
         msn_store::atomic::write(picture, curve_picture(&curves, chance).as_bytes())
             .map(|()| say(&format!("the curves as a picture: {}", picture.display())))
     });
-    let results = Results {
-        train: &arguments.labelled.train,
-        test: &arguments.labelled.test,
-        seed: arguments.draws.seed,
-        encoders: rows,
-    };
+    let results = Results { labelled: &arguments.labelled, seed: arguments.draws.seed, encoders: rows };
     report::show(&table.text(), "compare", &arguments.checkpoints[0], arguments.json.as_deref(), &results)?;
     Ok(picture?)
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::import::config_of;
 use super::labelling::not_labelled;
 use super::pretrain::quoted;
-use crate::cli::{FeatureChoice, FineTune};
+use crate::cli::{FeatureChoice, FineTune, LabelledData};
 use crate::device;
 use crate::failure::{stopped, wrong_arguments};
 use crate::features::{self, EncoderFacts, LabelledImages, RAW_PIXELS};
@@ -27,8 +27,8 @@ use crate::signals::StopRequest;
 struct Results<'a> {
     #[serde(flatten)]
     encoder: EncoderFacts<'a>,
-    train: &'a Path,
-    test: &'a Path,
+    #[serde(flatten)]
+    labelled: &'a LabelledData,
     image_size: usize,
     settings: &'a msn_eval::FineTune,
     /// Images that could not be read.
@@ -45,8 +45,7 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
         )));
     }
     let device = device::open(&arguments.device.name)?;
-    let train = LabelledImages::open(&arguments.labelled.train)?;
-    let test = LabelledImages::open(&arguments.labelled.test)?;
+    let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     test.check_classes(&train.labels, &arguments.labelled.train)?;
     let (saved, weights) = features::saved_encoder(&arguments.checkpoint, arguments.heads)?;
     let saved = match arguments.image_size {
@@ -86,8 +85,7 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
         EncoderFacts::with(&arguments.checkpoint, Some(&origin), FeatureChoice::AfterNorm, tuned.config.dim);
     let results = Results {
         encoder,
-        train: &arguments.labelled.train,
-        test: &arguments.labelled.test,
+        labelled: &arguments.labelled,
         image_size: tuned.config.image_size,
         settings: &settings,
         skipped: skipped.len(),

@@ -1,12 +1,11 @@
 //! `msn eval knn`
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use msn_eval::Knn;
 use serde::Serialize;
 
-use crate::cli;
+use crate::cli::{self, LabelledData};
 use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::progress::say;
@@ -17,8 +16,8 @@ use crate::report::{self, Table};
 struct Results<'a> {
     #[serde(flatten)]
     encoder: EncoderFacts<'a>,
-    train: &'a Path,
-    test: &'a Path,
+    #[serde(flatten)]
+    labelled: &'a LabelledData,
     temperature: f64,
     train_images: usize,
     test_images: usize,
@@ -30,8 +29,7 @@ struct Results<'a> {
 
 pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
     output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
-    let train = LabelledImages::open(&arguments.labelled.train)?;
-    let test = LabelledImages::open(&arguments.labelled.test)?;
+    let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     test.check_classes(&train.labels, &arguments.labelled.train)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let train = train.all_features(&extractor, "features of the training images")?;
@@ -50,8 +48,7 @@ pub(crate) fn run(arguments: &cli::Knn) -> anyhow::Result<()> {
     }
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &arguments.encoder),
-        train: &arguments.labelled.train,
-        test: &arguments.labelled.test,
+        labelled: &arguments.labelled,
         temperature: arguments.temperature,
         train_images: images,
         test_images: test.labelled.labels().len(),

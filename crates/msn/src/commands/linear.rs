@@ -1,11 +1,9 @@
 //! `msn eval linear`
 
-use std::path::Path;
-
 use msn_eval::{LinearProbe, LinearReport};
 use serde::Serialize;
 
-use crate::cli::{EncoderChoice, FeatureChoice, Linear};
+use crate::cli::{EncoderChoice, FeatureChoice, LabelledData, Linear};
 use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::progress::{ImageProgress, warn};
@@ -16,8 +14,8 @@ use crate::report::{self, Table};
 struct Results<'a> {
     #[serde(flatten)]
     encoder: EncoderFacts<'a>,
-    train: &'a Path,
-    test: &'a Path,
+    #[serde(flatten)]
+    labelled: &'a LabelledData,
     blocks: usize,
     patch_mean: bool,
     epochs: u64,
@@ -31,8 +29,7 @@ struct Results<'a> {
 
 pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
     output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
-    let train = LabelledImages::open(&arguments.labelled.train)?;
-    let test = LabelledImages::open(&arguments.labelled.test)?;
+    let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     test.check_classes(&train.labels, &arguments.labelled.train)?;
     let encoder = EncoderChoice {
         checkpoint: arguments.checkpoint.clone(),
@@ -75,8 +72,7 @@ pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
     }
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &encoder),
-        train: &arguments.labelled.train,
-        test: &arguments.labelled.test,
+        labelled: &arguments.labelled,
         blocks: arguments.blocks,
         patch_mean: arguments.patch_mean,
         epochs: arguments.epochs,

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use msn_eval::{Extractor, Lambda, LowShot, ShotScore, default_lambda};
 use serde::Serialize;
 
 use super::labelling::{Drawing, LabelledSets, Labelling};
-use crate::cli::Lowshot;
+use crate::cli::{LabelledData, Lowshot};
 use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::progress::{say, warn};
@@ -21,8 +20,8 @@ struct Results<'a> {
     encoder: EncoderFacts<'a>,
     /// Seed of the drawn splits; none for split files.
     seed: Option<u64>,
-    train: &'a Path,
-    test: &'a Path,
+    #[serde(flatten)]
+    labelled: &'a LabelledData,
     test_images: usize,
     /// Images that could not be read.
     skipped: usize,
@@ -43,8 +42,7 @@ pub(crate) struct Scores {
 
 pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
     output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
-    let train = LabelledImages::open(&arguments.labelled.train)?;
-    let test = LabelledImages::open(&arguments.labelled.test)?;
+    let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let labelling = if arguments.split_file.is_empty() {
         let drawing =
@@ -80,8 +78,7 @@ pub(crate) fn run(arguments: &Lowshot) -> anyhow::Result<()> {
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &arguments.encoder),
         seed: arguments.split_file.is_empty().then_some(arguments.draws.seed),
-        train: &arguments.labelled.train,
-        test: &arguments.labelled.test,
+        labelled: &arguments.labelled,
         test_images: scores.test_images,
         skipped: scores.skipped,
         shots: shots.map(|score| (score.shots, score)).collect(),

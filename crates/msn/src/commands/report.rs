@@ -1,7 +1,5 @@
 //! `msn eval report`
 
-use std::path::Path;
-
 use anyhow::Context;
 use msn_eval::{
     Amount, BudgetCurve, ClassificationReport, LowShot, ShotScore, budgets, classification_report,
@@ -12,7 +10,7 @@ use serde::Serialize;
 
 use super::labelling::{Drawing, LabelledSets, Labelling};
 use super::lowshot::{self, Percent};
-use crate::cli;
+use crate::cli::{self, LabelledData};
 use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::progress::{say, warn};
@@ -29,8 +27,8 @@ const MOST_ROWS: usize = 20;
 struct Results<'a> {
     #[serde(flatten)]
     encoder: EncoderFacts<'a>,
-    train: &'a Path,
-    test: &'a Path,
+    #[serde(flatten)]
+    labelled: &'a LabelledData,
     /// Of the draw of the labelled images.
     seed: u64,
     /// Images that could not be read.
@@ -49,8 +47,7 @@ pub(crate) fn run(arguments: &cli::Report) -> anyhow::Result<()> {
     if let Some(picture) = &arguments.picture {
         output::check_svg(picture, &inputs)?;
     }
-    let train = LabelledImages::open(&arguments.labelled.train)?;
-    let test = LabelledImages::open(&arguments.labelled.test)?;
+    let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let amounts = if arguments.shots.is_empty() { affordable(&train) } else { arguments.shots.clone() };
     let drawing = Drawing {
@@ -75,8 +72,7 @@ pub(crate) fn run(arguments: &cli::Report) -> anyhow::Result<()> {
     let picture = write_picture(arguments, &curve_picture(std::slice::from_ref(&curve), chance));
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &arguments.encoder),
-        train: &arguments.labelled.train,
-        test: &arguments.labelled.test,
+        labelled: &arguments.labelled,
         seed: arguments.draws.seed,
         skipped: data.skipped,
         labelled_images: labelled.labels().len(),

@@ -1,14 +1,12 @@
 //! `msn eval robust`
 
-use std::path::Path;
-
 use anyhow::{Context, ensure};
 use msn_data::{Corruption, SEVERITIES};
 use msn_eval::{RobustReport, robustness};
 use serde::Serialize;
 
 use super::labelling::{Drawing, LabelledSets, Labelling};
-use crate::cli;
+use crate::cli::{self, LabelledData};
 use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::report::{self, Table};
@@ -18,8 +16,8 @@ use crate::report::{self, Table};
 struct Results<'a> {
     #[serde(flatten)]
     encoder: EncoderFacts<'a>,
-    train: &'a Path,
-    test: &'a Path,
+    #[serde(flatten)]
+    labelled: &'a LabelledData,
     /// Of the draw of the labelled images.
     seed: u64,
     labelled_images: usize,
@@ -31,8 +29,7 @@ struct Results<'a> {
 
 pub(crate) fn run(arguments: &cli::Robust) -> anyhow::Result<()> {
     output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
-    let train = LabelledImages::open(&arguments.labelled.train)?;
-    let test = LabelledImages::open(&arguments.labelled.test)?;
+    let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let drawing = Drawing { splits: 1, seed: arguments.seed, stop_short: false };
     let labelling = Labelling::draw(&[&extractor], &train, &[arguments.shots], drawing)?;
@@ -67,8 +64,7 @@ pub(crate) fn run(arguments: &cli::Robust) -> anyhow::Result<()> {
     );
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &arguments.encoder),
-        train: &arguments.labelled.train,
-        test: &arguments.labelled.test,
+        labelled: &arguments.labelled,
         seed: arguments.seed,
         labelled_images: data.train.labels().len(),
         skipped: data.skipped,

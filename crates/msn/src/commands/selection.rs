@@ -1,13 +1,12 @@
 //! `msn eval select`
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use msn_eval::{SelectionScore, select_at_random};
 use serde::Serialize;
 
 use super::lowshot::Percent;
-use crate::cli::Selection;
+use crate::cli::{LabelledData, Selection};
 use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
 use crate::report::{self, Table};
@@ -17,8 +16,8 @@ use crate::report::{self, Table};
 struct Results<'a> {
     #[serde(flatten)]
     encoder: EncoderFacts<'a>,
-    train: &'a Path,
-    test: &'a Path,
+    #[serde(flatten)]
+    labelled: &'a LabelledData,
     seeds: u64,
     test_images: usize,
     /// Images that could not be read.
@@ -38,8 +37,7 @@ struct Pair {
 
 pub(crate) fn run(arguments: &Selection) -> anyhow::Result<()> {
     output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
-    let train = LabelledImages::open(&arguments.labelled.train)?;
-    let test = LabelledImages::open(&arguments.labelled.test)?;
+    let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     test.check_classes(&train.labels, &arguments.labelled.train)?;
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let train = train.all_features(&extractor, "features of the images to select from")?;
@@ -79,8 +77,7 @@ pub(crate) fn run(arguments: &Selection) -> anyhow::Result<()> {
     }
     let results = Results {
         encoder: EncoderFacts::of(&extractor, &arguments.encoder),
-        train: &arguments.labelled.train,
-        test: &arguments.labelled.test,
+        labelled: &arguments.labelled,
         seeds: arguments.seeds,
         test_images: test.labelled.labels().len(),
         skipped: train.skipped.len() + test.skipped.len(),

@@ -5,17 +5,10 @@ use std::fs;
 use super::{easy, lowshot, run};
 use crate::support::names;
 
-const PREDICT: [&str; 9] = [
-    "predict",
-    "--checkpoint",
-    "raw-pixels",
-    "--labels",
-    "few.csv",
-    "--images",
-    "test",
-    "--out",
-    "predicted.csv",
-];
+/// The command: labels in `few.csv`, for the images of a folder.
+fn predict<'a>(images: &'a str, out: &'a str) -> [&'a str; 9] {
+    ["predict", "--checkpoint", "raw-pixels", "--labels", "few.csv", "--images", images, "--out", out]
+}
 
 #[test]
 fn a_class_whose_labelled_images_are_all_broken_is_named() {
@@ -23,18 +16,7 @@ fn a_class_whose_labelled_images_are_all_broken_is_named() {
     fs::create_dir(scratch.path("easy/c")).unwrap();
     fs::write(scratch.path("easy/c/0.png"), "no image").unwrap();
     fs::write(scratch.path("few.csv"), "path,label\na/0.png,left\nb/1.png,right\nc/0.png,top\n").unwrap();
-    let predict = [
-        "predict",
-        "--checkpoint",
-        "raw-pixels",
-        "--labels",
-        "few.csv",
-        "--images",
-        "easy",
-        "--out",
-        "out.csv",
-    ];
-    let finished = scratch.msn(&predict).success();
+    let finished = scratch.msn(&predict("easy", "out.csv")).success();
     assert!(finished.stderr.contains("predicted to be `top`"), "{}", finished.stderr);
     assert!(finished.stderr.contains("c/0.png: expected JPEG"), "{}", finished.stderr);
 }
@@ -46,7 +28,7 @@ fn a_few_labels_classify_all_images() {
     let absolute = scratch.path("easy/b/1.png").display().to_string();
     fs::write(scratch.path("few.csv"), format!("label,path\na,easy/a/0.png\nb,b/3.png\nb,{absolute}\n"))
         .unwrap();
-    scratch.msn(&PREDICT).success();
+    scratch.msn(&predict("test", "predicted.csv")).success();
     let text = scratch.read("predicted.csv");
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("path,label,probability"));
@@ -64,7 +46,7 @@ fn results_replace_neither_inputs_nor_files_of_others() {
     let scratch = easy();
     let few = "path,label\na/0.png,a\nb/3.png,b\n";
     fs::write(scratch.path("few.csv"), few).unwrap();
-    let predict = |out: &'static str| scratch.msn(&[&PREDICT[..8], &[out]].concat());
+    let predict = |out| scratch.msn(&predict("test", out));
     predict("few.csv").fails_with(&["few.csv", "one of its inputs"]);
     fs::write(scratch.path("other.csv"), few).unwrap();
     predict("other.csv").fails_with(&["other.csv", "earlier output", "another file"]);
@@ -101,9 +83,9 @@ fn wrong_label_files_are_explained_with_their_line() {
         ("path,label\n", &["few.csv", "found none"]),
     ] {
         fs::write(scratch.path("few.csv"), text).unwrap();
-        scratch.msn(&PREDICT).fails_with(parts);
+        scratch.msn(&predict("test", "predicted.csv")).fails_with(parts);
     }
     fs::remove_file(scratch.path("few.csv")).unwrap();
-    scratch.msn(&PREDICT).fails_with(&["few.csv", "cannot read"]);
+    scratch.msn(&predict("test", "predicted.csv")).fails_with(&["few.csv", "cannot read"]);
     assert!(!names(&scratch.path("")).contains(&"predicted.csv".to_owned()));
 }
