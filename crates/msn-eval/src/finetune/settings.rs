@@ -89,7 +89,15 @@ impl FineTune {
         let least_area =
             if image_size <= SMALL_IMAGE { LEAST_AREA_OF_SMALL } else { Self::RECIPE.least_area };
         let precision = Self::RECIPE.precision.settled();
-        Self { epochs, batch_size, least_area, precision, ..Self::RECIPE }
+        let lr = Self::lr_for(batch_size.min(images.max(1)));
+        Self { epochs, batch_size, lr, least_area, precision, ..Self::RECIPE }
+    }
+
+    /// The recipe's learning rate for batches of so many images, at least 1: in small ones as large as in one of 256. AdamW's
+    /// steps are as long for few images as for many, and with 16 a batch a rate of a sixteenth leaves the classifier
+    /// where it was (docs/results.md).
+    pub fn lr_for(batch_size: usize) -> f64 {
+        Self::RECIPE.lr * (REFERENCE_BATCH / batch_size as f64).max(1.0)
     }
 
     /// The recipe's values, of which epochs and batches are those for ImageNet.
@@ -204,6 +212,12 @@ mod tests {
         assert_eq!(picked(12_811), (78, 256));
         assert_eq!(picked(1_281_167), (30, 256));
         assert_eq!([32, 224].map(|size| FineTune::recipe(2_500, size).least_area), [0.35, 0.08]);
+        // The rate of a step is 0.001 up to 256 images, and grows with the batch from there.
+        for (batch, of_a_step) in [(8, 1e-3), (64, 1e-3), (256, 1e-3), (1024, 4e-3)] {
+            let settings = FineTune { lr: FineTune::lr_for(batch), ..FineTune::RECIPE };
+            assert_eq!(settings.lr * settings.rate_scale(batch), of_a_step);
+        }
+        assert_eq!(FineTune::recipe(2_500, 32).lr, 4e-3);
     }
 
     #[test]

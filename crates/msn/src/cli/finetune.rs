@@ -58,10 +58,10 @@ pub(crate) struct FineTune {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch_size: Option<usize>,
 
-    /// Learning rate of the classifier after the warm-up, for batches of 256; an encoder 192 wide did better
-    /// with 4e-3.
-    #[arg(long, value_name = "X", default_value_t = Settings::RECIPE.lr, value_parser = positive)]
-    pub(crate) lr: f64,
+    /// Learning rate of the classifier after the warm-up, for batches of 256: multiplied by the batch size over that
+    /// [default: 0.001, and for smaller batches so much more that it is 0.001 in the end].
+    #[arg(long, value_name = "X", value_parser = positive)]
+    pub(crate) lr: Option<f64>,
 
     /// Part of the epochs over which the learning rate rises linearly from 0, [0, 1]; half a cosine follows.
     #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.warmup)]
@@ -142,11 +142,12 @@ impl FineTune {
     /// The settings for so many images and an encoder of images of this size.
     pub(crate) fn settings(&self, images: usize, image_size: usize) -> Settings {
         let picked = Settings::recipe(images, image_size);
+        let batch_size = self.batch_size.unwrap_or(picked.batch_size);
         Settings {
             partial: self.partial,
             epochs: self.epochs.unwrap_or(picked.epochs),
-            batch_size: self.batch_size.unwrap_or(picked.batch_size),
-            lr: self.lr,
+            batch_size,
+            lr: self.lr.unwrap_or_else(|| Settings::lr_for(batch_size.min(images))),
             warmup: self.warmup,
             layer_decay: self.layer_decay,
             weight_decay: self.weight_decay,

@@ -165,6 +165,7 @@ fn explain(arguments: &FineTune, settings: &msn_eval::FineTune, saved: &SavedEnc
         (arguments.epochs.is_none(), format!("--epochs {}", settings.epochs)),
         (arguments.batch_size.is_none(), format!("--batch-size {}", settings.batch_size)),
         (arguments.least_area.is_none(), format!("--least-area {}", settings.least_area)),
+        (arguments.lr.is_none(), format!("--lr {:.3}", settings.lr)),
     ];
     let picked: Vec<String> = picked.into_iter().filter_map(|(is, text)| is.then_some(text)).collect();
     if !picked.is_empty() {
