@@ -9,6 +9,8 @@ use crate::simd::{Simd, for_vectors};
 pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     /// Up to `LANES` elements from the start of `src`, zeros after its end.
     fn load<S: Simd>(s: S, src: &[Self]) -> S::V;
+    /// [`Element::load`], rounded to bf16.
+    fn load_as_bf16<S: Simd>(s: S, src: &[Self]) -> S::V;
     /// As many lanes as `dst` has elements, rounded.
     fn store<S: Simd>(s: S, v: S::V, dst: &mut [Self]);
     /// Words of two bf16: of `lo` in the lower halves, of `hi` in the upper.
@@ -27,6 +29,10 @@ impl Element for f32 {
     #[inline(always)]
     fn load<S: Simd>(s: S, src: &[Self]) -> S::V {
         s.load(src)
+    }
+    #[inline(always)]
+    fn load_as_bf16<S: Simd>(s: S, src: &[Self]) -> S::V {
+        s.round_to_bf16(s.load(src))
     }
     #[inline(always)]
     fn store<S: Simd>(s: S, v: S::V, dst: &mut [Self]) {
@@ -62,6 +68,10 @@ impl Element for f32 {
 impl Element for Bf16 {
     #[inline(always)]
     fn load<S: Simd>(s: S, src: &[Self]) -> S::V {
+        s.load_bf16(src)
+    }
+    #[inline(always)]
+    fn load_as_bf16<S: Simd>(s: S, src: &[Self]) -> S::V {
         s.load_bf16(src)
     }
     #[inline(always)]

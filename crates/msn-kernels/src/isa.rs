@@ -12,7 +12,7 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512 F, BW, DQ and VL, AVX2 and FMA; products of bf16 are emulated with `f32` instructions.
+    /// x86-64 with AVX-512 F, BW, DQ and VL, AVX2 and FMA; products of bf16 are products of `f32`.
     Avx512,
     /// [`Isa::Avx512`] with the bf16 dot-product instructions.
     Avx512Bf16,

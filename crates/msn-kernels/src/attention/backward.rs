@@ -14,7 +14,8 @@ use super::forward::store_row;
 use super::operand::{Operand, Rows, pack_as_columns, padded};
 use super::{Head, HeadKernel, scores};
 use crate::element::{Element, SharedOutput};
-use crate::gemm::kernel::{Layout, Product};
+use crate::gemm::kernel::Layout;
+use crate::gemm::product::Product;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
 

@@ -15,7 +15,8 @@ use std::marker::PhantomData;
 
 use crate::element::{Output, SharedOutput, Source, with_elements};
 use crate::gemm::Precision;
-use crate::gemm::kernel::{Bf16Product, F32Product, KC};
+use crate::gemm::kernel::KC;
+use crate::gemm::product::{F32Product, Product};
 use crate::isa::{self, Isa};
 use crate::parallel;
 use crate::simd::{self, Simd, Task};
@@ -222,7 +223,7 @@ impl Attention<'_> {
 trait HeadKernel: Sync {
     /// # Safety
     /// Meanwhile no other thread uses the head's part of the outputs.
-    unsafe fn run<S: Simd, P: crate::gemm::kernel::Product>(&self, s: S, head: Head);
+    unsafe fn run<S: Simd, P: Product>(&self, s: S, head: Head);
 }
 
 /// Tokens whose heads are a task, at least: the heads of a short sequence are over too soon to be shared out one by one.
@@ -245,7 +246,7 @@ impl<K: HeadKernel> Task for EachHead<'_, K> {
             head: Head,
             product: PhantomData<P>,
         }
-        impl<K: HeadKernel, P: crate::gemm::kernel::Product> Task for One<'_, K, P> {
+        impl<K: HeadKernel, P: Product> Task for One<'_, K, P> {
             type Output = ();
             #[inline(always)]
             fn run<S: Simd>(self, s: S) {
@@ -259,7 +260,7 @@ impl<K: HeadKernel> Task for EachHead<'_, K> {
             for &head in tasks[task] {
                 match self.precision {
                     Precision::F32 => s.call(One::<K, F32Product> { each, head, product: PhantomData }),
-                    Precision::Bf16 => s.call(One::<K, Bf16Product> { each, head, product: PhantomData }),
+                    Precision::Bf16 => s.call(One::<K, S::Bf16Product> { each, head, product: PhantomData }),
                 }
             }
         });

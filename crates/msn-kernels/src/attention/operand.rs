@@ -3,8 +3,9 @@
 use std::marker::PhantomData;
 
 use crate::element::{Element, SharedMut};
-use crate::gemm::kernel::{self, KC, Layout, Product, Tile, tile_rows};
+use crate::gemm::kernel::{self, KC, Layout, Tile, tile_rows};
 use crate::gemm::pack::{self, InnerRows, Panels, panel_width, panels_len};
+use crate::gemm::product::Product;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
 

@@ -1,7 +1,7 @@
 //! Softmax of scores that are stored transposed, `[keys, width]`: queries lie side by side in the lanes of one vector or
 //! two, so that maxima and sums run down the columns, and nothing is done across lanes.
 
-use crate::gemm::kernel::Product;
+use crate::gemm::product::Product;
 use crate::simd::Simd;
 
 /// Replaces each column by `exp(scale (column - max))`; `factors` receives 1 / the sum of each. The largest element is

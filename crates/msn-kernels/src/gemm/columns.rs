@@ -3,9 +3,10 @@
 use std::marker::PhantomData;
 
 use super::epilogue::{Base, Epilogue, Shared};
-use super::kernel::{Bf16Product, F32Product, KC, Layout, Product};
+use super::kernel::{KC, Layout};
 use super::macro_kernel::{Chunk, RowPanels};
 use super::pack::{self, InnerRows, Panels, panels_len};
+use super::product::{F32Product, Product};
 use super::{Dims, Precision};
 use crate::element::{Element, SharedMut, Source, with_elements};
 use crate::parallel;
@@ -46,7 +47,7 @@ impl Task for ColumnsProduct<'_> {
     fn run<S: Simd>(self, s: S) {
         match self.precision {
             Precision::F32 => multiply::<S, F32Product>(s, self),
-            Precision::Bf16 => multiply::<S, Bf16Product>(s, self),
+            Precision::Bf16 => multiply::<S, S::Bf16Product>(s, self),
         }
     }
 }

@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::epilogue::{Finished, Shared};
-use super::kernel::{self, KC, Layout, Product, Tile};
+use super::kernel::{self, KC, Layout, Tile};
 use super::pack::panel_width;
+use super::product::Product;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
 

@@ -12,10 +12,12 @@
 //! The scheme is that of Goto and van de Geijn (2008): both operands are packed into panels; a block of a
 //! panel of B stays in the first-level cache while a chunk of A in the second-level cache passes by it;
 //! the innermost loop holds a tile of C in registers. Here the words of a panel are 32 bits whatever the
-//! precision (an `f32` or two bf16), so that only the packing and one multiplication know of it.
+//! precision (an `f32`, or two bf16 where the processor multiplies those), so that only the packing and one
+//! multiplication know of it.
 
 pub(crate) mod kernel;
 pub(crate) mod pack;
+pub(crate) mod product;
 
 mod columns;
 mod epilogue;

@@ -5,7 +5,8 @@
 //!
 //! [`Layout`]: super::kernel::Layout
 
-use super::kernel::{KC, Product, ROW_STRIDE};
+use super::kernel::{KC, ROW_STRIDE};
+use super::product::Product;
 use crate::element::{Element, SharedMut};
 use crate::scratch::Scratch;
 use crate::simd::Simd;

@@ -3,9 +3,10 @@
 use std::marker::PhantomData;
 
 use super::epilogue::Shared;
-use super::kernel::{self, Bf16Product, F32Product, KC, Layout, Product, ROW_STRIDE};
+use super::kernel::{self, KC, Layout, ROW_STRIDE};
 use super::macro_kernel::{Chunk, RowPanels};
 use super::pack::{self, InnerRows, Panels, panel_width, panels_len};
+use super::product::{F32Product, Product};
 use super::{Dims, Precision};
 use crate::element::{Element, SharedMut, Source, with_elements};
 use crate::parallel;
@@ -14,8 +15,6 @@ use crate::simd::{Simd, Task};
 
 /// Rows of C that one thread computes at a time, at most.
 const MAX_ROWS: usize = 120;
-/// Words of packed A (512 KiB) that are to stay in the second-level cache meanwhile.
-const MAX_WORDS: usize = 128 * 1024;
 /// Parts that C is cut into, at least, for the sake of machines with many cores.
 const MIN_PARTS: usize = 16;
 /// Rows of an untransposed B that one thread packs at a time.
@@ -39,7 +38,7 @@ impl Task for RowsProduct<'_> {
     fn run<S: Simd>(self, s: S) {
         match self.precision {
             Precision::F32 => multiply::<S, F32Product>(s, &self),
-            Precision::Bf16 => multiply::<S, Bf16Product>(s, &self),
+            Precision::Bf16 => multiply::<S, S::Bf16Product>(s, &self),
         }
     }
 }
@@ -58,7 +57,7 @@ fn multiply<S: Simd, P: Product>(s: S, problem: &RowsProduct<'_>) {
     });
     let b = &*b.words();
 
-    let in_cache = (MAX_WORDS / words.max(1)).clamp(S::MR, MAX_ROWS);
+    let in_cache = (S::CACHED_WORDS / words.max(1)).clamp(S::MR, MAX_ROWS);
     let for_cores = m.div_ceil(MIN_PARTS).next_multiple_of(S::MR);
     let chunk_rows = (in_cache / S::MR * S::MR).min(for_cores);
     let chunks = m.div_ceil(chunk_rows);

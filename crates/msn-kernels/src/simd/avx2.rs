@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::{Simd, Task};
 use crate::Bf16;
+use crate::gemm::product::WidenedBf16Product;
 
 const LANES: usize = 8;
 
@@ -35,6 +36,58 @@ unsafe fn first(n: usize) -> __m256i {
     unsafe {
         let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         _mm256_cmpgt_epi32(_mm256_set1_epi32(n.min(LANES) as i32), lane)
+    }
+}
+
+/// The `n` numbers at `src`, fewer than all lanes, and zeros after them, piece by piece: see [`store_first`].
+///
+/// # Safety
+/// The processor has AVX2, and `n` numbers can be read at `src`.
+#[inline(always)]
+unsafe fn load_first(src: *const f32, n: usize) -> __m256 {
+    // SAFETY: AVX2 by the caller's promise; the pieces of 4, 2 and 1 numbers that `n` consists of follow one another.
+    unsafe {
+        let (mut last, mut at) = (_mm_setzero_ps(), n);
+        if n & 1 != 0 {
+            at -= 1;
+            last = _mm_load_ss(src.add(at));
+        }
+        if n & 2 != 0 {
+            at -= 2;
+            let pair = _mm_castsi128_ps(_mm_loadl_epi64(src.add(at).cast()));
+            last = _mm_movelh_ps(pair, last);
+        }
+        if n & 4 != 0 {
+            _mm256_set_m128(last, _mm_loadu_ps(src))
+        } else {
+            _mm256_set_m128(_mm_setzero_ps(), last)
+        }
+    }
+}
+
+/// Stores the first `n` lanes, fewer than all, piece by piece: AMD's processors take tens of cycles for
+/// a masked load or store.
+///
+/// # Safety
+/// The processor has AVX2, and `n` words can be written at `dst`.
+#[inline(always)]
+unsafe fn store_first(w: __m256i, dst: *mut u32, n: usize) {
+    // SAFETY: AVX2 by the caller's promise; the pieces of 4, 2 and 1 words that `n` consists of follow one another.
+    unsafe {
+        let (mut piece, mut dst) = (_mm256_castsi256_si128(w), dst);
+        if n & 4 != 0 {
+            _mm_storeu_si128(dst.cast(), piece);
+            piece = _mm256_extracti128_si256::<1>(w);
+            dst = dst.add(4);
+        }
+        if n & 2 != 0 {
+            _mm_storel_epi64(dst.cast(), piece);
+            piece = _mm_unpackhi_epi64(piece, piece);
+            dst = dst.add(2);
+        }
+        if n & 1 != 0 {
+            dst.write_unaligned(_mm_cvtsi128_si32(piece).cast_unsigned());
+        }
     }
 }
 
@@ -88,8 +141,11 @@ macro_rules! register_operations {
 impl Simd for Avx2 {
     type V = __m256;
     type W = __m256i;
+    type Bf16Product = WidenedBf16Product;
     const LANES: usize = LANES;
     const MR: usize = 6;
+    // 256 KiB: half of what AMD's processors without AVX-512 have, and what most of Intel's have.
+    const CACHED_WORDS: usize = 64 * 1024;
 
     #[inline(always)]
     fn call<T: Task>(self, task: T) -> T::Output {
@@ -104,7 +160,7 @@ impl Simd for Avx2 {
             if src.len() >= LANES {
                 _mm256_loadu_ps(src.as_ptr())
             } else {
-                _mm256_maskload_ps(src.as_ptr(), first(src.len()))
+                load_first(src.as_ptr(), src.len())
             }
         }
     }
@@ -115,7 +171,7 @@ impl Simd for Avx2 {
             if dst.len() >= LANES {
                 _mm256_storeu_ps(dst.as_mut_ptr(), v);
             } else {
-                _mm256_maskstore_ps(dst.as_mut_ptr(), first(dst.len()), v);
+                store_first(_mm256_castps_si256(v), dst.as_mut_ptr().cast(), dst.len());
             }
         }
     }
@@ -148,14 +204,9 @@ impl Simd for Avx2 {
             if dst.len() >= LANES {
                 _mm256_storeu_si256(dst.as_mut_ptr().cast(), w);
             } else {
-                _mm256_maskstore_epi32(dst.as_mut_ptr().cast(), first(dst.len()), w);
+                store_first(w, dst.as_mut_ptr(), dst.len());
             }
         }
-    }
-    #[inline(always)]
-    fn pair_bf16(self, lo: &[Bf16], hi: &[Bf16]) -> __m256i {
-        // SAFETY: `self` proves the instructions.
-        unsafe { _mm256_or_si256(load_halves(lo), _mm256_slli_epi32::<16>(load_halves(hi))) }
     }
 
     register_operations! {
@@ -190,16 +241,9 @@ impl Simd for Avx2 {
             let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
         };
-        pair(lo: __m256, hi: __m256) -> __m256i =
-            _mm256_or_si256(narrow(lo), _mm256_slli_epi32::<16>(narrow(hi)));
+        round_to_bf16(v: __m256) -> __m256 = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(narrow(v)));
         floats_as_words(v: __m256) -> __m256i = _mm256_castps_si256(v);
         words_as_floats(w: __m256i) -> __m256 = _mm256_castsi256_ps(w);
-        dot_bf16(acc: __m256, a: __m256i, b: __m256i) -> __m256 = {
-            let low = |w| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(w));
-            let upper_half = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
-            let high = |w| _mm256_castsi256_ps(_mm256_and_si256(w, upper_half));
-            _mm256_fmadd_ps(high(a), high(b), _mm256_fmadd_ps(low(a), low(b), acc))
-        };
     }
 
     #[inline(always)]

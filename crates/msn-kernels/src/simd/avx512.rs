@@ -1,18 +1,23 @@
-//! AVX-512 vectors of 16, with bf16 products native or emulated.
+//! AVX-512 vectors of 16, with and without instructions for products of bf16.
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
 use super::{Simd, Task};
 use crate::Bf16;
+use crate::gemm::product::{Bf16Product, Product, WidenedBf16Product};
 
 const LANES: usize = 16;
 
-/// The part of the instruction set that [`Emulated`] and [`Native`] differ in.
+/// The part of the instruction set that [`Widened`] and [`Native`] differ in.
 pub(crate) trait Bf16Unit: Copy + Send + Sync + 'static {
+    /// How bf16 are multiplied.
+    type Product: Product;
     /// # Safety
     /// The processor has the instructions of `Self`.
-    unsafe fn dot(acc: __m512, a: __m512i, b: __m512i) -> __m512;
+    unsafe fn dot(_acc: __m512, _a: __m512i, _b: __m512i) -> __m512 {
+        unreachable!("no words of two bf16 here")
+    }
     /// Rounds to 16 bf16.
     ///
     /// # Safety
@@ -23,25 +28,16 @@ pub(crate) trait Bf16Unit: Copy + Send + Sync + 'static {
     unsafe fn call<T: Task>(s: Avx512<Self>, task: T) -> T::Output;
 }
 
-/// Bf16 products by AVX-512 F: both halves of a word are widened and multiplied on their own.
+/// Bf16 products by AVX-512 F, as products of `f32`.
 #[derive(Clone, Copy)]
-pub(crate) struct Emulated;
+pub(crate) struct Widened;
 
 /// Bf16 products by AVX512_BF16. Its instructions take subnormal numbers for zero.
 #[derive(Clone, Copy)]
 pub(crate) struct Native;
 
-impl Bf16Unit for Emulated {
-    #[inline(always)]
-    unsafe fn dot(acc: __m512, a: __m512i, b: __m512i) -> __m512 {
-        // SAFETY: AVX-512 F by the caller's promise; only registers are touched.
-        unsafe {
-            let low = |w| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(w));
-            let upper_half = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
-            let high = |w| _mm512_castsi512_ps(_mm512_and_si512(w, upper_half));
-            _mm512_fmadd_ps(high(a), high(b), _mm512_fmadd_ps(low(a), low(b), acc))
-        }
-    }
+impl Bf16Unit for Widened {
+    type Product = WidenedBf16Product;
 
     #[inline(always)]
     unsafe fn narrow(v: __m512) -> __m256i {
@@ -66,6 +62,8 @@ impl Bf16Unit for Emulated {
 }
 
 impl Bf16Unit for Native {
+    type Product = Bf16Product;
+
     #[inline(always)]
     unsafe fn dot(acc: __m512, a: __m512i, b: __m512i) -> __m512 {
         // SAFETY: AVX512_BF16 by the caller's promise; the transmutes only rename 64 bytes of bf16.
@@ -120,8 +118,11 @@ macro_rules! register_operations {
 impl<B: Bf16Unit> Simd for Avx512<B> {
     type V = __m512;
     type W = __m512i;
+    type Bf16Product = B::Product;
     const LANES: usize = LANES;
     const MR: usize = 12;
+    // 512 KiB: processors with AVX-512 have 1 MiB or more.
+    const CACHED_WORDS: usize = 128 * 1024;
 
     #[inline(always)]
     fn call<T: Task>(self, task: T) -> T::Output {
@@ -196,6 +197,8 @@ impl<B: Bf16Unit> Simd for Avx512<B> {
             _mm512_mask_mov_ps(_mm512_set1_ps(fill), first(n), v);
         sum(v: __m512) -> f32 = _mm512_reduce_add_ps(v);
         largest(v: __m512) -> f32 = _mm512_reduce_max_ps(v);
+        round_to_bf16(v: __m512) -> __m512 =
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(B::narrow(v))));
         pair(lo: __m512, hi: __m512) -> __m512i = {
             let upper = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(B::narrow(hi)));
             _mm512_or_si512(_mm512_cvtepu16_epi32(B::narrow(lo)), upper)

@@ -15,6 +15,7 @@ mod portable;
 
 use std::ops::Range;
 
+use crate::gemm::product::Product;
 use crate::{Bf16, Isa};
 
 /// Work that is generic over the instruction set.
@@ -31,16 +32,21 @@ pub(crate) trait Task {
 /// remaining lanes of a load with zeros, and receives only its own length from a store.
 ///
 /// A *word* is 32 bits of packed operand of a matrix product: an `f32`, or two bf16 with the one of the
-/// lower index in the lower half.
+/// lower index in the lower half. Words of two are for processors that multiply them; their operations have no meaning
+/// elsewhere, and nothing calls them there.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// A vector of `f32`.
     type V: Copy;
     /// A vector of words.
     type W: Copy;
+    /// Products of bf16, in the words that the processor multiplies fastest.
+    type Bf16Product: Product;
     /// Numbers in a vector.
     const LANES: usize;
     /// Rows in a register tile of a matrix product, 12 or 6; it is two vectors wide.
     const MR: usize;
+    /// Words of packed A that fit the second-level cache, beside the rest of a matrix product.
+    const CACHED_WORDS: usize;
     /// Columns in a register tile.
     const NR: usize = 2 * Self::LANES;
 
@@ -53,6 +59,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn load_bf16(self, src: &[Bf16]) -> Self::V;
     /// Stores rounded to the nearest bf16, ties to even.
     fn store_bf16(self, v: Self::V, dst: &mut [Bf16]);
+    /// Rounds to the nearest bf16, ties to even, and widens again.
+    fn round_to_bf16(self, v: Self::V) -> Self::V;
 
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
@@ -82,16 +90,22 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn largest(self, v: Self::V) -> f32;
 
     /// Words of two bf16: `lo` rounded in the lower halves, `hi` in the upper.
-    fn pair(self, lo: Self::V, hi: Self::V) -> Self::W;
+    fn pair(self, _lo: Self::V, _hi: Self::V) -> Self::W {
+        unreachable!("no words of two bf16 here")
+    }
     /// [`Simd::pair`] of numbers that are bf16 already.
-    fn pair_bf16(self, lo: &[Bf16], hi: &[Bf16]) -> Self::W;
+    fn pair_bf16(self, _lo: &[Bf16], _hi: &[Bf16]) -> Self::W {
+        unreachable!("no words of two bf16 here")
+    }
     fn store_words(self, w: Self::W, dst: &mut [u32]);
     /// The bits of `f32` as words.
     fn floats_as_words(self, v: Self::V) -> Self::W;
     /// Words as the `f32` whose bits they are.
     fn words_as_floats(self, w: Self::W) -> Self::V;
     /// `acc + lo(a) * lo(b) + hi(a) * hi(b)`, lane by lane, on words of two bf16.
-    fn dot_bf16(self, acc: Self::V, a: Self::W, b: Self::W) -> Self::V;
+    fn dot_bf16(self, _acc: Self::V, _a: Self::W, _b: Self::W) -> Self::V {
+        unreachable!("no words of two bf16 here")
+    }
     /// Transposes a block of `LANES` x `LANES` words, whose row `i` starts at `src[i * src_stride]`, and
     /// writes its first `rows` (at most `LANES`) rows, row `j` at `dst[j * dst_stride]`.
     ///
@@ -184,7 +198,7 @@ pub(crate) fn dispatch<T: Task>(isa: Isa, task: T) -> T::Output {
         Isa::Avx2 => task.run(unsafe { avx2::Avx2::new() }),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the assertion above found its instructions.
-        Isa::Avx512 => task.run(unsafe { avx512::Avx512::<avx512::Emulated>::new() }),
+        Isa::Avx512 => task.run(unsafe { avx512::Avx512::<avx512::Widened>::new() }),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the assertion above found its instructions.
         Isa::Avx512Bf16 => task.run(unsafe { avx512::Avx512::<avx512::Native>::new() }),

@@ -2,6 +2,7 @@
 
 use super::{Simd, Task};
 use crate::Bf16;
+use crate::gemm::product::WidenedBf16Product;
 
 /// No instructions beyond those that the crate is compiled for.
 #[derive(Clone, Copy)]
@@ -43,8 +44,11 @@ fn gather<T: Copy, U: Copy + Default>(src: &[T], f: impl Fn(T) -> U) -> [U; LANE
 impl Simd for Portable {
     type V = [f32; LANES];
     type W = [u32; LANES];
+    type Bf16Product = WidenedBf16Product;
     const LANES: usize = LANES;
     const MR: usize = 6;
+    // 256 KiB.
+    const CACHED_WORDS: usize = 64 * 1024;
 
     #[inline(never)]
     fn call<T: Task>(self, task: T) -> T::Output {
@@ -74,6 +78,10 @@ impl Simd for Portable {
         for (d, x) in dst.iter_mut().zip(v) {
             *d = Bf16::from_f32(x);
         }
+    }
+    #[inline(always)]
+    fn round_to_bf16(self, v: Self::V) -> Self::V {
+        map(v, |x| Bf16::from_f32(x).to_f32())
     }
 
     #[inline(always)]
@@ -157,14 +165,6 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn pair(self, lo: Self::V, hi: Self::V) -> Self::W {
-        zip(lo, hi, |lo, hi| u32::from(Bf16::from_f32(lo).0) | u32::from(Bf16::from_f32(hi).0) << 16)
-    }
-    #[inline(always)]
-    fn pair_bf16(self, lo: &[Bf16], hi: &[Bf16]) -> Self::W {
-        zip(gather(lo, |x| u32::from(x.0)), gather(hi, |x| u32::from(x.0)), |lo, hi| lo | hi << 16)
-    }
-    #[inline(always)]
     fn store_words(self, w: Self::W, dst: &mut [u32]) {
         for (d, x) in dst.iter_mut().zip(w) {
             *d = x;
@@ -177,12 +177,6 @@ impl Simd for Portable {
     #[inline(always)]
     fn words_as_floats(self, w: Self::W) -> Self::V {
         map(w, f32::from_bits)
-    }
-    #[inline(always)]
-    fn dot_bf16(self, acc: Self::V, a: Self::W, b: Self::W) -> Self::V {
-        let low = |w| map(w, |w: u32| f32::from_bits(w << 16));
-        let high = |w| map(w, |w: u32| f32::from_bits(w & 0xffff_0000));
-        self.mul_add(high(a), high(b), self.mul_add(low(a), low(b), acc))
     }
     #[inline(always)]
     fn transpose(self, src: &[u32], src_stride: usize, dst: &mut [u32], dst_stride: usize, rows: usize) {

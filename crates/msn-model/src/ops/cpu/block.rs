@@ -33,6 +33,13 @@ impl Shape {
         Buffer::zeros(self.precision, count)
     }
 
+    /// Layer norm of rows, as operand of a product. x: [R, D] -> [R, D]
+    fn norm(&self, x: &[f32], (gamma, beta): (&[f32], &[f32])) -> Buffer {
+        let mut normed = self.zeros(x.len());
+        layer_norm(x, gamma, beta, EPS, normed.output());
+        normed
+    }
+
     /// Attention within the sequences of these lengths.
     fn attention<'a>(&self, lengths: &'a [usize]) -> Attention<'a> {
         Attention { lengths, heads: self.heads, head_dim: self.dim / self.heads }
@@ -40,10 +47,11 @@ impl Shape {
 }
 
 /// What the forward pass of a whole block leaves for the backward pass.
+///
+/// Results of layer norm are not kept: the backward pass computes them anew from what it needs anyway, which takes less
+/// than a hundredth of its time and saves a tenth of the memory.
 #[derive(Debug)]
 pub(super) struct Saved {
-    /// Normed input: [N, D].
-    normed: Buffer,
     /// Queries, keys and values: [N, 3 D].
     qkv: Buffer,
     tail: Tail,
@@ -52,8 +60,6 @@ pub(super) struct Saved {
 /// What the forward pass of a [CLS]-only block leaves for the backward pass.
 #[derive(Debug)]
 pub(super) struct SavedCls {
-    /// Normed input: [N, D].
-    normed: Buffer,
     /// Queries of the [CLS] tokens: [S, D].
     queries: Buffer,
     /// Keys and values: [N, 2 D].
@@ -68,8 +74,6 @@ struct Tail {
     attended: Buffer,
     /// Residual stream after the attention branch: [R, D].
     middle: Vec<f32>,
-    /// `middle`, normed: [R, D].
-    normed: Buffer,
     /// Argument of GELU: [R, H]; only for a backward pass.
     pre: Option<Buffer>,
 }
@@ -99,8 +103,7 @@ pub(super) fn recompute(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> Save
 
 fn before_mlp(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> Saved {
     let (dim, tokens) = (shape.dim, shape.segments.tokens());
-    let mut normed = shape.zeros(tokens * dim);
-    layer_norm(x, weights.norm1.0, weights.norm1.1, EPS, normed.output());
+    let normed = shape.norm(x, weights.norm1);
     let mut qkv = shape.zeros(tokens * 3 * dim);
     let dims = Dims { m: tokens, n: 3 * dim, k: dim };
     nt(shape.precision, dims, normed.source(), weights.qkv, Epilogue::bias(weights.qkv_bias, qkv.output()));
@@ -108,7 +111,7 @@ fn before_mlp(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> Saved {
     let lengths: Vec<usize> = shape.segments.lengths().collect();
     shape.attention(&lengths).forward(shape.precision, qkv.source(), attended.output());
     let tail = project(x, attended, weights, shape);
-    Saved { normed, qkv, tail }
+    Saved { qkv, tail }
 }
 
 /// dy: [N, D] -> gradient of x [N, D], and those of the weights.
@@ -127,9 +130,11 @@ pub(super) fn backward(
     let (qkv, d_out) = (saved.qkv.source(), d_attended.source());
     shape.attention(&lengths).backward(shape.precision, qkv, d_out, d_qkv.output());
     let [gamma, beta, qkv_bias, .., qkv, _, _, _] = &mut gradients.0;
+    let normed = shape.norm(x, weights.norm1);
     let dims = Dims { m: 3 * dim, n: dim, k: tokens };
     let sums = TnOptions { column_sums: Some(qkv_bias), ..Default::default() };
-    tn(shape.precision, dims, d_qkv.source(), saved.normed.source(), sums, qkv);
+    tn(shape.precision, dims, d_qkv.source(), normed.source(), sums, qkv);
+    drop(normed);
     forget_key_bias(qkv_bias, dim);
     let mut d_normed = shape.zeros(tokens * dim);
     let dims = Dims { m: tokens, n: dim, k: 3 * dim };
@@ -159,8 +164,7 @@ pub(super) fn recompute_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> 
 
 fn before_mlp_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> SavedCls {
     let (dim, tokens, sequences) = (shape.dim, shape.segments.tokens(), shape.segments.sequences());
-    let mut normed = shape.zeros(tokens * dim);
-    layer_norm(x, weights.norm1.0, weights.norm1.1, EPS, normed.output());
+    let normed = shape.norm(x, weights.norm1);
     let (query_weight, key_value_weight) = weights.qkv.split_at(dim * dim);
     let (query_bias, key_value_bias) = weights.qkv_bias.split_at(dim);
     let mut keys_values = shape.zeros(tokens * 2 * dim);
@@ -176,7 +180,7 @@ fn before_mlp_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> SavedCls {
     shape.attention(&lengths).cls_forward(queries.source(), keys_values.source(), attended.output());
     let residual = gather(x, shape.segments.cls_rows(), dim);
     let tail = project(&residual, attended, weights, shape);
-    SavedCls { normed, queries, keys_values, tail }
+    SavedCls { queries, keys_values, tail }
 }
 
 /// dy: [S, D] -> gradient of x [N, D], and those of the weights.
@@ -200,13 +204,15 @@ pub(super) fn backward_cls(
     let (query_gradient, key_value_gradient) = qkv.split_at_mut(dim * dim);
     let (query_bias, key_value_bias) = qkv_bias.split_at_mut(dim);
     let (query_weight, key_value_weight) = weights.qkv.split_at(dim * dim);
-    let cls = saved.normed.rows(shape.segments.cls_rows(), dim);
+    let normed = shape.norm(x, weights.norm1);
+    let cls = normed.rows(shape.segments.cls_rows(), dim);
     let dims = Dims { m: dim, n: dim, k: sequences };
     let sums = TnOptions { column_sums: Some(query_bias), ..Default::default() };
     tn(shape.precision, dims, d_queries.source(), cls.source(), sums, query_gradient);
     let dims = Dims { m: 2 * dim, n: dim, k: tokens };
     let sums = TnOptions { column_sums: Some(key_value_bias), ..Default::default() };
-    tn(shape.precision, dims, d_keys_values.source(), saved.normed.source(), sums, key_value_gradient);
+    tn(shape.precision, dims, d_keys_values.source(), normed.source(), sums, key_value_gradient);
+    drop(normed);
     forget_key_bias(qkv_bias, dim);
 
     let (mut d_normed, mut d_cls) = (zeros(tokens * dim), zeros(sequences * dim));
@@ -229,16 +235,15 @@ fn project(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape: &Sh
     let dims = Dims { m: rows, n: dim, k: dim };
     let add = branch(weights.proj_bias, shape.factors(0), residual, &mut middle);
     nt(shape.precision, dims, attended.source(), weights.proj, add);
-    let mut normed = shape.zeros(rows * dim);
-    layer_norm(&middle, weights.norm2.0, weights.norm2.1, EPS, normed.output());
-    Tail { attended, middle, normed, pre: None }
+    Tail { attended, middle, pre: None }
 }
 
 /// The block's result: [R, D].
 fn mlp(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape, purpose: For) -> Vec<f32> {
     let (dim, hidden, precision) = (shape.dim, shape.hidden, shape.precision);
-    let Tail { middle, normed, pre, .. } = tail;
+    let Tail { middle, pre, .. } = tail;
     let rows = middle.len() / dim;
+    let normed = shape.norm(middle, weights.norm2);
     *pre = (purpose == For::Backward).then(|| shape.zeros(rows * hidden));
     let mut act = shape.zeros(rows * hidden);
     let dims = Dims { m: rows, n: hidden, k: dim };
@@ -258,7 +263,7 @@ fn recompute_pre(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape) {
     let mut pre = shape.zeros(rows * hidden);
     let dims = Dims { m: rows, n: hidden, k: dim };
     let store = Epilogue::bias(weights.fc1_bias, pre.output());
-    nt(shape.precision, dims, tail.normed.source(), weights.fc1, store);
+    nt(shape.precision, dims, shape.norm(&tail.middle, weights.norm2).source(), weights.fc1, store);
     tail.pre = Some(pre);
 }
 
@@ -295,7 +300,7 @@ fn tail_backward(
     drop(act);
     let dims = Dims { m: hidden, n: dim, k: rows };
     let sums = TnOptions { column_sums: Some(fc1_bias), ..Default::default() };
-    tn(precision, dims, d_pre.source(), saved.normed.source(), sums, fc1);
+    tn(precision, dims, d_pre.source(), shape.norm(&saved.middle, weights.norm2).source(), sums, fc1);
     let mut d_normed = shape.zeros(rows * dim);
     let dims = Dims { m: rows, n: dim, k: hidden };
     nn(precision, dims, d_pre.source(), weights.fc1, Epilogue::store(d_normed.output()));
