@@ -12,6 +12,7 @@ import time
 import torch
 
 ROUNDS = 15
+TYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 def products():
@@ -42,11 +43,12 @@ def gflops(form, shape, dtype):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
-    torch.set_num_threads(parser.parse_args().threads)
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=list(TYPES))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     for form, shape in products():
-        f32, bf16 = (gflops(form, shape, dtype) for dtype in (torch.float32, torch.bfloat16))
-        row = {"form": form, "shape": shape, "f32_gflops": round(f32), "bf16_gflops": round(bf16)}
-        print(json.dumps(row), flush=True)
+        rates = {name: round(gflops(form, shape, TYPES[name])) for name in arguments.types}
+        print(json.dumps({"form": form, "shape": shape, "gflops": rates}), flush=True)
 
 
 if __name__ == "__main__":

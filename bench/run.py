@@ -19,7 +19,7 @@ EXAMPLES = ROOT / "target/release/examples"
 RESULTS = ROOT / "bench/results/train_step.json"
 PAGE = ROOT / "docs/performance.md"
 
-TRAIN_MODES = ["f32-eager", "f32-sdpa", "bf16-eager", "bf16-sdpa", "bf16-compile"]
+TRAIN_MODES = ["f32-eager", "f32-sdpa", "f32-compile", "bf16-eager", "bf16-sdpa", "bf16-compile"]
 MODES = {
     "vit-s16-224": TRAIN_MODES,
     "vit-ti4-32": TRAIN_MODES,
@@ -101,7 +101,8 @@ def measure_row(config, options, limit):
     """A configuration against every mode of the peer."""
     pairs = {}
     for mode in options.modes or MODES[config]:
-        if mode not in MODES[config]:
+        # Without instructions for bf16, PyTorch takes minutes for a step in it.
+        if mode not in MODES[config] or (mode.startswith("bf16") and not options.has_bf16):
             continue
         print(f"{config} beside {mode}", file=sys.stderr)
         pairs[mode] = take_turns([ours(config, options), peer(config, mode, options)], options.rounds)
@@ -166,13 +167,13 @@ def measure_mask_curve(options):
     return curve
 
 
-def measure_limit(options):
-    """What the chip multiplies on registers alone, GFLOP/s."""
+def measure_limits(options):
+    """What the chip multiplies on registers alone, GFLOP/s, by precision; none where it has no instruction."""
     out = subprocess.run(
         [EXAMPLES / "limit", str(options.threads)], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     limits = json.loads(out)
-    return limits["bf16_gflops"] or limits["f32_gflops"] if options.precision == "bf16" else limits["f32_gflops"]
+    return {"f32": limits["f32_gflops"], "bf16": limits["bf16_gflops"]}
 
 
 def measure_gemm(options):
@@ -185,15 +186,16 @@ def measure_gemm(options):
     columns = lambda line: [line[:20].strip(), *(line[i : i + 16].strip() for i in range(20, len(line), 16))]
     names = columns(header.split("   GFLOP/s")[0])
     rows = [columns(line) for line in lines]
-    command = [sys.executable, ROOT / "bench/gemm_peer.py", "--threads", str(options.threads)]
+    types = ["f32", "bf16"] if options.has_bf16 else ["f32"]
+    command = [sys.executable, ROOT / "bench/gemm_peer.py", "--threads", str(options.threads), "--types", *types]
     out = subprocess.run(
         command, env=peer_environment(options), check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     peers = [json.loads(line) for line in out.splitlines()]
-    table = [[*names, "PyTorch f32", "PyTorch bf16"]]
+    table = [[*names, *(f"PyTorch {name}" for name in types)]]
     for row, peer in zip(rows, peers, strict=True):
         assert row[0].split() == [peer["form"], *map(str, peer["shape"])], (row, peer)
-        table.append([*row, str(peer["f32_gflops"]), str(peer["bf16_gflops"])])
+        table.append([*row, *(str(peer["gflops"][name]) for name in types)])
     return table
 
 
@@ -285,20 +287,28 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=["bf16", "f32"], default="bf16", help="ours")
+    parser.add_argument("--precision", choices=["bf16", "f32"], help="ours; by default what the processor does best")
     parser.add_argument("--configs", nargs="*", choices=MODES, default=list(MODES), help="rows to measure")
-    parser.add_argument("--modes", nargs="*", help="modes of the peer to measure instead of all")
+    all_modes = dict.fromkeys(mode for modes in MODES.values() for mode in modes)
+    parser.add_argument("--modes", nargs="*", choices=all_modes, help="modes of the peer to measure, not all")
     parser.add_argument("--no-mask-curve", action="store_true", help="leave ViT-L/7 (8 GB) out")
     parser.add_argument("--gemm", action="store_true", help="also compare single products")
+    parser.add_argument("--out", type=pathlib.Path, help="write the figures there, and leave the page alone")
     parser.add_argument("--smoke", action="store_true", help="mark the results as a trial")
     parser.add_argument("--tables-only", action="store_true", help="write the tables anew from the last results")
     options = parser.parse_args()
 
+    path = options.out or RESULTS
     if options.tables_only:
-        results = json.loads(RESULTS.read_text())
+        results = json.loads(path.read_text())
     else:
-        limit = measure_limit(options)
+        limits = measure_limits(options)
+        options.has_bf16 = limits["bf16"] is not None
+        options.precision = options.precision or ("bf16" if options.has_bf16 else "f32")
+        limit = limits[options.precision] or limits["f32"]
         rows = [measure_row(config, options, limit) for config in options.configs]
+        if options.configs and not any(rows):
+            sys.exit("no row: this processor has no instructions for the modes asked for")
         results = {
             "rows": [row for row in rows if row],
             "limit_gflops": limit,
@@ -311,19 +321,20 @@ def main():
             "rounds": options.rounds,
             "smoke": options.smoke,
         }
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1) + "\n")
 
-    page = fill(PAGE.read_text(), "facts", facts(results))
     tables = {"training step": train_step_table(results), "modes": modes_table(results)}
     if results["mask_curve"]:
         tables["mask ratio"] = mask_table(results)
     if results["gemm"]:
         tables["products"] = markdown(results["gemm"])
-    for name, table in tables.items():
-        page = fill(page, name, table)
-        print(f"\n{table}")
-    PAGE.write_text(page)
+    print(f"\n{facts(results)}", *tables.values(), sep="\n\n")
+    if options.out is None:
+        page = PAGE.read_text()
+        for name, text in [("facts", facts(results)), *tables.items()]:
+            page = fill(page, name, text)
+        PAGE.write_text(page)
 
 
 if __name__ == "__main__":

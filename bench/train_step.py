@@ -50,6 +50,7 @@ CONFIGS = {
 TRAIN_MODES = {
     "f32-eager": ("f32", False, False),
     "f32-sdpa": ("f32", True, False),
+    "f32-compile": ("f32", True, True),
     "bf16-eager": ("bf16", False, False),
     "bf16-sdpa": ("bf16", True, False),
     "bf16-compile": ("bf16", True, True),

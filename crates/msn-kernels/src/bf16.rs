@@ -58,3 +58,27 @@ pub(crate) fn words(halves: &[Bf16]) -> Option<&[u32]> {
     // 32 bits is a u32.
     whole.then(|| unsafe { std::slice::from_raw_parts(start, halves.len() / 2) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_hold_two_halves_the_first_in_the_lower_one() {
+        let mut packed = [0; 2];
+        for (half, value) in halves_mut(&mut packed).iter_mut().zip([1, 2, 3, 4]) {
+            *half = Bf16(value);
+        }
+        assert_eq!(packed, [0x0002_0001, 0x0004_0003]);
+        assert_eq!(words(halves_mut(&mut packed.clone())), Some(&packed[..]));
+    }
+
+    #[test]
+    fn halves_that_are_not_whole_words_are_none() {
+        let mut packed = [0; 3];
+        let halves = &*halves_mut(&mut packed);
+        assert_eq!(words(&halves[..5]), None, "one is left over");
+        assert_eq!(words(&halves[1..5]), None, "starts inside a word");
+        assert_eq!(words(&halves[2..4]), Some(&[0][..]));
+    }
+}

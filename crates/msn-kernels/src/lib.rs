@@ -12,6 +12,7 @@ pub mod resize;
 
 mod adamw;
 mod attention;
+mod batch_norm;
 mod bf16;
 mod element;
 mod gelu;
@@ -25,6 +26,7 @@ mod softmax;
 
 pub use adamw::{AdamW, Ema, sum_of_squares};
 pub use attention::{Attention, MAX_HEAD_DIM};
+pub use batch_norm::BatchNorm;
 pub use bf16::Bf16;
 pub use element::{Output, Source};
 pub use gelu::{gelu, gelu_backward};

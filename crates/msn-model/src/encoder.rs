@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use msn_kernels::on_worker;
@@ -5,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::init::Init;
 use crate::layers::token;
-use crate::view::Kept;
 use crate::{
     Block, EncoderConfig, Error, HeadConfig, LayerNorm, PatchEmbed, Path, Precision, ProjectionHead,
     Segments, StochasticDepth, View, focal_positions, ops,
@@ -115,7 +116,7 @@ impl Encoder {
     /// gets none.
     ///
     /// # Panics
-    /// If the encoder has no head, or the groups do not add up to S.
+    /// If the encoder has no head, the groups do not add up to S, or one of them is empty.
     pub fn project(&mut self, cls: Tensor<2>, groups: &[usize]) -> Tensor<2> {
         let head = self.fc.as_mut().expect("Encoder::project: an encoder with a head");
         let normed = match head.bn1 {
@@ -172,24 +173,12 @@ impl Encoder {
         let patches = Tensor::cat(views.iter().map(|view| view.patches.clone()).collect(), 0);
         let embedded = self.patch_embed.forward(patches, self.path);
 
-        let mut start = 0;
-        let mut tokens = Vec::with_capacity(views.len());
-        for view in views {
-            let (batch, count) = (view.batch, view.patches_per_image());
-            let rows = embedded.clone().slice([start..start + batch * count, 0..dim]);
-            start += batch * count;
-            let rows = rows.reshape([batch, count, dim]);
-            let places = focal_positions(patch_positions.clone(), view.grid);
-            let rows = match &view.kept {
-                Kept::All => rows + places.unsqueeze(),
-                Kept::Shared(kept) => rows + places.select(0, kept.clone()).unsqueeze(),
-                Kept::PerImage(kept) => rows + places.select(0, kept.clone()).reshape([batch, count, dim]),
-            };
-            let cls = cls.clone().unsqueeze::<3>().expand([batch, 1, dim]);
-            tokens.push(Tensor::cat(vec![cls, rows], 1).reshape([batch * (1 + count), dim]));
-        }
+        let grids: BTreeSet<usize> = views.iter().map(|view| view.grid).collect();
+        let resized = |grid| (grid, focal_positions(patch_positions.clone(), grid));
+        let positions: BTreeMap<_, _> = grids.into_iter().map(resized).collect();
+        let tokens = ops::tokens(embedded, cls, &positions, views, self.path);
         let groups: Vec<_> = views.iter().map(|view| (view.batch, 1 + view.patches_per_image())).collect();
-        (Tensor::cat(tokens, 0), Segments::new(groups))
+        (tokens, Segments::new(groups))
     }
 }
 

@@ -3,10 +3,9 @@ use burn::tensor::Tensor;
 
 use crate::init::Init;
 use crate::layers::INIT_STD;
+use crate::ops::Statistics;
 use crate::{HeadConfig, Linear, Path, ops};
 
-/// Added to the variance before its root is taken, as PyTorch does.
-const BATCH_NORM_EPS: f64 = 1e-5;
 /// Share of the newest batch in the running statistics, as in PyTorch.
 const BATCH_NORM_MOMENTUM: f64 = 0.1;
 
@@ -35,23 +34,22 @@ impl BatchNorm {
         }
     }
 
-    /// x: [B, C] -> [B, C]; updates the running statistics.
-    fn forward(&mut self, x: Tensor<2>) -> Tensor<2> {
-        let [batch, _] = x.dims();
-        let mean = x.clone().mean_dim(0);
-        let centred = x - mean.clone();
-        let variance = centred.clone().powi_scalar(2).mean_dim(0);
-        // With one row the unbiased variance is 0/0; the biased one, 0, is kept in its place.
-        let unbias = batch as f64 / (batch.max(2) - 1) as f64;
-        self.running_mean = update(&self.running_mean, mean);
-        self.running_var = update(&self.running_var, variance.clone().mul_scalar(unbias));
-        let scale = (variance + BATCH_NORM_EPS).sqrt().recip() * self.weight.val().unsqueeze();
-        centred * scale + self.bias.val().unsqueeze()
+    /// Each of `groups` of consecutive rows by its own statistics, by which the running ones are updated in turn.
+    /// x: [N, C] -> [N, C]
+    fn forward(&mut self, x: Tensor<2>, groups: &[usize], path: Path) -> Tensor<2> {
+        let (y, statistics) = ops::batch_norm(x, self.weight.val(), self.bias.val(), groups, path);
+        for (Statistics { mean, variance }, &rows) in statistics.into_iter().zip(groups) {
+            // With one row the unbiased variance is 0/0; the biased one, 0, is kept in its place.
+            let unbias = rows as f64 / (rows.max(2) - 1) as f64;
+            self.running_mean = update(&self.running_mean, mean);
+            self.running_var = update(&self.running_var, variance.mul_scalar(unbias));
+        }
+        y
     }
 }
 
-fn update(running: &Param<Tensor<1>>, batch: Tensor<2>) -> Param<Tensor<1>> {
-    let newest = batch.detach().squeeze_dim::<1>(0).mul_scalar(BATCH_NORM_MOMENTUM);
+fn update(running: &Param<Tensor<1>>, newest: Tensor<1>) -> Param<Tensor<1>> {
+    let newest = newest.mul_scalar(BATCH_NORM_MOMENTUM);
     running.clone().map(|old| (old * (1.0 - BATCH_NORM_MOMENTUM) + newest).detach())
 }
 
@@ -90,7 +88,7 @@ impl ProjectionHead {
     /// large and focal views apart.
     ///
     /// # Panics
-    /// If the groups do not add up to S.
+    /// If the groups do not add up to S, or one of them is empty.
     pub fn forward(&mut self, x: Tensor<2>, groups: &[usize], path: Path) -> Tensor<2> {
         let x = hidden(&self.fc1, self.bn1.as_mut(), x, groups, path);
         let x = hidden(&self.fc2, self.bn2.as_mut(), x, groups, path);
@@ -108,16 +106,10 @@ fn hidden(
 ) -> Tensor<2> {
     let [rows, _] = x.dims();
     assert_eq!(groups.iter().sum::<usize>(), rows, "ProjectionHead: groups {groups:?} of {rows} rows");
+    assert!(!groups.contains(&0), "ProjectionHead: an empty group in {groups:?}");
     let Some(norm) = norm else { return ops::gelu(linear.forward(x, path), path) };
     // Batch norm subtracts the linear layer's bias again, so the bias has no gradient; detached, it gets none
     // instead of rounding noise, which Adam would blow up to full steps.
     let x = linear.forward_with_frozen_bias(x, path);
-    let [_, channels] = x.dims();
-    let mut start = 0;
-    let normed = groups.iter().map(|&count| {
-        let group = x.clone().slice([start..start + count, 0..channels]);
-        start += count;
-        norm.forward(group)
-    });
-    ops::gelu(Tensor::cat(normed.collect(), 0), path)
+    ops::gelu(norm.forward(x, groups, path), path)
 }

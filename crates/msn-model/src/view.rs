@@ -1,4 +1,8 @@
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use msn_kernels::zeros;
+use rayon::prelude::*;
 
 /// One view of every image of a batch, cut into the patches that the encoder will see.
 ///
@@ -21,9 +25,9 @@ pub(crate) enum Kept {
     /// Every patch of the grid.
     All,
     /// The same places in every image: [n].
-    Shared(Tensor<1, Int>),
+    Shared(Arc<[u32]>),
     /// Places of each image, one image after the other: [B * n].
-    PerImage(Tensor<1, Int>),
+    PerImage(Arc<[u32]>),
 }
 
 impl View {
@@ -57,22 +61,20 @@ impl View {
         );
 
         let width = 3 * patch_size * patch_size;
-        let mut patches = Vec::with_capacity(batch * count * width);
-        for (image, pixels) in pixels.chunks_exact(3 * size * size).enumerate() {
-            for &place in &lists[image % lists.len()] {
+        let mut patches = zeros(batch * count * width);
+        let images =
+            patches.par_chunks_exact_mut(count * width).zip(pixels.par_chunks_exact(3 * size * size));
+        images.enumerate().for_each(|(image, (patches, pixels))| {
+            for (patch, &place) in patches.chunks_exact_mut(width).zip(&lists[image % lists.len()]) {
                 let (row, column) = (place as usize / grid, place as usize % grid);
-                for line in 0..3 * patch_size {
+                for (line, patch) in patch.chunks_exact_mut(patch_size).enumerate() {
                     let (channel, y) = (line / patch_size, row * patch_size + line % patch_size);
                     let start = (channel * size + y) * size + column * patch_size;
-                    patches.extend_from_slice(&pixels[start..start + patch_size]);
+                    patch.copy_from_slice(&pixels[start..start + patch_size]);
                 }
             }
-        }
-        let places = || {
-            let places: Vec<i64> = lists.iter().flatten().map(|&place| i64::from(place)).collect();
-            let count = places.len();
-            Tensor::from_data(TensorData::new(places, [count]), device)
-        };
+        });
+        let places = || lists.iter().flatten().copied().collect();
         let kept = match keep {
             None => Kept::All,
             Some([_]) => Kept::Shared(places()),

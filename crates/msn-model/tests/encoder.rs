@@ -1,7 +1,9 @@
 //! The encoder against reference values and against its own plain forms.
 
-use burn::module::Module;
+mod common;
+
 use burn::tensor::{Device, Tensor, TensorData};
+use common::{gradients_of, host};
 use msn_golden::{Case, relative_error};
 use msn_model::{
     Array, Encoder, EncoderConfig, Features, Path, Precision, StateDict, StochasticDepth, View, device_named,
@@ -67,10 +69,6 @@ fn kept(case: &Case) -> Vec<u32> {
     case.tensor("input.keep").data.iter().map(|&place| place as u32).collect()
 }
 
-fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().expect("f32")
-}
-
 /// Where the reference values are compared: on any device, kernels there or not.
 fn device() -> Device {
     device_named(&msn_golden::device_name()).expect("compiled in")
@@ -131,30 +129,13 @@ fn golden_encoder_gradients_agree() {
 }
 
 fn gradients(encoder: &Encoder, loss: Tensor<1>) -> StateDict {
-    struct Collect {
-        path: Vec<String>,
-        gradients: burn::tensor::Gradients,
-        found: StateDict,
-    }
-    impl burn::module::ModuleVisitor for Collect {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
-            let gradient = param.val().grad(&self.gradients).expect("every parameter has a gradient");
-            let shape = gradient.dims().to_vec();
-            self.found.insert(self.path.join("."), Array { shape, data: host(gradient) });
-        }
-    }
-    let mut collect = Collect { path: Vec::new(), gradients: loss.backward(), found: StateDict::new() };
-    encoder.visit(&mut collect);
-    collect.found
+    let found = gradients_of(encoder, loss.backward());
+    assert_eq!(found.len(), state_dict(encoder).len(), "every parameter has a gradient");
+    found
 }
 
-/// A small encoder, and one large masked view and one focal view of three images for it.
+/// A small encoder, and views of three images for it: large ones with a mask each, with one mask for all and with none,
+/// and a focal one.
 fn small(device: &Device) -> (Encoder, Vec<View>) {
     let config = EncoderConfig {
         variant: String::new(),
@@ -168,16 +149,19 @@ fn small(device: &Device) -> (Encoder, Vec<View>) {
     let pixels =
         |count: usize| (0..count).map(|i| ((i * 7919 % 1013) as f32 / 506.5) - 1.0).collect::<Vec<_>>();
     let masks = [vec![0, 5, 17, 35], vec![1, 2, 3, 4], vec![30, 31, 33, 34]];
+    let large = pixels(3 * 3 * 24 * 24);
     let views = vec![
-        View::new(&pixels(3 * 3 * 24 * 24), 3, 24, 4, Some(&masks), device),
+        View::new(&large, 3, 24, 4, Some(&masks), device),
         View::new(&pixels(3 * 3 * 12 * 12), 3, 12, 4, None, device),
+        View::new(&large, 3, 24, 4, Some(&masks[..1]), device),
+        View::new(&large, 3, 24, 4, None, device),
     ];
     (config.init(None, 5, device).expect("valid"), views)
 }
 
-/// Dropped branches for the six sequences of [`small`].
+/// Dropped branches for the twelve sequences of [`small`].
 fn stochastic_depth() -> StochasticDepth {
-    let seeds = [0, 1, 2, 3, 4, 5].map(|sequence| [sequence; 32]);
+    let seeds: [[u8; 32]; 12] = std::array::from_fn(|sequence| [sequence as u8; 32]);
     StochasticDepth::draw(0.4, 3, &seeds).expect("something to drop")
 }
 
@@ -211,10 +195,11 @@ fn gradients_of_cls(encoder: &Encoder, cls: Tensor<2>) -> StateDict {
 
 #[test]
 fn kernels_and_plain_operations_agree_with_and_without_stochastic_depth() {
-    let device = Device::flex().autodiff();
-    let (encoder, views) = small(&device);
     let depth = stochastic_depth();
-    for depth in [None, Some(&depth)] {
+    let plain = Device::flex().autodiff();
+    let checkpointing = plain.clone().gradient_checkpointing();
+    for (device, depth) in [(&plain, None), (&plain, Some(&depth)), (&checkpointing, Some(&depth))] {
+        let (encoder, views) = small(device);
         let compute = |path| {
             let encoder = Encoder { path, ..encoder.clone() };
             let cls = encoder.forward(&views, depth);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use msn_data::{Batch, Cursor, Dataset, Loader, ViewBatch};
+use msn_kernels::on_worker;
 use msn_model::View;
 use msn_ssl::{Collapse, CollapseWatch, Schedule, Steps};
 use msn_store::{JsonLines, KeepPolicy, RunDir, SkippedLog};
@@ -378,11 +379,11 @@ fn views(batch: Batch, patch_size: usize, device: &Device) -> Views {
     let view = |view: &ViewBatch, device: &Device| {
         View::new(&view.pixels, count, view.size, patch_size, view.keep.as_deref(), device)
     };
-    Views {
+    on_worker(|| Views {
         target: view(&batch.target, &device.clone().inner()),
         random: batch.random.iter().map(|anchor| view(anchor, device)).collect(),
         focal: batch.focal.iter().map(|anchor| view(anchor, device)).collect(),
-    }
+    })
 }
 
 /// Seeds of the branches that stochastic depth drops, from (run seed, epoch, image, view) alone: one for every image

@@ -155,7 +155,9 @@ impl Product for WidenedBf16Product {
             s,
             src.len(),
             #[inline(always)]
-            |range| s.store_words(s.floats_as_words(E::load_as_bf16(s, &src[range.clone()])), &mut dst[range]),
+            |range| {
+                s.store_words(s.floats_as_words(E::load_as_bf16(s, &src[range.clone()])), &mut dst[range])
+            },
         );
     }
 

@@ -65,8 +65,8 @@ unsafe fn load_first(src: *const f32, n: usize) -> __m256 {
     }
 }
 
-/// Stores the first `n` lanes, fewer than all, piece by piece: AMD's processors take tens of cycles for
-/// a masked load or store.
+/// Stores the first `n` lanes, fewer than all, piece by piece: a masked store takes tens of cycles on
+/// AMD's processors.
 ///
 /// # Safety
 /// The processor has AVX2, and `n` words can be written at `dst`.
@@ -144,7 +144,7 @@ impl Simd for Avx2 {
     type Bf16Product = WidenedBf16Product;
     const LANES: usize = LANES;
     const MR: usize = 6;
-    // 256 KiB: half of what AMD's processors without AVX-512 have, and what most of Intel's have.
+    // 256 KiB: half the second-level cache of AMD's processors without AVX-512.
     const CACHED_WORDS: usize = 64 * 1024;
 
     #[inline(always)]

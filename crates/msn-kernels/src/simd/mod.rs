@@ -45,7 +45,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Rows in a register tile of a matrix product, 12 or 6; it is two vectors wide.
     const MR: usize;
-    /// Words of packed A that fit the second-level cache, beside the rest of a matrix product.
+    /// Words of packed A that are to stay in the second-level cache meanwhile.
     const CACHED_WORDS: usize;
     /// Columns in a register tile.
     const NR: usize = 2 * Self::LANES;

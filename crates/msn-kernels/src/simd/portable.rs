@@ -47,7 +47,7 @@ impl Simd for Portable {
     type Bf16Product = WidenedBf16Product;
     const LANES: usize = LANES;
     const MR: usize = 6;
-    // 256 KiB.
+    // 256 KiB: processors of telephones and small boards have little more.
     const CACHED_WORDS: usize = 64 * 1024;
 
     #[inline(never)]

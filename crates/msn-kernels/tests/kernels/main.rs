@@ -2,6 +2,7 @@
 //! twins and against formulas written here on their own.
 
 mod attention;
+mod batch_norm;
 mod elements;
 mod gemm;
 mod isa;

@@ -2,7 +2,8 @@
 
 use msn_kernels::gemm::{self, Base, Epilogue, TnOptions};
 use msn_kernels::{
-    AdamW, Attention, Bf16, Dims, Isa, Precision, layer_norm_backward, softmax_rows, sum_of_squares,
+    AdamW, Attention, BatchNorm, Bf16, Dims, Isa, Precision, layer_norm_backward, softmax_rows,
+    sum_of_squares,
 };
 
 use crate::support::{fast_paths, on, to_bf16, uniform};
@@ -44,6 +45,17 @@ fn all_results(isa: Isa) -> Vec<u32> {
     let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; n * d], vec![0.0; d], vec![0.0; d]);
     layer_norm_backward(&x, &gamma, 1e-6, &dy[..], Base::Zero, &mut dx, &mut dgamma, &mut dbeta);
     record(&dx);
+    record(&dgamma);
+    record(&dbeta);
+    let groups = [n / 3, n - n / 3];
+    let norm = BatchNorm { groups: &groups, channels: d, eps: 1e-5 };
+    let mut statistics = vec![0.0; groups.len() * 2 * d];
+    let mut y = vec![0.0; n * d];
+    norm.forward(&x, &gamma, &gamma, &mut y, &mut statistics);
+    record(&y);
+    record(&statistics);
+    norm.backward(&x, &gamma, &statistics, &dy, &mut y, &mut dgamma, &mut dbeta);
+    record(&y);
     record(&dgamma);
     record(&dbeta);
     softmax_rows(&mut dx, d, 3.0);

@@ -1,11 +1,45 @@
-//! Blocks in plain tensor operations: any device, and the twin that faster paths are tested against.
+//! What `ops` computes, in plain tensor operations: any device, and the twin that faster paths are tested against.
 
+use std::collections::BTreeMap;
 use std::f64::consts::FRAC_1_SQRT_2;
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use super::{BranchFactors, Path};
-use crate::{Block, Segments};
+use super::{BATCH_NORM_EPS, BranchFactors, Path, Statistics};
+use crate::view::Kept;
+use crate::{Block, Segments, View};
+
+/// patches: [P, D], cls: [1, D], positions: by side of the grid, [grid^2, D] -> [N, D]
+pub(super) fn tokens(
+    patches: Tensor<2>,
+    cls: Tensor<2>,
+    positions: &BTreeMap<usize, Tensor<2>>,
+    views: &[View],
+) -> Tensor<2> {
+    let [_, dim] = patches.dims();
+    let kept = |places: &[u32]| {
+        let places: Vec<i64> = places.iter().map(|&place| i64::from(place)).collect();
+        let count = places.len();
+        Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &patches.device())
+    };
+    let mut start = 0;
+    let mut tokens = Vec::with_capacity(views.len());
+    for view in views {
+        let (batch, count) = (view.batch, view.patches_per_image());
+        let rows = patches.clone().slice([start..start + batch * count, 0..dim]);
+        start += batch * count;
+        let rows = rows.reshape([batch, count, dim]);
+        let positions = positions[&view.grid].clone();
+        let rows = match &view.kept {
+            Kept::All => rows + positions.unsqueeze(),
+            Kept::Shared(places) => rows + positions.select(0, kept(places)).unsqueeze(),
+            Kept::PerImage(places) => rows + positions.select(0, kept(places)).reshape([batch, count, dim]),
+        };
+        let cls = cls.clone().unsqueeze::<3>().expand([batch, 1, dim]);
+        tokens.push(Tensor::cat(vec![cls, rows], 1).reshape([batch * (1 + count), dim]));
+    }
+    Tensor::cat(tokens, 0)
+}
 
 pub(super) fn block(
     x: Tensor<2>,
@@ -45,6 +79,30 @@ pub(super) fn cls_block(
 
 pub(super) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     x.matmul(weight.transpose()) + bias.unsqueeze()
+}
+
+/// x: [N, C], weight, bias: [C] -> [N, C]
+pub(super) fn batch_norm(
+    x: Tensor<2>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    groups: &[usize],
+) -> (Tensor<2>, Vec<Statistics>) {
+    let [_, channels] = x.dims();
+    let (mut normed, mut statistics) = (Vec::new(), Vec::new());
+    let mut start = 0;
+    for &count in groups {
+        let group = x.clone().slice([start..start + count, 0..channels]);
+        start += count;
+        let mean = group.clone().mean_dim(0);
+        let centred = group - mean.clone();
+        let variance = centred.clone().powi_scalar(2).mean_dim(0);
+        let scale = (variance.clone() + BATCH_NORM_EPS).sqrt().recip() * weight.clone().unsqueeze();
+        normed.push(centred * scale + bias.clone().unsqueeze());
+        let [mean, variance] = [mean, variance].map(|row: Tensor<2>| row.detach().squeeze_dim::<1>(0));
+        statistics.push(Statistics { mean, variance });
+    }
+    (Tensor::cat(normed, 0), statistics)
 }
 
 /// The given thirds (queries, keys, values) of the stacked projection. x: [N, D] -> [N, thirds * D]

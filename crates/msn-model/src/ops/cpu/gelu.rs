@@ -20,6 +20,8 @@ struct Gelu<'a> {
 }
 
 impl Operation for Gelu<'_> {
+    type Output = Tensor<2>;
+
     fn outside_graph(self) -> Option<Tensor<2>> {
         Some(Tensor::from_primitive::<Flex>(forward(&outside(self.x)?)))
     }

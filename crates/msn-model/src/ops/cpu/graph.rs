@@ -39,13 +39,15 @@ strategy!(BalancedCheckpointing, recomputes: true);
 /// Something that kernels compute, on tensors outside a graph or as one node of a graph; `None` where one of the tensors
 /// is of another backend.
 pub(super) trait Operation {
-    fn outside_graph(self) -> Option<Tensor<2>>;
-    fn in_graph<C: Strategy>(self) -> Option<Tensor<2>>;
+    type Output;
+
+    fn outside_graph(self) -> Option<Self::Output>;
+    fn in_graph<C: Strategy>(self) -> Option<Self::Output>;
 }
 
 /// The operation in the graph that `x`, one of its tensors, belongs to; `None` where `x` is not an `f32` tensor of the CPU
 /// backend.
-pub(super) fn apply(operation: impl Operation, x: &Tensor<2>) -> Option<Tensor<2>> {
+pub(super) fn apply<O: Operation>(operation: O, x: &Tensor<2>) -> Option<O::Output> {
     if x.dtype() != DType::F32 {
         return None;
     }

@@ -30,6 +30,8 @@ struct Linear<'a> {
 }
 
 impl Operation for Linear<'_> {
+    type Output = Tensor<2>;
+
     fn outside_graph(self) -> Option<Tensor<2>> {
         let bias = outside(self.bias)?;
         let state = State { x: outside(self.x)?, weight: outside(self.weight)?, precision: self.precision };

@@ -1,10 +1,13 @@
-//! Blocks, linear layers and GELU on the CPU: one node of the autodiff graph each, with kernels of `msn-kernels` behind it.
+//! Tokens, blocks, linear layers, batch norm and GELU on the CPU: one node of the autodiff graph each, with kernels of
+//! `msn-kernels` behind it.
 
+mod batch_norm;
 mod block;
 mod buffer;
 mod gelu;
 mod graph;
 mod linear;
+mod tokens;
 mod weights;
 
 use std::sync::Arc;
@@ -19,10 +22,12 @@ use msn_kernels::{MAX_HEAD_DIM, Precision};
 
 use super::BranchFactors;
 use crate::{Block, Segments};
+pub(super) use batch_norm::batch_norm;
 use block::{For, Saved, SavedCls, Shape};
 pub(super) use gelu::gelu;
 use graph::{Operation, Strategy, apply, contiguous, outside, slice, tensor};
 pub(super) use linear::linear;
+pub(super) use tokens::tokens;
 use weights::{COUNT, Weights};
 
 /// Which tokens a block computes an output for.
@@ -74,6 +79,8 @@ struct BlockRun<'a> {
 }
 
 impl Operation for BlockRun<'_> {
+    type Output = Tensor<2>;
+
     fn outside_graph(self) -> Option<Tensor<2>> {
         let Self { x, block, shape, rows } = self;
         let (vectors, matrices) = weights::parameters(block);
