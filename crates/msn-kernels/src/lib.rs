@@ -6,6 +6,10 @@
 //!
 //! Lengths are checked on entry: a slice that does not fit its shape is a panic that names it.
 #![allow(unsafe_code, reason = "the one crate that may; every block states its proof")]
+#![cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "only its processors multiply words of two bf16, or of two 16-bit integers")
+)]
 
 pub mod gemm;
 pub mod resize;

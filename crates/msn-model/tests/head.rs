@@ -10,7 +10,8 @@ use msn_model::{Encoder, EncoderConfig, HeadConfig, Path, Precision, state_dict}
 /// Some hundred roundings of 6e-8 each.
 const F32: f64 = 2e-5;
 /// Products round their operands to 8 bits, an error of 1.1e-3 in the root mean square each. Forward there are three
-/// products of two operands, backward twice as many more; batch norm divides small differences. Measured: 6.4e-3 and 2.5e-2, the bounds are twice that.
+/// products of two operands, backward twice as many more; batch norm divides small differences. Measured: 6.4e-3 and 2.5e-2;
+/// the bounds are twice that.
 const BF16: [f64; 2] = [1.5e-2, 5e-2];
 
 /// Rows of the batch norm's groups.

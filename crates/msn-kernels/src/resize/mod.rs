@@ -10,7 +10,9 @@ mod avx2;
 mod avx512;
 mod plain;
 
-use crate::isa::{self, Isa};
+use crate::isa;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::Isa;
 
 /// The weight 1.
 pub const ONE: i16 = 1 << 14;

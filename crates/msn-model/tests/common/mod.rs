@@ -4,12 +4,12 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 use msn_model::{Array, Encoder, StateDict};
 
-pub fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().expect("f32")
 }
 
 /// The gradients of the parameters that have one.
-pub fn gradients_of(encoder: &Encoder, gradients: Gradients) -> StateDict {
+pub(crate) fn gradients_of(encoder: &Encoder, gradients: Gradients) -> StateDict {
     struct Collect {
         path: Vec<String>,
         gradients: Gradients,

@@ -161,7 +161,7 @@ pub enum PrecisionSetting {
     /// bf16 where the CPU multiplies it directly, else `f32`; a new run's `config.toml` says which it was.
     #[default]
     Auto,
-    /// Operands rounded to bf16.
+    /// Operands rounded to bf16, and kept in half the memory for the backward pass.
     Bf16,
     /// Single precision.
     F32,
