@@ -1,6 +1,9 @@
 use msn_kernels::{Attention, Bf16, Isa, Output, Precision, Source};
 
-use crate::support::{BF16_ROUNDING, F32_ROUNDING, assert_close, fast_paths, on, to_bf16, to_f32, uniform};
+use crate::support::{
+    BF16_ROUNDING, F32_ROUNDING, assert_close, fast_paths, narrowed, on, slopes, to_bf16, to_f32, uniform,
+    widened,
+};
 
 /// (lengths, heads, head dimension): one token; primes; lengths around the tiles and beyond a block of
 /// queries (96, 48); over a block of the inner dimension (256 words); every head dimension of the models.
@@ -166,21 +169,8 @@ fn attention_and_its_gradient_agree_with_the_formula() {
     let (tokens, dim) = (5, 8);
     let attention = Attention { lengths: &[tokens], heads: 1, head_dim: dim };
     let (qkv, d_out) = (activations(1, tokens * 3 * dim), uniform(2, tokens * dim));
-    let precise: Vec<f64> = qkv.iter().map(|x| f64::from(*x)).collect();
-    let expected: Vec<f32> = reference(&precise, tokens, dim).iter().map(|x| *x as f32).collect();
-    // Central differences with steps of 1e-5 in f64: the error is about 1e-10.
-    let loss = |qkv: &[f64]| -> f64 {
-        reference(qkv, tokens, dim).iter().zip(&d_out).map(|(out, d)| out * f64::from(*d)).sum()
-    };
-    let slope = |i: usize| {
-        let at = |step: f64| {
-            let mut moved = precise.clone();
-            moved[i] += step;
-            loss(&moved)
-        };
-        ((at(1e-5) - at(-1e-5)) / 2e-5) as f32
-    };
-    let expected_gradient: Vec<f32> = (0..qkv.len()).map(slope).collect();
+    let expected = narrowed(&reference(&widened(&qkv), tokens, dim));
+    let [expected_gradient] = slopes([&qkv], &d_out, |[qkv]| reference(qkv, tokens, dim));
     for isa in Isa::supported() {
         let (mut out, mut d_qkv) = (vec![0.0; tokens * dim], vec![0.0; tokens * 3 * dim]);
         on(isa, || {

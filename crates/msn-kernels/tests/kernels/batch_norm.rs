@@ -2,7 +2,7 @@
 
 use msn_kernels::{BatchNorm, Isa};
 
-use crate::support::{F32_ROUNDING, assert_close, fast_paths, on, uniform};
+use crate::support::{F32_ROUNDING, assert_close, fast_paths, narrowed, on, slopes, uniform, widened};
 
 const EPS: f32 = 1e-5;
 
@@ -71,8 +71,7 @@ fn batch_norm_and_its_gradient_agree_with_the_formula() {
     let n = 8;
     let norm = BatchNorm { groups: &groups, channels: c, eps: EPS };
     let (x, gamma, beta, dy) = (uniform(1, n * c), uniform(2, c), uniform(3, c), uniform(4, n * c));
-    let wide = |x: &[f32]| x.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
-    let reference = |x: &[f64], gamma: &[f64], beta: &[f64]| -> Vec<f64> {
+    let reference = |[x, gamma, beta]: &[Vec<f64>; 3]| -> Vec<f64> {
         let mut y = vec![0.0; n * c];
         for rows in [0..3, 3..8] {
             for j in 0..c {
@@ -87,28 +86,15 @@ fn batch_norm_and_its_gradient_agree_with_the_formula() {
         }
         y
     };
-    // Central differences of the loss sum(dy * y) with steps of 1e-5 in f64: the error is about 1e-9.
-    let inputs = [wide(&x), wide(&gamma), wide(&beta)];
-    let slope = |input: usize, i: usize| {
-        let loss = |step: f64| -> f64 {
-            let mut inputs = inputs.clone();
-            inputs[input][i] += step;
-            let y = reference(&inputs[0], &inputs[1], &inputs[2]);
-            y.iter().zip(&dy).map(|(y, dy)| y * f64::from(*dy)).sum()
-        };
-        ((loss(1e-5) - loss(-1e-5)) / 2e-5) as f32
-    };
-    let slopes = |input: usize| (0..inputs[input].len()).map(|i| slope(input, i)).collect::<Vec<_>>();
-    let expected_y: Vec<f32> =
-        reference(&inputs[0], &inputs[1], &inputs[2]).iter().map(|y| *y as f32).collect();
+    let inputs = [&x[..], &gamma, &beta];
+    let expected_y = narrowed(&reference(&inputs.map(widened)));
+    let expected = slopes(inputs, &dy, reference);
     for isa in Isa::supported() {
         let [y, statistics, dx, dgamma, dbeta] = run(isa, norm, &x, [&gamma, &beta], &dy);
         // Some ten roundings of numbers near 2, of gradients divided by deviations of down to 0.1.
         assert_close(&y, &expected_y, 2e-6, 0.0, &format!("{isa:?} y"));
-        for (i, (found, expected)) in
-            [dx, dgamma, dbeta].iter().zip([slopes(0), slopes(1), slopes(2)]).enumerate()
-        {
-            assert_close(found, &expected, 2e-5, 0.0, &format!("{isa:?} gradient {i}"));
+        for (i, (found, expected)) in [dx, dgamma, dbeta].iter().zip(&expected).enumerate() {
+            assert_close(found, expected, 2e-5, 0.0, &format!("{isa:?} gradient {i}"));
         }
         for (group, rows) in [0..3, 3..8].into_iter().enumerate() {
             for j in 0..c {

@@ -3,7 +3,10 @@
 use msn_kernels::gemm::Base;
 use msn_kernels::{Bf16, Isa, layer_norm, layer_norm_backward, softmax_rows};
 
-use crate::support::{BF16_ROUNDING, F32_ROUNDING, assert_close, fast_paths, on, to_bf16, to_f32, uniform};
+use crate::support::{
+    BF16_ROUNDING, F32_ROUNDING, assert_close, fast_paths, narrowed, on, slopes, to_bf16, to_f32, uniform,
+    widened,
+};
 
 /// (rows, elements of a row): one; primes; around the vectors of 4, 8 and 16; more rows than a task has.
 const SIZES: [[usize; 2]; 8] = [[1, 1], [2, 3], [3, 16], [5, 17], [7, 31], [65, 48], [131, 192], [3, 1031]];
@@ -68,8 +71,7 @@ fn layer_norm_and_its_gradient_agree_with_the_formula() {
     let (n, d) = (3, 11);
     let (x, gamma, beta) = (uniform(1, n * d), uniform(2, d), uniform(3, d));
     let dy = uniform(4, n * d);
-    let wide = |x: &[f32]| x.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
-    let reference = |x: &[f64], gamma: &[f64], beta: &[f64]| -> Vec<f64> {
+    let reference = |[x, gamma, beta]: &[Vec<f64>; 3]| -> Vec<f64> {
         let row = |x: &[f64]| {
             let mean = x.iter().sum::<f64>() / d as f64;
             let square = x.iter().map(|x| x * x).sum::<f64>() / d as f64;
@@ -78,20 +80,9 @@ fn layer_norm_and_its_gradient_agree_with_the_formula() {
         };
         x.chunks_exact(d).flat_map(row).collect()
     };
-    // Central differences of the loss sum(dy * y) with steps of 1e-5 in f64: the error is about 1e-9.
-    let inputs = [wide(&x), wide(&gamma), wide(&beta)];
-    let slope = |input: usize, i: usize| {
-        let loss = |step: f64| -> f64 {
-            let mut inputs = inputs.clone();
-            inputs[input][i] += step;
-            let y = reference(&inputs[0], &inputs[1], &inputs[2]);
-            y.iter().zip(&dy).map(|(y, dy)| y * f64::from(*dy)).sum()
-        };
-        ((loss(1e-5) - loss(-1e-5)) / 2e-5) as f32
-    };
-    let slopes = |input: usize| (0..inputs[input].len()).map(|i| slope(input, i)).collect::<Vec<_>>();
-    let expected = [slopes(0), slopes(1), slopes(2)];
-    let y: Vec<f32> = reference(&inputs[0], &inputs[1], &inputs[2]).iter().map(|y| *y as f32).collect();
+    let inputs = [&x[..], &gamma, &beta];
+    let y = narrowed(&reference(&inputs.map(widened)));
+    let expected = slopes(inputs, &dy, reference);
     for isa in Isa::supported() {
         let mut found_y = vec![0.0; n * d];
         let mut found = [vec![0.0; n * d], vec![0.0; d], vec![0.0; d]];

@@ -37,6 +37,31 @@ pub(crate) fn on<R>(isa: Isa, f: impl FnOnce() -> R) -> R {
     with_isa(isa, f).expect("one of Isa::supported")
 }
 
+pub(crate) fn widened(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|x| f64::from(*x)).collect()
+}
+
+pub(crate) fn narrowed(x: &[f64]) -> Vec<f32> {
+    x.iter().map(|x| *x as f32).collect()
+}
+
+/// The gradients of the loss `sum(dy y(inputs))`, one for each of the inputs: central differences with steps of 1e-5 in
+/// `f64`, whose error is about 1e-9.
+pub(crate) fn slopes<const N: usize>(
+    inputs: [&[f32]; N],
+    dy: &[f32],
+    y: impl Fn(&[Vec<f64>; N]) -> Vec<f64>,
+) -> [Vec<f32>; N] {
+    let inputs = inputs.map(widened);
+    let loss = |input: usize, i: usize, step: f64| -> f64 {
+        let mut moved = inputs.clone();
+        moved[input][i] += step;
+        y(&moved).iter().zip(dy).map(|(y, dy)| y * f64::from(*dy)).sum()
+    };
+    let slope = |input, i| ((loss(input, i, 1e-5) - loss(input, i, -1e-5)) / 2e-5) as f32;
+    std::array::from_fn(|input| (0..inputs[input].len()).map(|i| slope(input, i)).collect())
+}
+
 /// Checks that each element of `found` is within `absolute + relative * |expected|` of `expected`.
 #[track_caller]
 pub(crate) fn assert_close(found: &[f32], expected: &[f32], absolute: f32, relative: f32, what: &str) {
