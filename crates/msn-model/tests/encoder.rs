@@ -328,10 +328,6 @@ fn three_blocks() -> (Encoder, View) {
     (config.init(None, 5, &device).expect("valid"), View::new(&pixels, 2, 12, 4, None, &device))
 }
 
-fn values(tensor: Tensor<2>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32")
-}
-
 #[test]
 fn the_cls_of_a_block_is_that_of_an_encoder_which_ends_there() {
     let (encoder, view) = three_blocks();
@@ -339,14 +335,14 @@ fn the_cls_of_a_block_is_that_of_an_encoder_which_ends_there() {
     for (index, output) in outputs.iter().enumerate() {
         let mut shorter = encoder.clone();
         shorter.blocks.truncate(index + 1);
-        let expected = values(shorter.forward(std::slice::from_ref(&view), None));
-        let found: Vec<f32> = values(output.clone()).chunks(64).flat_map(|row| row[..32].to_vec()).collect();
+        let expected = host(shorter.forward(std::slice::from_ref(&view), None));
+        let found: Vec<f32> = host(output.clone()).chunks(64).flat_map(|row| row[..32].to_vec()).collect();
         let largest = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
         // The last block for one token and for all sums in another order.
         assert!(expected.iter().zip(&found).all(|(a, b)| (a - b).abs() <= 1e-5 * largest), "block {index}");
     }
     let last = encoder.last_blocks(&[view], 1);
-    assert_eq!(values(last[0].clone()), values(outputs[2].clone()));
+    assert_eq!(host(last[0].clone()), host(outputs[2].clone()));
 }
 
 #[test]
@@ -360,7 +356,7 @@ fn where_all_tokens_are_alike_the_mean_of_the_patches_is_cls() {
     let encoder = load_state(encoder, state).expect("the same shapes");
     let black = View::new(&[0.0; 2 * 3 * 12 * 12], 2, 12, 4, None, &encoder.device());
     for output in encoder.last_blocks(&[black], 3) {
-        for row in values(output).chunks(64) {
+        for row in host(output).chunks(64) {
             let (cls, mean) = row.split_at(32);
             assert!(cls.iter().zip(mean).all(|(a, b)| (a - b).abs() <= 1e-4), "{cls:?} {mean:?}");
             assert!(cls.iter().any(|x| x.abs() > 0.1));

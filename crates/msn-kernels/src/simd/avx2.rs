@@ -39,7 +39,8 @@ unsafe fn first(n: usize) -> __m256i {
     }
 }
 
-/// The `n` numbers at `src`, fewer than all lanes, and zeros after them, piece by piece: see [`store_first`].
+/// The `n` numbers at `src`, fewer than all lanes, and zeros after them, piece by piece: products whose operand is packed
+/// six numbers at a time take 7% longer with masked loads on an AMD EPYC of family 25.
 ///
 /// # Safety
 /// The processor has AVX2, and `n` numbers can be read at `src`.
