@@ -25,20 +25,23 @@ pub(crate) use protocols::{Linear, Report, Robust};
 
 const EXAMPLES: &str = "\
 Examples:
-  msn demo                                          everything once, on images that it draws itself
-  msn pretrain --data photos --out runs/photos      learn from a folder of images without labels
-  msn data inspect photos                           what is in them, and what is broken
+  msn demo                                       everything once, on images that it draws itself
+  msn pretrain --data photos --out runs/photos   learn from a folder of images without labels
+  msn data inspect photos                        what is in them, and what is broken
   msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test
   msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
 
-Exit codes: 0 done; 1 a failure that is explained; 2 wrong arguments; 130 stopped by Ctrl-C and 143 by SIGTERM, where
-pretrain, demo and eval finetune --out save a checkpoint first, unless a second signal comes.";
+Exit codes: 0 done; 1 a failure that is explained; 2 wrong arguments; 130 stopped by Ctrl-C and \
+143 by SIGTERM, where pretrain, demo and eval finetune --out save a checkpoint first, unless a second signal comes.";
+
+/// Columns of the help at most.
+const HELP_WIDTH: usize = 100;
 
 const CPU: &str = "cpu";
 
 /// Pre-trains a vision transformer on unlabelled images, and turns a few labels into a classifier.
 #[derive(Parser)]
-#[command(version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(version, after_help = EXAMPLES, max_term_width = HELP_WIDTH)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -202,5 +205,19 @@ mod tests {
     #[test]
     fn the_table_of_arguments_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn examples_and_notes_fit_the_width_of_the_help() {
+        fn check(command: &clap::Command) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            // A paragraph in one line is wrapped; lines that are meant to stand as they are would be broken.
+            let meant = text.lines().filter(|line| line.starts_with("  "));
+            for line in meant {
+                assert!(line.len() <= HELP_WIDTH, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
     }
 }

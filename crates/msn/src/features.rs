@@ -14,6 +14,8 @@ use serde::Serialize;
 
 use crate::cli::{EncoderChoice, FeatureChoice, LabelledData};
 use crate::device;
+use crate::failure::wrong_arguments;
+use crate::labels::LabelFile;
 use crate::progress::{ImageProgress, say, warn};
 use crate::settings::median_side;
 
@@ -25,7 +27,7 @@ pub(crate) const UNTRAINED: &str = "untrained:";
 /// are wanted, decides on the size of raw pixels.
 pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow::Result<Extractor> {
     let device = device::open(&choice.device.name)?;
-    let features = match choice.features {
+    let features = match choice.features() {
         FeatureChoice::BeforeNorm => msn_model::Features::BeforeNorm,
         FeatureChoice::AfterNorm => msn_model::Features::AfterNorm,
     };
@@ -100,7 +102,7 @@ pub(crate) struct EncoderFacts<'a> {
 
 impl<'a> EncoderFacts<'a> {
     pub(crate) fn of(extractor: &'a Extractor, choice: &'a EncoderChoice) -> Self {
-        Self::with(&choice.checkpoint, extractor.origin(), choice.features, extractor.dim())
+        Self::with(&choice.checkpoint, extractor.origin(), choice.features(), extractor.dim())
     }
 
     /// Of the checkpoint as given, and what was read of it.
@@ -169,7 +171,7 @@ pub(crate) fn corrupted_rows(
     Ok(extractor.corrupted_rows(dataset, indices, corruption, |done| progress.set(done))?)
 }
 
-/// Labelled images: a dataset whose images lie in folders named after their classes.
+/// Labelled images: in folders named after their classes, or with labels in a file.
 pub(crate) struct LabelledImages {
     pub(crate) dataset: Arc<dyn Dataset>,
     /// Class of each image.
@@ -179,23 +181,44 @@ pub(crate) struct LabelledImages {
 impl LabelledImages {
     /// The images to learn from and those to test on, with their classes.
     pub(crate) fn open_both(labelled: &LabelledData) -> anyhow::Result<[Self; 2]> {
-        Ok([Self::open(&labelled.train)?, Self::open(&labelled.test)?])
+        let LabelledData { train, test, images } = labelled;
+        let Some(images_path) = images else {
+            return Ok([Self::open(train)?, Self::open(test)?]);
+        };
+        if !is_csv(train) && !is_csv(test) {
+            return Err(wrong_arguments(anyhow!(
+                "--images: expected a .csv as --train or --test, whose images it has, found {} and {}",
+                train.display(),
+                test.display()
+            )));
+        }
+        let images = msn_data::open(images_path)?;
+        let open = |path: &Path| match is_csv(path) {
+            true => Self::of(Arc::new(LabelFile::open(path, images_path, images.clone())?)),
+            false => Self::open(path),
+        };
+        Ok([open(train)?, open(test)?])
     }
 
-    /// Opens `path` and reads the class of every image off its folder.
+    /// Opens `path`, whose images have classes.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let dataset = msn_data::open(path)?;
+        let images = Self::of(msn_data::open(path)?)?;
+        check_listed(path, &*images.dataset)?;
+        Ok(images)
+    }
+
+    /// Reads the classes of all images.
+    fn of(dataset: Arc<dyn Dataset>) -> anyhow::Result<Self> {
         let label = |index: usize| {
             dataset.label(index).map(ToOwned::to_owned).with_context(|| {
                 let name = dataset.name(index);
                 format!(
                     "{}: {name}: expected an image in a folder named after its class (CLASS/NAME.jpg), found it in none",
-                    path.display()
+                    dataset.path().display()
                 )
             })
         };
         let labels = (0..dataset.len()).map(label).collect::<anyhow::Result<_>>()?;
-        check_listed(path, &*dataset)?;
         Ok(Self { dataset, labels })
     }
 
@@ -246,7 +269,7 @@ impl LabelledImages {
 /// Fails at the first line of a list with labels that names no file: a wrong path is a mistake in the list, where a
 /// file that cannot be decoded is one broken image among others.
 fn check_listed(path: &Path, dataset: &dyn Dataset) -> anyhow::Result<()> {
-    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
+    if !is_csv(path) {
         return Ok(());
     }
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -254,11 +277,16 @@ fn check_listed(path: &Path, dataset: &dyn Dataset) -> anyhow::Result<()> {
     match missing {
         None => Ok(()),
         Some(image) => bail!(
-            "{}: expected the paths of images, relative to its folder or absolute, found `{}`, which names no file",
+            "{}: expected the paths of images, relative to its folder, absolute, or of images in --images, found `{}`, \
+             which names no file",
             path.display(),
             dataset.name(image)
         ),
     }
+}
+
+fn is_csv(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
 /// Features and labels of the images that can be read.

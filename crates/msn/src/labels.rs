@@ -1,4 +1,4 @@
-//! `--labels`: a CSV file with the labels of a few images.
+//! `--labels`, and `--train` or `--test` with `--images`: a CSV file with the labels of some of many images.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ struct Row {
 /// Where a labelled image is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Place {
-    /// Within the images to classify: a tar archive, for example.
+    /// Within the images that the file labels: a tar archive, for example.
     Image(usize),
     File(PathBuf),
 }
@@ -67,8 +67,8 @@ impl LabelFile {
                 (Some(path), _) => Place::File(path),
                 (None, Some(&index)) => Place::Image(index),
                 (None, None) => bail!(
-                    "{file}, line {line}: expected the path of an image beside this file or among the images to \
-                     classify, found `{name}`"
+                    "{file}, line {line}: expected the path of an image beside this file or in {}, found `{name}`",
+                    images_path.display()
                 ),
             };
             if let Some(first) = lines.insert(place.clone(), line) {
@@ -79,12 +79,7 @@ impl LabelFile {
             rows.push(Row { place, name: name.to_owned(), label: label.to_owned() });
         }
         drop(names);
-        let first = rows.first().with_context(|| format!("{file}: expected labels, found none"))?;
-        ensure!(
-            rows.iter().any(|row| row.label != first.label),
-            "{file}: expected at least two different labels, found only `{}`",
-            first.label
-        );
+        ensure!(!rows.is_empty(), "{file}: expected labels, found none");
         Ok(Self { path: path.to_owned(), images, rows })
     }
 
@@ -102,6 +97,17 @@ impl LabelFile {
             self.path.display()
         );
         Ok(labelled)
+    }
+
+    /// Fails where all images have one label, which nothing can be learned from.
+    pub(crate) fn check_labels(&self) -> anyhow::Result<()> {
+        let first = &self.rows[0].label;
+        ensure!(
+            self.rows.iter().any(|row| row.label != *first),
+            "{}: expected at least two different labels, found only `{first}`",
+            self.path.display()
+        );
+        Ok(())
     }
 
     /// Warns of classes of whose labelled images not one can be read.
@@ -137,6 +143,10 @@ impl Dataset for LabelFile {
 
     fn name(&self, index: usize) -> &str {
         &self.rows[index].name
+    }
+
+    fn label(&self, index: usize) -> Option<&str> {
+        Some(&self.rows[index].label)
     }
 
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {

@@ -100,7 +100,7 @@ pub(crate) struct Select {
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  msn eval select --checkpoint runs/photos --train labelled/train --test labelled/test --budgets 10,50")]
+  msn eval select --checkpoint runs/photos --train train --test test --budgets 10,50")]
 pub(crate) struct Selection {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,

@@ -18,7 +18,8 @@ pub(crate) enum DataCommand {
 /// Count images, their sizes, formats, classes and broken files; measure mean and deviation of the channels.
 #[derive(Args)]
 #[command(after_help = "\
-Every image is read and decoded. Broken ones are listed with the reason and are no failure: pretrain skips them.
+Every image is read and decoded. Broken ones are listed with the reason and are no failure: \
+pretrain skips them.
 
 Examples:
   msn data inspect photos
@@ -58,7 +59,7 @@ Settings are those of pretrain: without --config they are picked from the images
 Examples:
   msn data views photos --out views.png
   msn data views photos --out views.png --images 4 mask.patch_drop=0.5
-  msn data views photos --out views.png --config runs/photos/config.toml --epoch 12 --image kitchen/001.jpg")]
+  msn data views photos --out views.png --config runs/photos/config.toml --epoch 12")]
 pub(crate) struct DataViews {
     /// Images, as for pretrain.
     #[arg(value_name = "PATH")]
@@ -95,7 +96,8 @@ pub(crate) struct DataViews {
 /// pixels (CIFAR, IDX) become PNG. Images that cannot be decoded are left out and listed in shards.json.
 #[derive(Args)]
 #[command(after_help = "\
-A shard appears under its name when it is whole. After a stop, the same command with --resume goes on.
+A shard appears under its name when it is whole. After a stop, the same command with --resume \
+goes on.
 
 Examples:
   msn data pack photos --out shards

@@ -28,13 +28,11 @@ pub(crate) enum Evaluation {
 /// anew for every split; the table shows the mean and the standard deviation over the splits.
 #[derive(Args)]
 #[command(after_help = "\
-Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
-
 Examples:
   msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test
-  msn eval lowshot --checkpoint raw-pixels --train cifar10-train.tar --test cifar10-test.tar --json pixels.json
-  msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test --shots 1%,10% --lambda auto
-  msn eval lowshot --checkpoint runs/photos --train a --test b --split-file 1shot-a.txt --split-file 1shot-b.txt")]
+  msn eval lowshot --checkpoint raw-pixels --train train.tar --test test.tar --json pixels.json
+  msn eval lowshot --checkpoint runs/photos --train a --test b --shots 1%,10% --lambda auto
+  msn eval lowshot --checkpoint runs/photos --train a --test b --split-file 1shot.txt")]
 pub(crate) struct Lowshot {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
@@ -68,8 +66,6 @@ pub(crate) struct Lowshot {
 /// Weighted nearest neighbours by cosine similarity.
 #[derive(Args)]
 #[command(after_help = "\
-Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
-
 Example:
   msn eval knn --checkpoint runs/photos --train labelled/train --test labelled/test --k 20")]
 pub(crate) struct Knn {
@@ -95,7 +91,8 @@ pub(crate) struct Knn {
 /// Write the features of images to a file.
 #[derive(Args)]
 #[command(after_help = "\
-The paths of the images are written beside it, one a line in the order of the rows: features.npy, features.txt.
+The paths of the images are written beside it, one a line in the order of the rows: features.npy, \
+features.txt.
 
 Example:
   msn embed --checkpoint runs/photos --data photos --out features.npy")]
@@ -116,11 +113,12 @@ pub(crate) struct Embed {
 /// Classify images, given the labels of a few, or by the classifier of a fine-tuned encoder.
 #[derive(Args)]
 #[command(after_help = "\
-FILE.csv starts with the line `path,label`. A path is absolute, or relative to --images or to the folder of FILE.csv.
+FILE.csv starts with the line `path,label`. A path is absolute, or relative to --images or to the \
+folder of FILE.csv.
 
 Examples:
   msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
-  msn predict --checkpoint runs/tuned --images photos --out predicted.csv   # made by `msn eval finetune`")]
+  msn predict --checkpoint runs/tuned --images photos --out predicted.csv   # a fine-tuned encoder")]
 pub(crate) struct Predict {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
@@ -176,12 +174,18 @@ pub(crate) struct EncoderChoice {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) heads: Option<usize>,
 
-    /// Where the features are read: before or after the encoder's final norm.
-    #[arg(long, value_name = "WHERE", value_enum, default_value_t = FeatureChoice::BeforeNorm)]
-    pub(crate) features: FeatureChoice,
+    /// Where the features are read: before or after the encoder's final norm [default: before-norm].
+    #[arg(long, value_name = "WHERE", value_enum)]
+    pub(crate) features: Option<FeatureChoice>,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,
+}
+
+impl EncoderChoice {
+    pub(crate) fn features(&self) -> FeatureChoice {
+        self.features.unwrap_or(FeatureChoice::BeforeNorm)
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -10,8 +10,9 @@ use super::{OnDevice, at_least_one};
 /// Turn another program's checkpoint into a run folder.
 #[derive(Args)]
 #[command(after_help = "\
-Every --checkpoint takes FILE directly as well; a run folder opens faster and says how many heads there are.
-Nothing in FILE is executed. The number of heads is known for ViT-Ti, -S, -B, -L and -H, and from config.json.
+Every --checkpoint takes FILE directly as well; a run folder opens faster and says how many heads \
+there are. Nothing in FILE is executed. The number of heads is known for ViT-Ti, -S, -B, -L and -H, \
+and from config.json.
 
 Examples:
   msn import vits16_800ep.pth.tar --out runs/msn-vits16
@@ -35,12 +36,12 @@ pub(crate) struct Import {
 /// Write an encoder in the form of another program, with a classifier if there are labels.
 #[derive(Args)]
 #[command(after_help = "\
-With --labels and --images, the classifier is the one that `msn predict` uses, as a linear layer after the final norm.
-Without them, a fine-tuned encoder (`msn eval finetune --out`) is exported with its own.
+With --labels and --images, the classifier is the one that `msn predict` uses, as a linear layer \
+after the final norm. Without them, a fine-tuned encoder (`msn eval finetune --out`) is exported with its own.
 
 Examples:
   msn export --checkpoint runs/photos --format hf --out photos-vit
-  msn export --checkpoint runs/photos --format hf --out classifier --labels few.csv --images photos
+  msn export --checkpoint runs/photos --format hf --out vit --labels few.csv --images photos
   msn export --checkpoint runs/photos --format onnx --out photos.onnx")]
 pub(crate) struct Export {
     /// What to export: whatever the other commands take, the baselines aside.

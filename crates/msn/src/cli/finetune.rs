@@ -13,15 +13,14 @@ use super::{LabelledData, OnDevice, at_least_one, positive};
 /// number of images. The classifier is tested once, after the last epoch; nothing is chosen on the test images.
 #[derive(Args)]
 #[command(after_help = "\
-Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
-Images are cut to the size that the encoder was trained with, or to --image-size, for which its positions are resized
-(bicubic). --out makes a run folder that --checkpoint of every command takes; `msn export` and `msn predict` find the
-classifier in it. With --out, Ctrl-C saves a checkpoint and ends; go on with --resume.
+Images are cut to the size that the encoder was trained with, or to --image-size, for which its \
+positions are resized (bicubic). --out makes a run folder that --checkpoint of every command takes; \
+`msn export` and `msn predict` find the classifier in it. With --out, Ctrl-C saves a checkpoint and ends; go on with --resume.
 
 Examples:
-  msn eval finetune --checkpoint runs/photos --train labelled/train --test labelled/test --out runs/tuned
-  msn eval finetune --checkpoint runs/photos --train labelled/train --test labelled/test --shots 10% --partial 1
-  msn eval finetune --checkpoint vit-b.pth --train a --test b --epochs 100 --batch-size 1024   # as published")]
+  msn eval finetune --checkpoint runs/photos --train train --test test --out runs/tuned
+  msn eval finetune --checkpoint runs/photos --train few.csv --images photos --test test --partial 1
+  msn eval finetune --checkpoint vit-b.pth --train a --test b --epochs 100 --batch-size 1024")]
 pub(crate) struct FineTune {
     /// A run folder (its newest checkpoint), one checkpoint RUN/checkpoints/step-N, another program's checkpoint, or
     /// untrained:RUN.
@@ -133,7 +132,7 @@ pub(crate) struct FineTune {
     #[arg(long, requires = "out")]
     pub(crate) resume: bool,
 
-    /// Where to write the results as JSON [default: RUN/eval/finetune.json]; - for standard output, without the table.
+    /// Where to write the results as JSON [default: eval/finetune.json in --out, or without it in the run folder of --checkpoint]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }

@@ -8,19 +8,25 @@ use serde::Serialize;
 /// Labelled images to learn from, and others to test on.
 #[derive(Args, Serialize)]
 pub(crate) struct LabelledData {
-    /// Labelled images to learn from.
+    /// Labelled images to learn from: in folders named after their classes, PATH/CLASS/NAME.jpg, or a .csv of path,label.
     #[arg(long, value_name = "PATH")]
     pub(crate) train: PathBuf,
 
     /// Labelled images to classify.
     #[arg(long, value_name = "PATH")]
     pub(crate) test: PathBuf,
+
+    /// Images that a .csv of --train or --test labels, where its paths are not relative to its own folder: the --data of
+    /// `msn select`.
+    #[arg(long, value_name = "PATH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) images: Option<PathBuf>,
 }
 
 impl LabelledData {
     /// What a command reads of it.
-    pub(crate) fn paths(&self) -> [&Path; 2] {
-        [&self.train, &self.test]
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        [Some(&*self.train), Some(&*self.test), self.images.as_deref()].into_iter().flatten().collect()
     }
 }
 

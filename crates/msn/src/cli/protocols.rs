@@ -14,8 +14,6 @@ use super::{Draws, EncoderChoice, LabelledData, OnDevice, Penalty, at_least_one,
 /// one pass; a tenth of the training images is held out to choose among them.
 #[derive(Args)]
 #[command(after_help = "\
-Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
-
 Examples:
   msn eval linear --checkpoint runs/photos --train labelled/train --test labelled/test
   msn eval linear --checkpoint runs/photos --train a --test b --blocks 4 --patch-mean --epochs 100")]
@@ -72,11 +70,9 @@ pub(crate) struct Linear {
 /// most labels does with the test images is reported in detail, and the accuracies of all are drawn as a curve.
 #[derive(Args)]
 #[command(after_help = "\
-Labels are the names of the folders that the images lie in: PATH/CLASS/NAME.jpg.
-
 Examples:
   msn eval report --checkpoint runs/photos --train labelled/train --test labelled/test
-  msn eval report --checkpoint raw-pixels --train a --test b --shots 1,10,100% --picture curve.svg --json report.json")]
+  msn eval report --checkpoint raw-pixels --train a --test b --shots 1,10,100% --picture curve.svg")]
 pub(crate) struct Report {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,

@@ -117,7 +117,7 @@ fn choice(arguments: &Compare, checkpoint: &str, heads: Option<usize>) -> Encode
     EncoderChoice {
         checkpoint: checkpoint.to_owned(),
         heads,
-        features: arguments.features,
+        features: Some(arguments.features),
         device: arguments.device.clone(),
     }
 }

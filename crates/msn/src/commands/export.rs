@@ -93,10 +93,11 @@ fn classifier(arguments: &Export, saved: &SavedEncoder) -> anyhow::Result<Option
         return Ok(saved.classifier.clone());
     };
     let few = LabelFile::open(labels, images, msn_data::open(images)?)?;
+    few.check_labels()?;
     let choice = EncoderChoice {
         checkpoint: arguments.checkpoint.clone(),
         heads: arguments.heads,
-        features: FeatureChoice::BeforeNorm,
+        features: Some(FeatureChoice::BeforeNorm),
         device: OnDevice { name: arguments.device.name.clone() },
     };
     let labelled = few.features(&features::extractor(&choice, &few)?)?;

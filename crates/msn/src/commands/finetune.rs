@@ -92,7 +92,9 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
         report,
     };
     let text = table(&settings, report);
-    report::show(&text, "finetune", &arguments.checkpoint, arguments.json.as_deref(), &results)?;
+    let run = folder.as_ref().map(|folder| folder.path().display().to_string());
+    let run = run.as_ref().unwrap_or(&arguments.checkpoint);
+    report::show(&text, "finetune", run, arguments.json.as_deref(), &results)?;
     if let Some(folder) = &folder {
         say_next(folder);
     }
@@ -130,7 +132,13 @@ fn config(saved: &SavedEncoder) -> Config {
 /// if there never is one; or that of a fine-tuning to go on with.
 fn run_folder(path: &Path, resume: bool) -> anyhow::Result<RunDir> {
     if resume {
-        return Ok(RunDir::resume(path)?);
+        return RunDir::resume(path).map_err(|error| match error {
+            StoreError::NotARun { .. } => anyhow!(
+                "{error}; a fine-tuning that was ended before its first checkpoint left nothing to go on with: start it \
+                 again without --resume"
+            ),
+            error => error.into(),
+        });
     }
     RunDir::create(path).map_err(|error| match error {
         StoreError::RunExists { .. } => anyhow!(

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
         checkpoint: arguments.checkpoint.clone(),
         heads: arguments.heads,
         // A probe reads the blocks themselves.
-        features: FeatureChoice::BeforeNorm,
+        features: Some(FeatureChoice::BeforeNorm),
         device: arguments.device.clone(),
     };
     let extractor = features::extractor(&encoder, &*train.dataset)?;

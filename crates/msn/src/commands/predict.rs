@@ -59,6 +59,7 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
 /// By a regression on a few labels.
 fn by_labels(arguments: &Predict, labels: &Path, images: &Arc<dyn Dataset>) -> anyhow::Result<Predicted> {
     let few = LabelFile::open(labels, &arguments.images, images.clone())?;
+    few.check_labels()?;
     let extractor = features::extractor(&arguments.encoder, &**images)?;
     let labelled = few.features(&extractor)?;
     let found = rows(&extractor, &**images)?;
@@ -81,6 +82,12 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
     if arguments.penalty.lambda.is_some() {
         return Err(wrong_arguments(anyhow!(
             "--lambda: expected --labels to fit a regression on, found none"
+        )));
+    }
+    if arguments.encoder.features.is_some() {
+        return Err(wrong_arguments(anyhow!(
+            "--features: expected --labels to fit a regression on, found none; a fine-tuned classifier takes the features \
+             that it was trained on"
         )));
     }
     let device = device::open(&arguments.encoder.device.name)?;

@@ -56,7 +56,7 @@ const QUICK: [&str; 12] = [
 fn the_result_predicts_what_was_tested_and_is_taken_by_other_commands() {
     let scratch = scratch();
     let finished = finetune(&scratch, &[&QUICK[..], &["--out", "tuned"]].concat()).success();
-    let results = scratch.read_json("run/eval/finetune.json");
+    let results = scratch.read_json("tuned/eval/finetune.json");
     let top1 = results["top1"].as_f64().unwrap();
     assert!(top1 > 75.0, "chance is 50: {results}");
     assert!(finished.stdout.contains(&format!("{top1:.1}")), "{}", finished.stdout);
@@ -71,6 +71,9 @@ fn the_result_predicts_what_was_tested_and_is_taken_by_other_commands() {
     let predicted = scratch.msn(&predict).success();
     assert!(predicted.stderr.contains("by the classifier in tuned"), "{}", predicted.stderr);
     let rows = scratch.read("predicted.csv");
+    scratch
+        .msn(&[&predict[..], &["--features", "after-norm"]].concat())
+        .refused_with(&["--features", "--labels"]);
     let hits = rows.lines().skip(1).filter(|row| row.split(',').nth(1) == row.split('/').next()).count();
     assert_eq!(100.0 * hits as f64 / 20.0, top1, "{rows}");
 
@@ -138,7 +141,11 @@ fn a_signal_saves_and_the_same_command_goes_on_to_the_same_result() {
         assert!(resumed.stderr.contains("going on after step"), "{}", resumed.stderr);
         assert_eq!(resumed.stdout, whole);
     }
-    scratch.msn(&[&arguments("none")[..], &["--resume"]].concat()).fails_with(&["none", "not a run folder"]);
+    scratch.msn(&[&arguments("none")[..], &["--resume"]].concat()).fails_with(&[
+        "none",
+        "not a run folder",
+        "without --resume",
+    ]);
 }
 
 #[test]

@@ -159,6 +159,29 @@ fn a_list_with_labels_must_name_files() {
 }
 
 #[test]
+fn a_list_labels_images_of_an_archive() {
+    let scratch = easy();
+    let mut archive = tar::Builder::new(fs::File::create(scratch.path("images.tar")).unwrap());
+    archive.append_dir_all("", scratch.path("easy")).unwrap();
+    archive.finish().unwrap();
+    let list = "path,label\na/0.png,left\na/1.png,left\nb/0.png,right\nb/1.png,right\n";
+    fs::write(scratch.path("few.csv"), list).unwrap();
+    fs::write(scratch.path("one.csv"), "path,label\na/5.png,left\n").unwrap();
+    let with = |train: &str, test: &str, images: &[&str]| {
+        let knn = ["eval", "knn", "--checkpoint", "raw-pixels", "--train", train, "--test", test, "--k", "1"];
+        scratch.msn(&[&knn[..], images].concat())
+    };
+    let images = ["--images", "images.tar"];
+    with("few.csv", "few.csv", &[]).fails_with(&["few.csv", "`a/0.png`", "names no file", "--images"]);
+    assert!(with("few.csv", "few.csv", &images).success().stdout.contains("100.0"));
+    assert!(with("few.csv", "one.csv", &["--images", "easy"]).success().stdout.contains("100.0"));
+    with("one.csv", "few.csv", &images).fails_with(&["few.csv", "one of the 1 classes", "`right`"]);
+    with("easy", "test", &images).refused_with(&["--images", ".csv", "easy and test"]);
+    fs::write(scratch.path("one.csv"), "path,label\na/9.png,left\n").unwrap();
+    with("few.csv", "one.csv", &images).fails_with(&["one.csv, line 2", "images.tar", "`a/9.png`"]);
+}
+
+#[test]
 fn features_that_are_no_numbers_are_an_explained_failure() {
     let scratch = Scratch::with_run();
     // Weights that have diverged, in a checkpoint that is whole: the training itself would have stopped.
