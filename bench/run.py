@@ -299,6 +299,9 @@ def main():
     options = parser.parse_args()
 
     path = options.out or RESULTS
+    is_whole = set(options.configs) == set(MODES) and not options.no_mask_curve
+    if not (is_whole or options.out or options.tables_only):
+        parser.error("the page shows whole runs: write the figures of some rows elsewhere, with --out FILE")
     if options.tables_only:
         results = json.loads(path.read_text())
     else:

@@ -71,6 +71,20 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Stands for the images of a shard that its server does not give.
+    #[error("{}: not fetched: {reason}", shard.display())]
+    ShardNotFetched {
+        /// The shard.
+        shard: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// An image cannot be read just now, and leaving it out would leave it out for good.
+    #[error("{skipped}")]
+    Unreadable {
+        /// The image and the reason.
+        skipped: Skipped,
+    },
     /// The tar file ends inside an entry.
     #[error(
         "{}: the archive is truncated: entry `{entry}` needs bytes up to {needed}, found {found} after {complete} complete images",
@@ -205,6 +219,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is a disk or a server that cannot be read, which may pass, rather than the content.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::ShardNotFetched { .. } => true,
+            #[cfg(feature = "remote")]
+            Self::Remote(_) => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { path: path.into(), source }
     }

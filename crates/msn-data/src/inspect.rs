@@ -86,11 +86,14 @@ pub fn inspect(
     for (number, part) in indices.chunks(PER_WORKER * config.workers).enumerate() {
         let done = number * PER_WORKER * config.workers;
         if whole {
-            // Of a sample, single images are fetched from a server, not the shards that they lie in.
+            // Of a sample, single images are fetched from a server, where it can be, not the shards that they lie in.
             dataset.will_read(&indices[done..]);
         }
         let found: Vec<Result<ImageFacts, Skipped>> = pool.install(|| {
-            let facts = |&index: &usize| Worker::with_file(dataset, index, &config.limits, ImageFacts::of);
+            let facts = |&index: &usize| {
+                Worker::with_file(dataset, index, &config.limits, ImageFacts::of)
+                    .map_err(|fault| fault.skipped)
+            };
             part.par_iter().with_max_len(1).map(facts).collect()
         });
         // One after the other, so that sums do not depend on the threads.

@@ -63,6 +63,8 @@ pub struct PackConfig {
     /// Seed of the order; `None` for the order of the source. Shards are read one after the other in training, so those
     /// of an ordered source would fill batches with few classes.
     pub shuffle: Option<u64>,
+    /// Leaves out, as broken ones, images that a disk or a server does not give; else packing stops there.
+    pub skip_unreadable: bool,
     /// Worker threads that read and check images, 1 or more.
     pub workers: usize,
     /// Guards against huge images.
@@ -73,7 +75,9 @@ pub struct PackConfig {
 /// is written with every shard. Images that cannot be decoded are left out and listed in it.
 ///
 /// # Errors
-/// If a shard cannot be written, or the worker threads cannot be started.
+/// [`Error::Unreadable`] if an image cannot be read, which may pass, and [`PackConfig::skip_unreadable`] is not set: the
+/// shards before it stay, and the job can be taken up again. If a shard cannot be written, or the worker threads cannot
+/// be started.
 ///
 /// # Panics
 /// If `record` is not one of this job (see [`PackRecord::check`]).
@@ -84,16 +88,27 @@ pub fn pack(
     mut record: PackRecord,
     mut progress: impl FnMut(usize),
 ) -> Result<PackRecord, Error> {
-    let mut samples = Samples::new(dataset, config, record.next)?;
+    let mut samples = Samples::new(dataset, config, &record.classes, record.next)?;
     // So that a job that was killed early can be taken up again.
     folder.write_record(&record)?;
     while !record.complete {
-        if samples.peek(&mut record.skipped).is_some() {
+        if samples.peek(&mut record.skipped)?.is_some() {
             let file = format!("shards-{:06}.tar", record.shards.len());
             let mut shard = ShardRecord { file: file.clone(), images: 0, bytes: 0 };
-            folder.write_shard(&file, |out| {
+            let mut unreadable = None;
+            let written = folder.write_shard(&file, |out| {
                 let mut archive = tar::Builder::new(out);
-                while let Some(sample) = samples.peek(&mut record.skipped) {
+                loop {
+                    let sample = match samples.peek(&mut record.skipped) {
+                        Ok(Some(sample)) => sample,
+                        Ok(None) => break,
+                        Err(error) => {
+                            // Any error, so that no shard is left behind.
+                            let reason = error.to_string();
+                            unreadable = Some(error);
+                            return Err(io::Error::other(reason));
+                        }
+                    };
                     let bytes = shard.bytes + sample.archived_bytes();
                     if config.size.is_full(shard.images, bytes) {
                         break;
@@ -105,7 +120,11 @@ pub fn pack(
                     progress(samples.position());
                 }
                 archive.into_inner()?.flush()
-            })?;
+            });
+            if let Some(error) = unreadable {
+                return Err(error);
+            }
+            written?;
             shard.bytes += END_OF_ARCHIVE;
             record.shards.push(shard);
         } else {

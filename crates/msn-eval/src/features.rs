@@ -64,6 +64,15 @@ impl Features {
         Self { rows: rows.len(), dim: self.dim, data }
     }
 
+    /// All rows, some at a time.
+    ///
+    /// # Panics
+    /// If `rows` is 0.
+    pub(crate) fn blocks(&self, rows: usize) -> impl Iterator<Item = Self> {
+        let block = |data: &[f32]| Self { rows: data.len() / self.dim, dim: self.dim, data: data.to_vec() };
+        self.data.chunks(rows * self.dim).map(block)
+    }
+
     /// Subtracts from each row its own mean and divides it by its L2 norm; a row of equal values becomes zero.
     ///
     /// This is the preprocessing of the low-shot protocol: it makes one penalty fit encoders of any scale.

@@ -7,6 +7,9 @@ use crate::logistic::{Training, first_largest, softmax};
 use crate::product::rows_by_rows;
 use crate::{Classes, Error, Features, Labelled, Lambda, LogisticFit};
 
+/// Rows that are classified at a time, lest the probabilities of all classes take more memory than the features.
+const BLOCK: usize = 4096;
+
 /// The most probable class of one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prediction {
@@ -26,7 +29,11 @@ pub struct Prediction {
 pub fn predict(labelled: &Labelled, images: &Features, lambda: Lambda) -> Result<Vec<Prediction>, Error> {
     labelled.features().check_dim(images)?;
     let (classes, fit) = fit_labels(labelled, lambda)?;
-    Ok(most_probable(classes.names(), &fit.probabilities(&images.clone().normalise())?))
+    let mut predictions = Vec::with_capacity(images.rows());
+    for block in images.blocks(BLOCK) {
+        predictions.extend(most_probable(classes.names(), &fit.probabilities(&block.normalise())?));
+    }
+    Ok(predictions)
 }
 
 /// The most probable class of each row by a classifier that came with the encoder. head: [C, D]; images: features after
@@ -39,13 +46,16 @@ pub fn predict_by_head(head: &LinearHead, images: &Features) -> Result<Vec<Predi
     if images.dim() != dim {
         return Err(Error::Dimension { expected: dim, found: images.dim() });
     }
-    let mut rows = vec![0.0; images.rows() * classes];
-    rows_by_rows(images.data(), &head.weight.data, dim, &mut rows);
-    for row in rows.chunks_mut(classes) {
-        row.iter_mut().zip(&head.bias.data).for_each(|(logit, bias)| *logit += bias);
-        softmax(row);
-    }
-    Ok(most_probable(&head.classes, &rows))
+    let classify = |block: Features| {
+        let mut rows = vec![0.0; block.rows() * classes];
+        rows_by_rows(block.data(), &head.weight.data, dim, &mut rows);
+        for row in rows.chunks_mut(classes) {
+            row.iter_mut().zip(&head.bias.data).for_each(|(logit, bias)| *logit += bias);
+            softmax(row);
+        }
+        most_probable(&head.classes, &rows)
+    };
+    Ok(images.blocks(BLOCK).flat_map(classify).collect())
 }
 
 /// The class that each row is most probably of. probabilities: [rows, C]

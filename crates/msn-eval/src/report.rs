@@ -1,5 +1,7 @@
 //! How good a classifier is: hits, classes, confusions, calibration.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::logistic::Training;
@@ -25,8 +27,9 @@ pub struct ClassificationReport {
     pub cross_entropy: f64,
     /// By class number.
     pub classes: Vec<ClassScore>,
-    /// `confusion[c][p]`: images of class c whose most probable class is p.
-    pub confusion: Vec<Vec<usize>>,
+    /// What the images of each class are classified as, by class number and number of that class; of ten thousand classes,
+    /// few of the hundred million pairs occur.
+    pub confusion: Vec<Confusion>,
     /// The bins of the calibration that hold images.
     pub calibration: Vec<CalibrationBin>,
 }
@@ -44,6 +47,17 @@ pub struct ClassScore {
     pub predicted: usize,
     /// Those of them that are of the class, percent; absent without such images.
     pub precision: Option<f64>,
+}
+
+/// Images of one class that are classified as one class, be it another or their own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// Their class.
+    pub class: String,
+    /// What they are classified as.
+    pub predicted: String,
+    /// How many, 1 or more.
+    pub images: usize,
 }
 
 /// Images whose highest probability lies in an interval.
@@ -95,7 +109,7 @@ impl ClassificationReport {
         if let Some(row) = labels.iter().position(|&label| label >= c) {
             return Err(Error::LabelRange { row, classes: c, found: labels[row] });
         }
-        let mut confusion = vec![vec![0; c]; c];
+        let mut confusion = BTreeMap::new();
         let mut bins = vec![Sums::default(); BINS];
         let (mut first, mut first_five, mut loss) = (0, 0, 0.0);
         for (row, &label) in probabilities.chunks(c).zip(labels) {
@@ -105,13 +119,19 @@ impl ClassificationReport {
             // A probability that is 0 in f32 counts as the smallest above 0, or one such image would hide all others.
             loss -= f64::from(row[label].max(f32::MIN_POSITIVE)).ln();
             let predicted = crate::logistic::first_largest(row);
-            confusion[label][predicted] += 1;
+            *confusion.entry((label, predicted)).or_insert(0) += 1;
             let confidence = f64::from(row[predicted]);
             let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
             bins[bin].add(confidence, rank == 0);
         }
         let percent = |part: usize, of: usize| 100.0 * part as f64 / of as f64;
         let scores = class_scores(classes, &confusion);
+        let name = |class: usize| classes.names()[class].clone();
+        let confusion = confusion.into_iter().map(|((class, predicted), images)| Confusion {
+            class: name(class),
+            predicted: name(predicted),
+            images,
+        });
         let accuracies: Vec<f64> = scores.iter().filter_map(|score| score.accuracy).collect();
         let error = |bin: &Sums| (bin.confidence - bin.hits as f64).abs();
         Ok(Self {
@@ -122,33 +142,33 @@ impl ClassificationReport {
             ece: 100.0 * bins.iter().map(error).sum::<f64>() / rows as f64,
             cross_entropy: loss / rows as f64,
             classes: scores,
-            confusion,
+            confusion: confusion.collect(),
             calibration: bins.iter().enumerate().filter_map(|(number, bin)| bin.report(number)).collect(),
         })
     }
 
-    /// The most frequent confusions: (class, predicted class, images), at most `count`, most images first.
-    pub fn confusions(&self, count: usize) -> Vec<(&str, &str, usize)> {
-        let name = |class: usize| self.classes[class].class.as_str();
-        let cells = self.confusion.iter().enumerate().flat_map(|(class, row)| {
-            row.iter()
-                .enumerate()
-                .filter(move |&(p, &images)| p != class && images > 0)
-                .map(move |(p, &images)| (class, p, images))
-        });
-        let mut cells: Vec<_> = cells.collect();
-        cells.sort_by_key(|&(class, predicted, images)| (std::cmp::Reverse(images), class, predicted));
-        cells.truncate(count);
-        cells.into_iter().map(|(class, predicted, images)| (name(class), name(predicted), images)).collect()
+    /// The most frequent confusions with another class, at most `count`, most images first.
+    pub fn mistakes(&self, count: usize) -> Vec<&Confusion> {
+        let mut mistakes: Vec<&Confusion> =
+            self.confusion.iter().filter(|pair| pair.class != pair.predicted).collect();
+        // Stable: of equally many images, the earlier class comes first.
+        mistakes.sort_by_key(|pair| std::cmp::Reverse(pair.images));
+        mistakes.truncate(count);
+        mistakes
     }
 }
 
-fn class_scores(classes: &Classes, confusion: &[Vec<usize>]) -> Vec<ClassScore> {
+/// `confusion`: images by class and predicted class.
+fn class_scores(classes: &Classes, confusion: &BTreeMap<(usize, usize), usize>) -> Vec<ClassScore> {
     let part = |hits: usize, of: usize| (of > 0).then(|| 100.0 * hits as f64 / of as f64);
+    let (mut of_class, mut called) = (vec![0; classes.len()], vec![0; classes.len()]);
+    for (&(class, predicted), images) in confusion {
+        of_class[class] += images;
+        called[predicted] += images;
+    }
     let score = |(class, name): (usize, &String)| {
-        let images = confusion[class].iter().sum();
-        let predicted = confusion.iter().map(|row| row[class]).sum();
-        let hits = confusion[class][class];
+        let (images, predicted) = (of_class[class], called[class]);
+        let hits = confusion.get(&(class, class)).copied().unwrap_or(0);
         let (accuracy, precision) = (part(hits, images), part(hits, predicted));
         ClassScore { class: name.clone(), images, accuracy, predicted, precision }
     };

@@ -1,6 +1,7 @@
 //! From an address to the server and the path there.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
@@ -11,6 +12,10 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
 
 use crate::{Error, Patience};
+
+/// Variables of the environment that name another server than the provider's.
+const AWS_ENDPOINT: &str = "AWS_ENDPOINT_URL";
+const GOOGLE_ENDPOINT: &str = "GOOGLE_BASE_URL";
 
 const SCHEMES: [&str; 5] = ["http", "https", "s3", "s3a", "gs"];
 
@@ -35,40 +40,67 @@ impl Address {
         let path = Path::from_url_path(url.path()).map_err(|e| wrong(e.to_string()))?;
         let host = url.host_str().filter(|_| !path.as_ref().is_empty());
         let host = host.ok_or_else(|| wrong("no server, or no file on it".to_owned()))?;
-        // How long a transfer takes is not bounded; that bytes keep coming is checked where they are read.
-        let client = ClientOptions::new()
-            .with_timeout_disabled()
-            .with_connect_timeout(patience.stall.min(Duration::from_secs(10)))
-            .with_read_timeout(patience.stall);
-        // Failures are counted in one place, where the bytes are read.
-        let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
-        let unusable = |source| Error::Refused { address: text.to_owned(), source };
-        let store: Arc<dyn ObjectStore> = match url.scheme() {
-            "http" | "https" => Arc::new(
-                HttpBuilder::new()
-                    .with_url(&url[..Position::BeforePath])
-                    .with_client_options(client.with_allow_http(true))
-                    .with_retry(retry)
-                    .build()
-                    .map_err(unusable)?,
-            ),
-            "s3" | "s3a" => {
-                let builder = AmazonS3Builder::from_env().with_bucket_name(host).with_retry(retry);
-                // An address without TLS has to be written out to be used, in AWS_ENDPOINT_URL.
-                let plain = std::env::var("AWS_ENDPOINT_URL").is_ok_and(|url| url.starts_with("http://"));
-                let builder = builder.with_client_options(client.with_allow_http(plain));
-                Arc::new(builder.build().map_err(unusable)?)
-            }
-            "gs" => {
-                let builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(host).with_retry(retry);
-                let plain = std::env::var("GOOGLE_BASE_URL").is_ok_and(|url| url.starts_with("http://"));
-                let builder = builder.with_client_options(client.with_allow_http(plain));
-                Arc::new(builder.build().map_err(unusable)?)
-            }
-            scheme => return Err(wrong(format!("found the scheme `{scheme}`"))),
-        };
+        let store = store(&url, host, patience).map_err(|reason| match reason {
+            Unusable::Scheme => wrong(format!("found the scheme `{}`", url.scheme())),
+            Unusable::Settings(source) => Error::Refused { address: text.to_owned(), source },
+        })?;
         Ok(Self { store, path })
     }
+}
+
+/// Why there is no client for an address.
+enum Unusable {
+    Scheme,
+    Settings(object_store::Error),
+}
+
+/// The client for the server of an address: one for all files there, since each has its own connections and credentials.
+fn store(url: &Url, host: &str, patience: &Patience) -> Result<Arc<dyn ObjectStore>, Unusable> {
+    /// By server and settings.
+    static KNOWN: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>> = Mutex::new(BTreeMap::new());
+    let endpoints = [AWS_ENDPOINT, GOOGLE_ENDPOINT].map(|name| std::env::var(name).unwrap_or_default());
+    let key = format!("{}\n{:?}\n{}", &url[..Position::BeforePath], patience.stall, endpoints.join("\n"));
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(store) = known.get(&key) {
+        return Ok(Arc::clone(store));
+    }
+    let store = new_store(url, host, patience)?;
+    known.insert(key, Arc::clone(&store));
+    Ok(store)
+}
+
+fn new_store(url: &Url, host: &str, patience: &Patience) -> Result<Arc<dyn ObjectStore>, Unusable> {
+    // How long a transfer takes is not bounded; that bytes keep coming is checked where they are read.
+    let client = ClientOptions::new()
+        .with_timeout_disabled()
+        .with_connect_timeout(patience.stall.min(Duration::from_secs(10)))
+        .with_read_timeout(patience.stall);
+    // Failures are counted in one place, where the bytes are read.
+    let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+    // An address without TLS has to be written out to be used.
+    let is_plain = |endpoint| std::env::var(endpoint).is_ok_and(|url| url.starts_with("http://"));
+    let store: Result<Arc<dyn ObjectStore>, object_store::Error> = match url.scheme() {
+        "http" | "https" => HttpBuilder::new()
+            .with_url(&url[..Position::BeforePath])
+            .with_client_options(client.with_allow_http(true))
+            .with_retry(retry)
+            .build()
+            .map(|store| Arc::new(store) as _),
+        "s3" | "s3a" => AmazonS3Builder::from_env()
+            .with_bucket_name(host)
+            .with_client_options(client.with_allow_http(is_plain(AWS_ENDPOINT)))
+            .with_retry(retry)
+            .build()
+            .map(|store| Arc::new(store) as _),
+        "gs" => GoogleCloudStorageBuilder::from_env()
+            .with_bucket_name(host)
+            .with_client_options(client.with_allow_http(is_plain(GOOGLE_ENDPOINT)))
+            .with_retry(retry)
+            .build()
+            .map(|store| Arc::new(store) as _),
+        _ => return Err(Unusable::Scheme),
+    };
+    store.map_err(Unusable::Settings)
 }
 
 #[cfg(test)]

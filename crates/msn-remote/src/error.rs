@@ -1,5 +1,7 @@
 //! What can go wrong between an address and its bytes.
 
+use std::path::PathBuf;
+
 use msn_store::StoreError;
 
 /// A failure to read a remote file: each says where, what was expected and what was found.
@@ -62,6 +64,21 @@ pub enum Error {
         address: String,
         /// The system's reason.
         source: std::io::Error,
+    },
+    /// The file is larger than all files together may be in the local cache.
+    #[error(
+        "{address}: expected at most {limit} bytes, which the cache in {} may hold (MSN_CACHE_GIB), found {length}",
+        folder.display()
+    )]
+    LargerThanCache {
+        /// The file.
+        address: String,
+        /// The cache.
+        folder: PathBuf,
+        /// Bytes that it may hold.
+        limit: u64,
+        /// Bytes of the file.
+        length: u64,
     },
     /// The local cache cannot be used.
     #[error(transparent)]

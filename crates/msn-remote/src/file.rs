@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use msn_store::CacheFolder;
+use msn_store::{CacheFolder, StoreError};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use tokio::time::{sleep, timeout};
@@ -119,7 +119,15 @@ impl RemoteFile {
             match failure {
                 Some(failure) => return Err(failure),
                 // Another process may make room before the file is opened here: then once more.
-                None => written?,
+                None => written.map_err(|error| match error {
+                    StoreError::CacheTooSmall { folder, limit, needed, .. } => Error::LargerThanCache {
+                        address: self.address.clone(),
+                        folder,
+                        limit,
+                        length: needed,
+                    },
+                    error => error.into(),
+                })?,
             }
         }
     }

@@ -16,7 +16,8 @@ pub struct Patience {
 }
 
 impl Default for Patience {
-    /// A minute without a byte; nine pauses from 0.5 s to 30 s, 1.5 minutes together, before giving up.
+    /// A minute without a byte; nine pauses from 0.5 s to 30 s, two minutes together, before giving up: twelve minutes if
+    /// each failure is a stall.
     fn default() -> Self {
         Self {
             stall: Duration::from_secs(60),

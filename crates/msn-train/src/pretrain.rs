@@ -29,7 +29,7 @@ pub trait Observer {
     fn warn(&mut self, message: &str);
     /// A checkpoint is safe on disk.
     fn saved(&mut self, step: u64, folder: &std::path::Path);
-    /// Whether to save a checkpoint and end now; asked after every step.
+    /// Whether to save a checkpoint and end now; asked after every step, and while a step waits for its images.
     fn wants_to_stop(&mut self) -> bool;
 }
 
@@ -196,7 +196,7 @@ impl Session<'_> {
         let nothing_left = self.step == self.total;
         let mut ending = Ending::Finished;
         while self.step < self.total {
-            let batch = loader.next();
+            let batch = loader.next_unless(|| observer.wants_to_stop());
             if let Err(
                 msn_data::Error::TooManySkipped { new, .. } | msn_data::Error::TooFewUsable { new, .. },
             ) = &batch
@@ -204,7 +204,12 @@ impl Session<'_> {
                 // These end the run, so that no batch reports them.
                 self.list_skipped(new, observer);
             }
-            self.train_on(batch?, observer)?;
+            let Some(batch) = batch? else {
+                // The data keep the run waiting: what there is can be saved now.
+                ending = Ending::Stopped;
+                break;
+            };
+            self.train_on(batch, observer)?;
             if observer.wants_to_stop() && self.step < self.total {
                 ending = Ending::Stopped;
                 break;

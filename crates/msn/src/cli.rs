@@ -37,6 +37,11 @@ Exit codes: 0 done; 1 a failure that is explained; 2 wrong arguments; 130 stoppe
 /// Columns of the help at most.
 const HELP_WIDTH: usize = 100;
 
+/// Help of every argument that takes images: the sources of `msn_data::open`.
+const IMAGES: &str = "Images: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as \
+    'shards-{000..099}.tar'; also at http(s)://, s3:// and gs:// addresses), CIFAR .bin or IDX files, a .csv of \
+    path,label, or a .txt list of paths";
+
 const CPU: &str = "cpu";
 
 /// Pre-trains a vision transformer on unlabelled images, and turns a few labels into a classifier.
@@ -106,9 +111,7 @@ Examples:
   msn pretrain --data train.tar --out runs/cifar --config configs/pretrain/cifar10-tiny.toml
   msn pretrain --data photos --out runs/photos --resume")]
 pub(crate) struct Pretrain {
-    /// Images: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as
-    /// 'shards-{000..099}.tar'), CIFAR .bin or IDX files, a .csv of path,label, or a .txt list of paths.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help = IMAGES)]
     pub(crate) data: PathBuf,
 
     /// Run folder: config.toml, metrics.jsonl, skipped.jsonl, checkpoints/step-N/ and latest.

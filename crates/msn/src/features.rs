@@ -16,6 +16,7 @@ use crate::cli::{EncoderChoice, FeatureChoice, LabelledData};
 use crate::device;
 use crate::failure::wrong_arguments;
 use crate::labels::LabelFile;
+use crate::memory;
 use crate::progress::{ImageProgress, say, warn};
 use crate::settings::median_side;
 
@@ -35,6 +36,13 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         return Ok(Extractor::raw_pixels(median_side(dataset, &Limits::default())? as usize));
     }
     let (saved, weights) = saved_encoder(&choice.checkpoint, choice.heads)?;
+    if saved.classifier.is_some() {
+        say(&format!(
+            "{}: its features are taken here; its own classifier, which `msn eval finetune` tested, is used by `msn predict` \
+             without --labels and by `msn export`",
+            choice.checkpoint
+        ));
+    }
     Ok(Extractor::of(saved, weights, features, &device)?)
 }
 
@@ -167,6 +175,14 @@ pub(crate) fn corrupted_rows(
     corruption: Option<Corruption>,
     what: &str,
 ) -> anyhow::Result<FeatureRows> {
+    let needed = (indices.len() * extractor.dim() * size_of::<f32>()) as f64;
+    let what_needs = format!(
+        "{}: {what}, {} of {} numbers, need",
+        dataset.path().display(),
+        indices.len(),
+        extractor.dim()
+    );
+    memory::check_host(&what_needs, needed, "fewer images at a time")?;
     let mut progress = ImageProgress::new(what, indices.len());
     Ok(extractor.corrupted_rows(dataset, indices, corruption, |done| progress.set(done))?)
 }
@@ -213,7 +229,8 @@ impl LabelledImages {
             dataset.label(index).map(ToOwned::to_owned).with_context(|| {
                 let name = dataset.name(index);
                 format!(
-                    "{}: {name}: expected an image in a folder named after its class (CLASS/NAME.jpg), found it in none",
+                    "{}: {name}: expected an image with a class: in a folder named after it (CLASS/NAME.jpg), or with a \
+                     label in the file that lists it; found none",
                     dataset.path().display()
                 )
             })

@@ -21,11 +21,15 @@ pub(crate) fn check(config: &Config, device: &OnDevice) -> anyhow::Result<()> {
 /// Fails where the machine has less memory than `needed` bytes, on a device that computes in it; `less` says what would
 /// need less.
 pub(crate) fn check_bytes(needed: f64, device: &OnDevice, less: &str) -> anyhow::Result<()> {
-    let available = if device.is_cpu() { machine_memory() } else { None };
-    let available = available.unwrap_or(f64::INFINITY);
+    if device.is_cpu() { check_host("these settings need", needed, less) } else { Ok(()) }
+}
+
+/// As [`check_bytes`], of what this machine holds whatever the device; `what` is what the message begins with.
+pub(crate) fn check_host(what: &str, needed: f64, less: &str) -> anyhow::Result<()> {
+    let available = machine_memory().unwrap_or(f64::INFINITY);
     ensure!(
         needed <= available,
-        "these settings need at least {:.1} GB of memory, and this machine has {:.1} GB: expected {less}",
+        "{what} at least {:.1} GB of memory, and this machine has {:.1} GB: expected {less}",
         needed / 1e9,
         available / 1e9,
     );

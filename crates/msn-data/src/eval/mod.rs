@@ -51,14 +51,10 @@ impl EvalTransform {
         let part = [columns.length * 3, rows.length];
         let mut resized = vec![0; part[0] * part[1]];
         // The part of the image that becomes the crop, in one pass: a strip of a very long image stays small.
-        let (x, y) = (f64::from(image.width()) / width as f64, f64::from(image.height()) / height as f64);
+        let (left, part_width) = columns.within(width, image.width());
+        let (top, part_height) = rows.within(height, image.height());
         let bilinear = ResizeAlg::Convolution(FilterType::Bilinear);
-        let options = ResizeOptions::new().resize_alg(bilinear).crop(
-            columns.source as f64 * x,
-            rows.source as f64 * y,
-            columns.length as f64 * x,
-            rows.length as f64 * y,
-        );
+        let options = ResizeOptions::new().resize_alg(bilinear).crop(left, top, part_width, part_height);
         let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.pixels())
             .expect("an Image has the bytes of its size");
         let mut target =
@@ -106,5 +102,13 @@ impl Overlap {
             return Self { source, target: 0, length: wanted };
         }
         Self { source: 0, target: (-room / 2) as usize, length: available as usize }
+    }
+
+    /// Start and length of the same part before `available` pixels were made of `original`.
+    fn within(&self, available: u64, original: u32) -> (f64, f64) {
+        let scale = f64::from(original) / available as f64;
+        let start = self.source as f64 * scale;
+        // Rounded, it may end beyond the image: 28.0 * (29.0 / 28.0) is more than 29.
+        (start, (self.length as f64 * scale).min(f64::from(original) - start))
     }
 }

@@ -16,22 +16,29 @@ use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use batch::{Batch, BatchViews, Cursor, Skipped, ViewBatch};
 pub use config::LoaderConfig;
 pub use preview::preview;
 
 pub(crate) use order::order_of_all;
-pub(crate) use worker::{Worker, pool};
+pub(crate) use worker::{Fault, Worker, pool};
 
 use crate::{Dataset, Error};
 use build::{Built, Plan};
 
 /// Batches in the making at a time: while the last images of one are worked on, idle threads start on the next.
 const BUILDERS: usize = 2;
+
+/// How often a wait for a batch looks up whether to go on.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// How long a loader that is dropped waits for its builders. One that waits for a server may need minutes, in which a person
+/// has asked the program to end.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// Makes the batches of a run.
 pub struct Loader {
@@ -111,8 +118,17 @@ impl Loader {
     /// If more images than allowed are broken, or too few work to fill a batch.
     #[expect(clippy::should_implement_trait, reason = "an endless, fallible stream is no Iterator")]
     pub fn next(&mut self) -> Result<Batch, Error> {
+        Ok(self.next_unless(|| false)?.expect("nothing stops it"))
+    }
+
+    /// As [`next`](Self::next), or `None` once `stop` says so, which is asked every [`LOOK_UP`] while there is no batch. The
+    /// batch that was waited for is the next one still.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn next_unless(&mut self, stop: impl FnMut() -> bool) -> Result<Option<Batch>, Error> {
         let started = Instant::now();
-        let built = self.receive();
+        let Some(built) = self.receive(stop) else { return Ok(None) };
         let wait = started.elapsed();
         let (broken, last) = (built.broken.len(), built.broken.last().map(ToString::to_string));
         let new = self.report(built.broken)?;
@@ -130,7 +146,7 @@ impl Loader {
             step_in_epoch: self.position.step,
             skipped: self.skipped.iter().copied().collect(),
         };
-        Ok(Batch {
+        Ok(Some(Batch {
             epoch,
             step_in_epoch: step,
             images: content.images,
@@ -140,18 +156,26 @@ impl Loader {
             skipped: new,
             next,
             wait,
-        })
+        }))
     }
 
-    fn receive(&mut self) -> Built {
-        let turn = (self.turn + 1) % self.builders.len();
-        let builder = &mut self.builders[std::mem::replace(&mut self.turn, turn)];
+    fn receive(&mut self, mut stop: impl FnMut() -> bool) -> Option<Built> {
+        let builder = &mut self.builders[self.turn];
         let batches = builder.batches.as_ref().expect("taken only when the loader is dropped");
-        batches.recv().unwrap_or_else(|_| {
-            // A builder ends by itself only by a panic, which belongs to the caller.
-            let thread = builder.thread.take().expect("a builder is joined once");
-            resume_unwind(thread.join().expect_err("a builder ended without a panic"))
-        })
+        let built = loop {
+            match batches.recv_timeout(LOOK_UP) {
+                Ok(built) => break built,
+                Err(RecvTimeoutError::Timeout) if stop() => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    // A builder ends by itself only by a panic, which belongs to the caller.
+                    let thread = builder.thread.take().expect("a builder is joined once");
+                    resume_unwind(thread.join().expect_err("a builder ended without a panic"))
+                }
+            }
+        };
+        self.turn = (self.turn + 1) % self.builders.len();
+        Some(built)
     }
 
     /// Those of `broken` that this run has not met before.
@@ -175,7 +199,12 @@ impl Drop for Loader {
         for builder in &mut self.builders {
             builder.batches = None;
         }
-        for thread in self.builders.iter_mut().filter_map(|builder| builder.thread.take()) {
+        let threads: Vec<_> = self.builders.iter_mut().filter_map(|builder| builder.thread.take()).collect();
+        let dropped = Instant::now();
+        while threads.iter().any(|thread| !thread.is_finished()) && dropped.elapsed() < LEFT_BEHIND {
+            thread::sleep(Duration::from_millis(1));
+        }
+        for thread in threads.into_iter().filter(JoinHandle::is_finished) {
             // A panic of a builder that no one waits for has been printed already.
             let _ = thread.join();
         }

@@ -29,6 +29,7 @@ impl Worker {
         use_image: impl FnOnce(&Image, &mut Scratch) -> T,
     ) -> Result<T, Skipped> {
         Self::with_file(dataset, index, limits, |_, image, scratch| use_image(image, scratch))
+            .map_err(|fault| fault.skipped)
     }
 
     /// As [`with_image`](Self::with_image), with the encoded bytes that the image was decoded from.
@@ -37,19 +38,27 @@ impl Worker {
         index: usize,
         limits: &Limits,
         use_file: impl FnOnce(&[u8], &Image, &mut Scratch) -> T,
-    ) -> Result<T, Skipped> {
+    ) -> Result<T, Fault> {
         WORKER.with_borrow_mut(|Worker { bytes, image, scratch }| {
             let name = dataset.name(index);
-            let skipped = |reason: String| Skipped {
-                image: index,
-                path: name.to_owned(),
-                reason: without_name(&reason, name).to_owned(),
+            let fault = |reason: String, is_passing| {
+                let reason = without_name(&reason, name).to_owned();
+                Fault { skipped: Skipped { image: index, path: name.to_owned(), reason }, is_passing }
             };
-            dataset.read_into(index, limits.max_bytes, bytes).map_err(|e| skipped(e.to_string()))?;
-            decode_into(bytes, limits, image).map_err(|e| skipped(e.to_string()))?;
+            dataset
+                .read_into(index, limits.max_bytes, bytes)
+                .map_err(|e| fault(e.to_string(), e.is_passing()))?;
+            decode_into(bytes, limits, image).map_err(|e| fault(e.to_string(), false))?;
             Ok(use_file(bytes, image, scratch))
         })
     }
+}
+
+/// An image that cannot be used.
+pub(crate) struct Fault {
+    pub(crate) skipped: Skipped,
+    /// The image may be as it should be, and a disk or a server at fault: another time it may be read.
+    pub(crate) is_passing: bool,
 }
 
 /// A reason without the name of the image at its start, which stands before the reason anyway: in `photos/a.jpg: cannot

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::PackConfig;
-use crate::loader::{Skipped, Worker, order_of_all, pool};
+use crate::loader::{Fault, Skipped, Worker, order_of_all, pool};
 use crate::{Dataset, Error, Format, Image, Limits};
 
 /// Images that each thread reads before they are written.
@@ -49,31 +49,35 @@ impl Sample {
 pub(super) struct Samples<'a> {
     dataset: &'a dyn Dataset,
     limits: Limits,
+    skip_unreadable: bool,
     pool: ThreadPool,
     ahead: usize,
-    classes: HashMap<&'a str, usize>,
+    classes: HashMap<String, usize>,
     order: Vec<usize>,
     /// Place in the order of the first of `ready`.
     position: usize,
-    ready: VecDeque<Result<Sample, Skipped>>,
+    ready: VecDeque<Result<Sample, Fault>>,
 }
 
 impl<'a> Samples<'a> {
-    /// Those from the place `position` on.
-    pub(super) fn new(dataset: &'a dyn Dataset, config: &PackConfig, position: usize) -> Result<Self, Error> {
+    /// Those from the place `position` on; the number of a class is its place in `classes`, which has all of them.
+    pub(super) fn new(
+        dataset: &'a dyn Dataset,
+        config: &PackConfig,
+        classes: &[String],
+        position: usize,
+    ) -> Result<Self, Error> {
         let order = match config.shuffle {
             Some(seed) => order_of_all(dataset, seed),
             None => (0..dataset.len()).collect(),
         };
-        let mut names: Vec<&str> = order.iter().filter_map(|&index| dataset.label(index)).collect();
-        names.sort_unstable();
-        names.dedup();
         Ok(Self {
             dataset,
             limits: config.limits,
+            skip_unreadable: config.skip_unreadable,
             pool: pool(config.workers)?,
             ahead: PER_WORKER * config.workers,
-            classes: names.into_iter().enumerate().map(|(number, name)| (name, number)).collect(),
+            classes: classes.iter().cloned().zip(0..).collect(),
             order,
             position,
             ready: VecDeque::new(),
@@ -86,18 +90,25 @@ impl<'a> Samples<'a> {
     }
 
     /// The next sample; broken images before it are moved to `skipped`.
-    pub(super) fn peek(&mut self, skipped: &mut Vec<Skipped>) -> Option<&Sample> {
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] for an image that may be read another time.
+    pub(super) fn peek(&mut self, skipped: &mut Vec<Skipped>) -> Result<Option<&Sample>, Error> {
         loop {
             if self.ready.is_empty() {
                 self.read_ahead();
             }
-            match self.ready.pop_front()? {
-                Ok(sample) => {
+            match self.ready.pop_front() {
+                None => return Ok(None),
+                Some(Ok(sample)) => {
                     self.ready.push_front(Ok(sample));
-                    return self.ready.front()?.as_ref().ok();
+                    return Ok(self.ready.front().and_then(|sample| sample.as_ref().ok()));
                 }
-                Err(broken) => {
-                    skipped.push(broken);
+                Some(Err(fault)) if fault.is_passing && !self.skip_unreadable => {
+                    return Err(Error::Unreadable { skipped: fault.skipped });
+                }
+                Some(Err(fault)) => {
+                    skipped.push(fault.skipped);
                     self.position += 1;
                 }
             }
@@ -120,7 +131,7 @@ impl<'a> Samples<'a> {
         self.ready.extend(samples);
     }
 
-    fn read(&self, place: usize, index: usize) -> Result<Sample, Skipped> {
+    fn read(&self, place: usize, index: usize) -> Result<Sample, Fault> {
         let (ending, image) =
             Worker::with_file(self.dataset, index, &self.limits, |bytes, image, _| content(bytes, image))?;
         let label = self.dataset.label(index);

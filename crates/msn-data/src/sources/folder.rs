@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use msn_store::CacheFolder;
 use walkdir::WalkDir;
@@ -27,12 +28,13 @@ impl Folder {
         if let Some(names) = cache.and_then(|cache| folder_index::load(cache, root)) {
             return Ok(Self { path: root.to_owned(), names, odd: HashMap::new() });
         }
+        let began = SystemTime::now();
         let Walk { names, odd, folders } = walk(root)?;
         if names.is_empty() {
             return Err(Error::NoImages { path: root.to_owned() });
         }
         if let Some(cache) = cache.filter(|_| odd.is_empty()) {
-            folder_index::save(cache, root, &folders, &names);
+            folder_index::save(cache, root, began, &folders, &names);
         }
         Ok(Self { path: root.to_owned(), names, odd })
     }

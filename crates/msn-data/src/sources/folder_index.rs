@@ -79,9 +79,16 @@ pub(super) fn load(cache: &CacheFolder, root: &Path) -> Option<Names> {
     (fits && index.folders.iter().all(fresh)).then_some(index.images)
 }
 
-/// Keeps the names of the images of `root` where that pays. Failing to is not worth more than a warning.
-pub(super) fn save(cache: &CacheFolder, root: &Path, folders: &[(String, Stamp)], images: &Names) {
-    let young = since_1970(SystemTime::now() - TOO_YOUNG);
+/// Keeps the names of the images of `root`, which were sought from `began` on, where that pays. Failing to is not worth
+/// more than a warning.
+pub(super) fn save(
+    cache: &CacheFolder,
+    root: &Path,
+    began: SystemTime,
+    folders: &[(String, Stamp)],
+    images: &Names,
+) {
+    let young = since_1970(began - TOO_YOUNG);
     if images.len() < WORTH_KEEPING || folders.iter().any(|(_, stamp)| stamp.newest() >= young) {
         return;
     }

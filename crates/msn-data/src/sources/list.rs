@@ -64,6 +64,12 @@ impl List {
             let Some(file) = record.get(paths).filter(|file| !file.is_empty()) else {
                 return Err(Error::expected(path, format!("a path in line {line}"), "none"));
             };
+            if record.iter().skip(header.len()).any(|value| !value.is_empty()) {
+                // Of a label with a comma in it, for example, only the beginning would count.
+                let expected = format!("{} values in line {line}, as the header has", header.len());
+                let found = format!("{} (one with a comma in it needs quotes)", record.len());
+                return Err(Error::expected(path, expected, found));
+            }
             files.push(file);
             labels.push(label.and_then(|label| record.get(label)).filter(|label| !label.is_empty()));
         }

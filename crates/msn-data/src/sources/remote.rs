@@ -2,7 +2,8 @@
 //!
 //! A file is downloaded before its images are read, the next ones while the present ones are used. What the files hold
 //! (names, classes, places) is kept in the folder of lists, so that they are gone through once and not at every start.
-//! A single image of a tar archive that is not at hand and not announced is fetched by itself.
+//! A single image of a tar archive that is not at hand and not announced is fetched by itself; one of a table, with its
+//! whole file, of which the latest is kept open.
 
 mod fetch;
 mod index;
@@ -104,14 +105,17 @@ impl Dataset for Remote {
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let (shard, index) = self.locate(index);
         let place = self.indices[shard].places.get(index);
+        let is_announced = self.fetcher.is_announced(shard);
         match (self.fetcher.at_hand(shard), place) {
-            (None, Some(&(offset, length))) if !self.fetcher.is_announced(shard) => {
+            (Some(images), _) => images.read_into(index, max_bytes, bytes),
+            (None, _) if is_announced => self.fetcher.fetch(shard)?.read_into(index, max_bytes, bytes),
+            (None, Some(&(offset, length))) => {
                 check_length(Path::new(self.indices[shard].names.get(index)), length as u64, max_bytes)?;
                 let range = offset..offset + length as u64;
                 Ok(self.fetcher.file(shard).read_range(range, bytes)?)
             }
-            (Some(images), _) => images.read_into(index, max_bytes, bytes),
-            (None, _) => self.fetcher.fetch(shard)?.read_into(index, max_bytes, bytes),
+            // A table has no images that could be read by themselves.
+            (None, None) => self.fetcher.for_now(shard)?.read_into(index, max_bytes, bytes),
         }
     }
 
@@ -138,7 +142,15 @@ impl Dataset for Remote {
 
 /// The default of [`Access::shards`].
 pub(super) fn cache_of_user() -> Option<CacheFolder> {
-    let gib = std::env::var("MSN_CACHE_GIB").ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(50);
+    const DEFAULT_GIB: u64 = 50;
+    let gib = std::env::var("MSN_CACHE_GIB").map_or(DEFAULT_GIB, |text| {
+        text.trim().parse().unwrap_or_else(|_| {
+            tracing::warn!(
+                "MSN_CACHE_GIB: expected a whole number of GiB, found `{text}`; it stays at {DEFAULT_GIB}"
+            );
+            DEFAULT_GIB
+        })
+    });
     CacheFolder::of_user("shards", gib.saturating_mul(1 << 30))
 }
 

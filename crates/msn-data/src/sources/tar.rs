@@ -155,18 +155,36 @@ impl Contents {
         let (path, found) = (shared.path(), shared.length());
         let mut last = String::new();
         let mut end = 0;
+        // Of the images by their names, where there are links; as many as there were images at the last one.
+        let mut places = HashMap::new();
         let mut archive = tar::Archive::new(shared.reader());
         for entry in archive.entries_with_seek().map_err(|e| Error::io(path, e))? {
             let complete = self.images.len();
             let mut entry = entry.map_err(|e| broken(path, e, &last, end, found, complete))?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
+            let name = entry_name(&entry.path_bytes());
             let (offset, size) = (entry.raw_file_position(), entry.size());
             end = offset.saturating_add(size);
             if end > found {
                 let path = path.to_owned();
                 return Err(Error::TruncatedTar { path, entry: name, needed: end, found, complete });
             }
-            if entry.header().entry_type().is_file() {
+            if entry.header().entry_type().is_hard_link() && is_image_name(&name) {
+                // A second name of an entry before it, which has the bytes.
+                let target = entry.link_name_bytes().unwrap_or_default();
+                let target = entry_name(&target);
+                let unseen = self.images.iter().enumerate().skip(places.len());
+                places.extend(unseen.map(|(place, image)| (image.name.clone(), place)));
+                match places.get(&target) {
+                    Some(&place) => {
+                        let Entry { offset, length, .. } = self.images[place];
+                        self.images.push(Entry { name: name.clone(), offset, length });
+                    }
+                    None => tracing::warn!(
+                        "{}: {name} is left out: a link to `{target}`, which is no image before it",
+                        path.display()
+                    ),
+                }
+            } else if entry.header().entry_type().is_file() {
                 if is_image_name(&name) {
                     let length = usize::try_from(size).expect("shorter than the file, which was opened");
                     self.images.push(Entry { name: name.clone(), offset, length });
@@ -207,6 +225,10 @@ impl Contents {
         let places = self.images.iter().map(|image| (image.offset, image.length)).collect();
         Tar { file, names, labels, places, damage }
     }
+}
+
+fn entry_name(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_start_matches("./").to_owned()
 }
 
 /// A name's key and ending: what stands before and after the first dot of its last part.

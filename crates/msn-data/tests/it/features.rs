@@ -48,6 +48,25 @@ fn images_come_in_the_order_asked_for_with_any_number_of_workers() {
 }
 
 #[test]
+fn the_part_that_becomes_the_crop_lies_in_images_of_every_size() {
+    // Sizes whose quotients round up, such as 28.0 * (29.0 / 28.0), among them.
+    for crop in [1, 7, 28, 32, 50, 96] {
+        let transform = without_normalization(Some(crop), crop);
+        for side in 1..=256 {
+            for (width, height) in [(side, side), (side, side + 3), (2 * side, side)] {
+                let image =
+                    decode(&encoded(&picture(1, width, height), ImageFormat::Bmp), &Limits::default());
+                let levels = levels(&transform, &image.unwrap());
+                assert!(
+                    levels.iter().all(|level| (0.0..=255.0).contains(level)),
+                    "{width} x {height}, {crop}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn broken_images_are_left_out_and_reported() {
     let all: Vec<usize> = (0..11).collect();
     let (batches, skipped) = load(2, &[1, 8, 9, 10], &all);

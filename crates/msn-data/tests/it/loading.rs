@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use msn_data::{Batch, Cursor, Dataset, Error, Loader, LoaderConfig, MaskMode, Masking, Reading, Views};
@@ -257,6 +257,55 @@ fn a_batch_that_the_working_images_cannot_fill_is_an_error_that_lists_the_broken
     let Error::TooFewUsable { mut new, .. } = error else { unreachable!("matched above") };
     new.sort_by_key(|broken| broken.image);
     assert_eq!(new.iter().map(|broken| broken.path.as_str()).collect::<Vec<_>>(), ["0000.png", "0003.png"]);
+}
+
+/// Images of a server that does not answer until the gate is opened.
+struct Gated {
+    images: Arc<dyn Dataset>,
+    gate: RwLock<()>,
+}
+
+impl Dataset for Gated {
+    fn path(&self) -> &Path {
+        self.images.path()
+    }
+
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.images.name(index)
+    }
+
+    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        let _open = self.gate.read().unwrap();
+        self.images.read_into(index, max_bytes, bytes)
+    }
+}
+
+#[test]
+fn a_wait_for_images_can_be_ended_without_losing_a_batch() {
+    let images = Memory::with_broken(12, &[]);
+    let gated = Arc::new(Gated { images: Arc::clone(&images), gate: RwLock::default() });
+    let dataset: Arc<dyn Dataset> = gated.clone();
+    let shut = gated.gate.write().unwrap();
+    let mut loader = start(&dataset, config(4), Cursor::default());
+    let mut asked = 0;
+    let waited = loader.next_unless(|| {
+        asked += 1;
+        asked == 2
+    });
+    assert!(waited.unwrap().is_none());
+    drop(shut);
+    let expected = start(&images, config(4), Cursor::default()).next().unwrap();
+    let found = loader.next_unless(|| false).unwrap().expect("the gate is open");
+    assert_eq!((found.images, found.target), (expected.images, expected.target));
+
+    // A loader is let go though its images never come.
+    let shut = gated.gate.write().unwrap();
+    drop(start(&dataset, config(4), Cursor::default()));
+    drop(shut);
 }
 
 #[test]

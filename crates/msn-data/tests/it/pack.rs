@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::ImageFormat;
-use msn_data::{Dataset, Image, Limits, PackConfig, PackRecord, ShardSize, decode, open, pack};
+use msn_data::{Dataset, Error, Image, Limits, PackConfig, PackRecord, ShardSize, decode, open, pack};
 use msn_store::ShardFolder;
 
 use crate::common::{encoded, fixture, labels, picture, png, truncated_jpeg};
@@ -14,6 +14,7 @@ use crate::common::{encoded, fixture, labels, picture, png, truncated_jpeg};
 const IN_ORDER: PackConfig = PackConfig {
     size: ShardSize { images: Some(4), bytes: None },
     shuffle: None,
+    skip_unreadable: false,
     workers: 2,
     limits: Limits { max_bytes: 1 << 20, max_pixels: 1_000_000 },
 };
@@ -177,6 +178,32 @@ fn packing_goes_on_where_it_was_stopped_with_the_same_bytes() {
         record,
         "nothing is left"
     );
+}
+
+#[test]
+fn an_image_that_cannot_be_read_just_now_is_not_left_out_for_good() {
+    let scratch = tempfile::tempdir().unwrap();
+    folder(&scratch.path().join("source"));
+    let source = open(&scratch.path().join("source")).unwrap();
+    let out = scratch.path().join("shards");
+    let (here, away) = (scratch.path().join("source/dog/6.png"), scratch.path().join("6.png"));
+    fs::rename(&here, &away).unwrap();
+    let shards = ShardFolder::create(&out).unwrap();
+    let job = PackRecord::new(&*source, &IN_ORDER);
+    let error = pack(&*source, &shards, &IN_ORDER, job, |_| ()).unwrap_err();
+    assert!(matches!(&error, Error::Unreadable { .. }) && error.to_string().contains("dog/6.png"), "{error}");
+    let found: PackRecord = shards.record().unwrap();
+    assert!(!found.complete && found.shards.len() == 1, "the shard before it stays: {found:?}");
+    assert!(!out.join("shards-000001.tar").exists());
+
+    let without = PackConfig { skip_unreadable: true, ..IN_ORDER };
+    let record = packed(&*source, &scratch.path().join("without"), &without);
+    let skipped: Vec<&str> = record.skipped.iter().map(|skipped| &*skipped.path).collect();
+    assert_eq!((skipped, record.complete), (vec!["dog/6.png", "dog/broken.jpg"], true));
+
+    fs::rename(&away, &here).unwrap();
+    let record = pack(&*source, &shards, &IN_ORDER, found, |_| ()).unwrap();
+    assert_eq!(record, packed(&*source, &scratch.path().join("whole"), &IN_ORDER));
 }
 
 /// In what the job of packing `source` so differs from that of `record`.

@@ -36,6 +36,30 @@ fn a_folder_is_read_at_any_depth_in_sorted_order_with_classes() {
     assert_eq!(dataset.read(2, usize::MAX).unwrap(), png(0));
 }
 
+#[test]
+fn a_second_name_in_a_tar_is_the_image_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("images.tar");
+    let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(png(7).len() as u64);
+    archive.append_data(&mut header, "./cat/1.png", &*png(7)).unwrap();
+    for (name, target) in
+        [("dog/2.png", "./cat/1.png"), ("dog/3.png", "gone.png"), ("dog/4.png", "dog/2.png")]
+    {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Link);
+        header.set_size(0);
+        archive.append_link(&mut header, name, target).unwrap();
+    }
+    archive.finish().unwrap();
+    let dataset = open(&path).unwrap();
+    assert_eq!(names(&*dataset), ["cat/1.png", "dog/2.png", "dog/4.png"]);
+    assert_eq!(labels(&*dataset), [Some("cat"), Some("dog"), Some("dog")]);
+    assert_eq!(dataset.read(1, usize::MAX).unwrap(), png(7));
+    assert_eq!(dataset.read(2, usize::MAX).unwrap(), png(7));
+}
+
 #[cfg(unix)]
 #[test]
 fn symlinks_are_followed_and_loops_are_cut() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 
 use msn_remote::{Error, Patience, RemoteFile};
-use msn_store::{CacheFolder, StoreError};
+use msn_store::CacheFolder;
 
 use crate::servers::Server;
 
@@ -36,7 +36,7 @@ fn files_are_kept_by_their_content() {
     assert_eq!(names, [second.as_str()], "600 + 700 bytes are more than 1,000");
     fs::write(&path, [3; 1001]).unwrap();
     let error = RemoteFile::open(&address, &Patience::default()).unwrap().cached(&cache).unwrap_err();
-    assert!(matches!(error, Error::Cache(StoreError::CacheTooSmall { .. })), "{error}");
+    assert!(matches!(error, Error::LargerThanCache { .. }), "{error}");
 }
 
 #[test]

@@ -142,7 +142,9 @@ impl Checkpoints {
         let Ok(found) = fs::read_to_string(&self.latest) else { return Vec::new() };
         let folder = self.folder.join(found.trim());
         let step = step_of(&folder);
-        if step.is_some() && candidates.iter().any(|candidate| step_of(candidate) == step) {
+        let listed = candidates.iter().any(|candidate| step_of(candidate) == step);
+        // It may have been saved since they were listed.
+        if step.is_some() && (listed || folder.is_dir()) {
             return Vec::new();
         }
         let reason = StoreError::Latest { path: self.latest.clone(), found: found.trim().to_owned() };

@@ -44,7 +44,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// Folder, `.tar` or `.txt` list of the images; given by `--data`.
+    /// The images: any source that `--data` takes, which gives it.
     pub path: String,
     /// Channel means that views are normalised with, of pixels in [0, 1]; red, green, blue.
     pub mean: [f32; 3],

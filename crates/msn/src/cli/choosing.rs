@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use msn_eval::Amount;
 
-use super::{Draws, EncoderChoice, FeatureChoice, LabelledData, OnDevice, Penalty, at_least_one};
+use super::{Draws, EncoderChoice, FeatureChoice, IMAGES, LabelledData, OnDevice, Penalty, at_least_one};
 
 /// Several encoders in one table: low-shot accuracy on the same labelled images.
 ///
@@ -74,9 +74,7 @@ pub(crate) struct Select {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
 
-    /// Images: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as
-    /// 'shards-{000..099}.tar'), CIFAR .bin or IDX files, a .csv of path,label, or a .txt list of paths.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help = IMAGES)]
     pub(crate) data: PathBuf,
 
     /// Images to choose.

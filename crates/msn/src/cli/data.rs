@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use msn_data::ShardSize;
 
-use super::at_least_one;
+use super::{IMAGES, at_least_one};
 
 /// Look at images, at what a network sees of them, and pack them into shards.
 #[derive(Subcommand)]
@@ -26,9 +26,7 @@ Examples:
   msn data inspect photos --sheet sheet.png --json photos.json
   msn data inspect 'shards-{000000..000099}.tar' --sample 5000")]
 pub(crate) struct Inspect {
-    /// Images: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as
-    /// 'shards-{000..099}.tar'), CIFAR .bin or IDX files, a .csv of path,label, or a .txt list of paths.
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", help = IMAGES)]
     pub(crate) path: PathBuf,
 
     /// Look at so many images, drawn at random, instead of all; classes are counted over all in any case.
@@ -93,7 +91,8 @@ pub(crate) struct DataViews {
 /// Pack images from any source into tar shards in the WebDataset convention.
 ///
 /// A sample is KEY.jpg (or .png, ...) and KEY.json with its name and class. Encoded images are copied as they are; bare
-/// pixels (CIFAR, IDX) become PNG. Images that cannot be decoded are left out and listed in shards.json.
+/// pixels (CIFAR, IDX) become PNG. Images that cannot be decoded are left out and listed in shards.json; at one that a
+/// disk or a server does not give, packing stops, to be gone on with.
 #[derive(Args)]
 #[command(after_help = "\
 A shard appears under its name when it is whole. After a stop, the same command with --resume \
@@ -124,6 +123,10 @@ pub(crate) struct Pack {
     /// Keep the order of the source.
     #[arg(long, conflicts_with = "seed")]
     pub(crate) in_order: bool,
+
+    /// Leave out images that a disk or a server does not give, too.
+    #[arg(long)]
+    pub(crate) skip_unreadable: bool,
 
     /// Go on with the folder in --out that was begun with the same arguments.
     #[arg(long)]

@@ -6,7 +6,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use msn_eval::{Amount, Lambda};
 
 use super::{
-    Draws, FineTune, LabelledData, Linear, OnDevice, Report, Robust, Selection, at_least_one, positive,
+    Draws, FineTune, IMAGES, LabelledData, Linear, OnDevice, Report, Robust, Selection, at_least_one,
+    positive,
 };
 
 /// Measure how good the features of an encoder are.
@@ -100,9 +101,7 @@ pub(crate) struct Embed {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
 
-    /// Images: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as
-    /// 'shards-{000..099}.tar'), CIFAR .bin or IDX files, a .csv of path,label, or a .txt list of paths.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help = IMAGES)]
     pub(crate) data: PathBuf,
 
     /// File to write: one row an image, 32-bit floats. In a .safetensors file the tensor's name is `features`.
@@ -128,8 +127,7 @@ pub(crate) struct Predict {
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) labels: Option<PathBuf>,
 
-    /// Images to classify: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as
-    /// 'shards-{000..099}.tar'), CIFAR .bin or IDX files, a .csv of path,label, or a .txt list of paths.
+    /// Images to classify, of any kind that `msn pretrain --data` takes.
     #[arg(long, value_name = "PATH")]
     pub(crate) images: PathBuf,
 

@@ -170,17 +170,24 @@ fn class_text(report: &ClassificationReport) -> String {
 
 /// The whole matrix for few classes, the most frequent confusions for many.
 fn confusion_text(report: &ClassificationReport) -> String {
-    let names = || report.classes.iter().map(|class| class.class.clone());
+    let names = || report.classes.iter().map(|class| class.class.as_str());
     if report.classes.len() <= FEW_CLASSES {
-        let mut table = Table::new(std::iter::once("is \\ called".to_owned()).chain(names()));
-        for (name, row) in names().zip(&report.confusion) {
-            table.row(std::iter::once(name).chain(row.iter().map(ToString::to_string)));
+        let mut table = Table::new(std::iter::once("is \\ called").chain(names()));
+        for class in names() {
+            let images = names().map(|predicted| {
+                let pair = report
+                    .confusion
+                    .iter()
+                    .find(|pair| (&*pair.class, &*pair.predicted) == (class, predicted));
+                pair.map_or(0, |pair| pair.images).to_string()
+            });
+            table.row(std::iter::once(class.to_owned()).chain(images));
         }
         return table.text();
     }
     let mut table = Table::new(["class", "called", "images"]);
-    for (class, predicted, images) in report.confusions(MOST_ROWS) {
-        table.row([class.to_owned(), predicted.to_owned(), images.to_string()]);
+    for pair in report.mistakes(MOST_ROWS) {
+        table.row([pair.class.clone(), pair.predicted.clone(), pair.images.to_string()]);
     }
     table.text()
 }

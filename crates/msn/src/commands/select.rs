@@ -1,8 +1,11 @@
 //! `msn select`
 
+use std::path::Path;
+
 use anyhow::ensure;
 use msn_store::export::write_csv;
 
+use super::pretrain::quoted;
 use crate::cli::Select;
 use crate::features;
 use crate::output;
@@ -20,6 +23,13 @@ pub(crate) fn run(arguments: &Select) -> anyhow::Result<()> {
     );
     output::check(out, &[&arguments.data], |_| false)?;
     let dataset = msn_data::open(&arguments.data)?;
+    ensure!(
+        arguments.budget <= dataset.len(),
+        "--budget: expected at most {}, the images in {}, found {}",
+        dataset.len(),
+        arguments.data.display(),
+        arguments.budget
+    );
     let extractor = features::extractor(&arguments.encoder, &*dataset)?;
     let indices: Vec<usize> = (0..dataset.len()).collect();
     let rows = features::rows(&extractor, &*dataset, &indices, "features")?;
@@ -32,9 +42,9 @@ pub(crate) fn run(arguments: &Select) -> anyhow::Result<()> {
         counted(chosen.len(), "image"),
         rows.images.len(),
         out.display(),
-        arguments.encoder.checkpoint,
-        out.display(),
-        arguments.data.display()
+        quoted(Path::new(&arguments.encoder.checkpoint)),
+        quoted(out),
+        quoted(&arguments.data)
     ));
     Ok(())
 }

@@ -38,6 +38,8 @@ struct Shared {
     cache: CacheFolder,
     pages: SharedCache,
     slots: Vec<Mutex<Slot>>,
+    /// The shard that was opened last without being announced.
+    for_now: Mutex<Option<(usize, Images)>>,
     announced: Mutex<Announced>,
 }
 
@@ -61,7 +63,8 @@ impl Fetcher {
     pub(super) fn new(files: Vec<RemoteFile>, kind: Kind, cache: CacheFolder) -> Result<Self, Error> {
         let slots = files.iter().map(|_| Mutex::new(Slot::Absent)).collect();
         let (pages, announced) = (SharedCache::default(), Mutex::default());
-        let shared = Arc::new(Shared { files, kind, cache, pages, slots, announced });
+        let for_now = Mutex::new(None);
+        let shared = Arc::new(Shared { files, kind, cache, pages, slots, for_now, announced });
         let (wanted, receiver) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..AHEAD {
@@ -103,6 +106,19 @@ impl Fetcher {
     /// The shard, downloaded if need be.
     pub(super) fn fetch(&self, shard: usize) -> Result<Images, Error> {
         self.shared.fetch(shard)
+    }
+
+    /// A shard that is not announced, for single images: kept open until the next one.
+    pub(super) fn for_now(&self, shard: usize) -> Result<Images, Error> {
+        let mut latest = lock(&self.shared.for_now);
+        if let Some((number, images)) = &*latest
+            && *number == shard
+        {
+            return Ok(Arc::clone(images));
+        }
+        let (images, _) = self.open(shard)?;
+        *latest = Some((shard, Arc::clone(&images)));
+        Ok(images)
     }
 
     /// Says which shards are needed, now and next; others are let go after a while.
@@ -152,7 +168,7 @@ impl Shared {
             Slot::Open(images) => Ok(Arc::clone(images)),
             Slot::Failed(reason) => {
                 let shard = self.files[shard].address().into();
-                Err(Error::LostImages { shard, reason: reason.clone() })
+                Err(Error::ShardNotFetched { shard, reason: reason.clone() })
             }
             Slot::Absent => {
                 let opened = self.open(shard);

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use anyhow::bail;
-use msn_data::{Limits, PackConfig, PackRecord, pack};
+use anyhow::{anyhow, bail};
+use msn_data::{Error, Limits, PackConfig, PackRecord, pack};
 use msn_store::ShardFolder;
 
 use crate::cli::Pack;
@@ -19,6 +19,7 @@ pub(crate) fn run(arguments: &Pack) -> anyhow::Result<()> {
     let config = PackConfig {
         size: arguments.shard_size.unwrap_or_default(),
         shuffle: (!arguments.in_order).then_some(arguments.seed),
+        skip_unreadable: arguments.skip_unreadable,
         workers: available_parallelism().map_or(1, usize::from),
         limits: Limits::default(),
     };
@@ -33,8 +34,15 @@ pub(crate) fn run(arguments: &Pack) -> anyhow::Result<()> {
     }
     let before = record.skipped.len();
     let mut progress = ImageProgress::new("packing images", record.images);
-    let record = pack(&*dataset, &folder, &config, record, |done| progress.set(done))?;
+    let record = pack(&*dataset, &folder, &config, record, |done| progress.set(done));
     drop(progress);
+    let record = record.map_err(|error| match error {
+        Error::Unreadable { .. } => anyhow!(
+            "{error}; packing ended here, since leaving the image out would leave it out for good: go on with --resume once \
+             it can be read, or with --resume --skip-unreadable without it"
+        ),
+        error => error.into(),
+    })?;
     for skipped in record.skipped.iter().skip(before).take(SHOWN_SKIPPED) {
         warn(&format!("left out {skipped}"));
     }

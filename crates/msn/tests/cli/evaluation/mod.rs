@@ -153,9 +153,27 @@ fn a_list_with_labels_must_name_files() {
             ["eval", command, "--checkpoint", "raw-pixels", "--train", "list.csv", "--test", "test"];
         scratch.msn(&arguments).fails_with(&["list.csv", "easy/b/77.png", "names no file"]);
     }
+    fs::write(scratch.path("list.csv"), "path,label\neasy/a/0.png,a\neasy/b/0.png,b, dark\n").unwrap();
+    let lowshot = ["eval", "lowshot", "--checkpoint", "raw-pixels", "--train", "list.csv", "--test", "test"];
+    scratch.msn(&lowshot).fails_with(&["list.csv", "2 values in line 3", "found 3"]);
+    fs::write(scratch.path("list.csv"), "path,label\neasy/a/0.png,a\neasy/b/0.png,\n").unwrap();
+    scratch.msn(&lowshot).fails_with(&["list.csv", "easy/b/0.png", "with a label in the file"]);
     fs::write(scratch.path("list.csv"), "path,label\neasy/a/0.png,a\neasy/b/0.png,b\n").unwrap();
     let knn = ["eval", "knn", "--checkpoint", "raw-pixels", "--train", "list.csv", "--test", "test"];
     assert!(scratch.msn(&knn).success().stdout.contains("100.0"));
+}
+
+#[cfg(unix)]
+#[test]
+fn results_are_written_to_a_pipe_and_to_a_file_that_is_empty() {
+    let scratch = easy();
+    fs::write(scratch.path("empty.json"), "").unwrap();
+    for json in ["/dev/stdout", "/dev/null", "empty.json"] {
+        run(&scratch, &lowshot(&["--json", json])).success();
+    }
+    let printed = run(&scratch, &lowshot(&["--json", "/dev/stdout"])).success().stdout;
+    assert!(printed.contains("{\n  \"msn\": \"lowshot\""), "{printed}");
+    assert_eq!(scratch.read_json("empty.json")["msn"], "lowshot");
 }
 
 #[test]
@@ -200,5 +218,5 @@ fn features_that_are_no_numbers_are_an_explained_failure() {
 fn images_without_a_class_cannot_be_evaluated() {
     let scratch = easy();
     fs::copy(scratch.path("easy/a/0.png"), scratch.path("easy/stray.png")).unwrap();
-    run(&scratch, &lowshot(&[])).fails_with(&["easy", "stray.png", "folder named after its class"]);
+    run(&scratch, &lowshot(&[])).fails_with(&["easy", "stray.png", "in a folder named after it"]);
 }

@@ -31,7 +31,8 @@ fn a_report_has_its_tables_its_picture_and_its_json() {
     assert!(scratch.read("curve.svg").starts_with("<svg"));
     let scores = scratch.read_json("report.json");
     assert_eq!((&scores["top1"], &scores["labelled_images"]), (&100.0.into(), &10.into()), "{scores}");
-    assert_eq!(scores["confusion"], serde_json::json!([[10, 0], [0, 10]]));
+    let right = |class| serde_json::json!({ "class": class, "predicted": class, "images": 10 });
+    assert_eq!(scores["confusion"], serde_json::json!([right("a"), right("b")]));
     // Six images a class: 1, 2 and 5 of them.
     let points: Vec<_> =
         scores["curve"]["points"].as_array().unwrap().iter().map(|p| p["images"].clone()).collect();

@@ -38,7 +38,9 @@ fn selected_images_are_labelled_and_predict_the_rest() {
     // Labels that somebody has filled in are not written over.
     select("2", "chosen.csv").fails_with(&["chosen.csv", "labels that somebody filled in"]);
     select("0", "none.csv").refused_with(&["--budget", "at least 1"]);
-    select("21", "all.csv").fails_with(&["from 1 to 20, found 21"]);
+    let too_many =
+        select("21", "all.csv").fails_with(&["--budget", "at most 20, the images in test", "found 21"]);
+    assert!(!too_many.stderr.contains("features"), "before any work: {}", too_many.stderr);
     let predict =
         ["predict", "--checkpoint", "raw-pixels", "--labels", "chosen.csv", "--images", "test", "--out"];
     let predict = || scratch.msn(&[&predict[..], &["predicted.csv"]].concat());
