@@ -36,8 +36,8 @@ const BUILDERS: usize = 2;
 /// How often a wait for a batch looks up whether to go on.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
-/// How long a loader that is dropped waits for its builders. One that waits for a server may need minutes, in which a person
-/// has asked the program to end.
+/// How long a loader that is dropped waits for its builders. One that waits for a server may need minutes, in which a
+/// person has asked the program to end.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// Makes the batches of a run.
@@ -121,8 +121,8 @@ impl Loader {
         Ok(self.next_unless(|| false)?.expect("nothing stops it"))
     }
 
-    /// As [`next`](Self::next), or `None` once `stop` says so, which is asked every [`LOOK_UP`] while there is no batch. The
-    /// batch that was waited for is the next one still.
+    /// As [`next`](Self::next), or `None` once `stop` says so, which is asked some times a second while there is no batch.
+    /// The batch that was waited for is the next one still.
     ///
     /// # Errors
     /// As [`next`](Self::next).
