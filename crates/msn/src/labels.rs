@@ -90,21 +90,25 @@ impl LabelFile {
         self.warn_of_lost_classes(&found);
         let labels = found.images.iter().map(|&image| self.rows[image].label.clone()).collect();
         let labelled = Labelled::new(found.features, labels)?;
-        let first = &labelled.labels()[0];
-        ensure!(
-            labelled.labels().iter().any(|label| label != first),
-            "{}: expected at least two different labels of images that can be read, found only `{first}`",
-            self.path.display()
-        );
+        self.check_several(labelled.labels(), " of images that can be read")?;
         Ok(labelled)
     }
 
     /// Fails where all images have one label, which nothing can be learned from.
     pub(crate) fn check_labels(&self) -> anyhow::Result<()> {
-        let first = &self.rows[0].label;
+        self.check_several(self.rows.iter().map(|row| &row.label), "")
+    }
+
+    fn check_several<'a>(
+        &self,
+        labels: impl IntoIterator<Item = &'a String>,
+        of_which: &str,
+    ) -> anyhow::Result<()> {
+        let mut labels = labels.into_iter();
+        let first = labels.next().context("labels of no image")?;
         ensure!(
-            self.rows.iter().any(|row| row.label != *first),
-            "{}: expected at least two different labels, found only `{first}`",
+            labels.any(|label| label != first),
+            "{}: expected at least two different labels{of_which}, found only `{first}`",
             self.path.display()
         );
         Ok(())

@@ -105,10 +105,11 @@ impl Dataset for Remote {
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let (shard, index) = self.locate(index);
         let place = self.indices[shard].places.get(index);
-        let is_announced = self.fetcher.is_announced(shard);
         match (self.fetcher.at_hand(shard), place) {
             (Some(images), _) => images.read_into(index, max_bytes, bytes),
-            (None, _) if is_announced => self.fetcher.fetch(shard)?.read_into(index, max_bytes, bytes),
+            (None, _) if self.fetcher.is_announced(shard) => {
+                self.fetcher.fetch(shard)?.read_into(index, max_bytes, bytes)
+            }
             (None, Some(&(offset, length))) => {
                 check_length(Path::new(self.indices[shard].names.get(index)), length as u64, max_bytes)?;
                 let range = offset..offset + length as u64;

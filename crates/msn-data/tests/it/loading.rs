@@ -259,13 +259,21 @@ fn a_batch_that_the_working_images_cannot_fill_is_an_error_that_lists_the_broken
     assert_eq!(new.iter().map(|broken| broken.path.as_str()).collect::<Vec<_>>(), ["0000.png", "0003.png"]);
 }
 
-/// Images of a server that does not answer until the gate is opened.
-struct Gated {
+/// Images of a server: as it is read, which waits while the gate is shut, and what it was told will be read.
+struct Served {
     images: Arc<dyn Dataset>,
+    reading: Reading,
     gate: RwLock<()>,
+    told: Mutex<Vec<Vec<usize>>>,
 }
 
-impl Dataset for Gated {
+impl Served {
+    fn new(images: Arc<dyn Dataset>, reading: Reading) -> Self {
+        Self { images, reading, gate: RwLock::default(), told: Mutex::default() }
+    }
+}
+
+impl Dataset for Served {
     fn path(&self) -> &Path {
         self.images.path()
     }
@@ -282,12 +290,20 @@ impl Dataset for Gated {
         let _open = self.gate.read().unwrap();
         self.images.read_into(index, max_bytes, bytes)
     }
+
+    fn reading(&self) -> Reading {
+        self.reading.clone()
+    }
+
+    fn will_read(&self, images: &[usize]) {
+        self.told.lock().unwrap().push(images.to_vec());
+    }
 }
 
 #[test]
 fn a_wait_for_images_can_be_ended_without_losing_a_batch() {
     let images = Memory::with_broken(12, &[]);
-    let gated = Arc::new(Gated { images: Arc::clone(&images), gate: RwLock::default() });
+    let gated = Arc::new(Served::new(Arc::clone(&images), Reading::AtRandom));
     let dataset: Arc<dyn Dataset> = gated.clone();
     let shut = gated.gate.write().unwrap();
     let mut loader = start(&dataset, config(4), Cursor::default());
@@ -347,43 +363,13 @@ fn a_loader_that_is_dropped_early_ends_its_threads() {
     assert_eq!(Arc::strong_count(&dataset), 1, "no thread holds the data");
 }
 
-/// Three shards of four images, and what it was told will be read.
-struct Shards {
-    images: Arc<dyn Dataset>,
-    told: Mutex<Vec<Vec<usize>>>,
-}
-
-impl Dataset for Shards {
-    fn path(&self) -> &Path {
-        self.images.path()
-    }
-
-    fn len(&self) -> usize {
-        self.images.len()
-    }
-
-    fn name(&self, index: usize) -> &str {
-        self.images.name(index)
-    }
-
-    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        self.images.read_into(index, max_bytes, bytes)
-    }
-
-    fn reading(&self) -> Reading {
-        Reading::ByShard { shards: vec![0..4, 4..8, 8..12], buffer: 4 }
-    }
-
-    fn will_read(&self, images: &[usize]) {
-        self.told.lock().unwrap().push(images.to_vec());
-    }
-}
-
 #[test]
 fn a_source_is_told_what_is_read_next_across_the_end_of_an_epoch() {
     // Batches that fill an epoch, and one a single epoch, so that two builders take turns with the epochs.
     for (batch_size, queue) in [(2, 1), (3, 1), (12, 2)] {
-        let shards = Arc::new(Shards { images: Memory::with_broken(12, &[]), told: Mutex::default() });
+        // Three shards of four images.
+        let reading = Reading::ByShard { shards: vec![0..4, 4..8, 8..12], buffer: 4 };
+        let shards = Arc::new(Served::new(Memory::with_broken(12, &[]), reading));
         let dataset: Arc<dyn Dataset> = shards.clone();
         let mut loader = start(&dataset, LoaderConfig { queue, ..config(batch_size) }, Cursor::default());
         let read: Vec<usize> =

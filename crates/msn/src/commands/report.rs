@@ -171,17 +171,16 @@ fn class_text(report: &ClassificationReport) -> String {
 /// The whole matrix for few classes, the most frequent confusions for many.
 fn confusion_text(report: &ClassificationReport) -> String {
     let names = || report.classes.iter().map(|class| class.class.as_str());
+    let images = |class: &str, predicted: &str| {
+        let mut pairs = report.confusion.iter();
+        let pair = pairs.find(|pair| pair.class == class && pair.predicted == predicted);
+        pair.map_or(0, |pair| pair.images).to_string()
+    };
     if report.classes.len() <= FEW_CLASSES {
         let mut table = Table::new(std::iter::once("is \\ called").chain(names()));
         for class in names() {
-            let images = names().map(|predicted| {
-                let pair = report
-                    .confusion
-                    .iter()
-                    .find(|pair| (&*pair.class, &*pair.predicted) == (class, predicted));
-                pair.map_or(0, |pair| pair.images).to_string()
-            });
-            table.row(std::iter::once(class.to_owned()).chain(images));
+            let row = names().map(|predicted| images(class, predicted));
+            table.row(std::iter::once(class.to_owned()).chain(row));
         }
         return table.text();
     }
