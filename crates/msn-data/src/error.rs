@@ -78,12 +78,27 @@ pub enum Error {
         shard: PathBuf,
         /// Why.
         reason: String,
+        /// Whether the server or a disk failed, rather than that the shard is not there or damaged.
+        outage: bool,
     },
     /// An image cannot be read just now, and leaving it out would leave it out for good.
     #[error("{skipped}")]
     Unreadable {
         /// The image and the reason.
         skipped: Skipped,
+    },
+    /// A disk or a server fails, and does so still after a while.
+    #[error(
+        "{}: {image}; the disk or the server failed each time it was asked, and without this image the result would be \
+         another one: start again once it can be read, a training run with --resume (an empty file in the place of one \
+         that is lost is left out like any broken image)",
+        data.display()
+    )]
+    OutOfReach {
+        /// The data.
+        data: PathBuf,
+        /// The image and the latest failure.
+        image: Skipped,
     },
     /// The tar file ends inside an entry.
     #[error(
@@ -219,13 +234,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether it is a disk or a server that cannot be read, which may pass, rather than the content.
-    pub(crate) fn is_passing(&self) -> bool {
+    /// Why an image cannot be used, told by the error of reading it.
+    pub(crate) fn cause(&self) -> Cause {
         match self {
-            Self::Io { .. } | Self::ShardNotFetched { .. } => true,
+            Self::Io { source, .. } if is_about_the_file(source) => Cause::Absent,
+            Self::Io { .. } => Cause::Disk,
+            Self::ShardNotFetched { outage: false, .. } => Cause::Absent,
+            Self::ShardNotFetched { .. } => Cause::Server,
             #[cfg(feature = "remote")]
-            Self::Remote(_) => true,
-            _ => false,
+            Self::Remote(error) if error.is_missing() => Cause::Absent,
+            #[cfg(feature = "remote")]
+            Self::Remote(_) => Cause::Server,
+            _ => Cause::Content,
         }
     }
 
@@ -236,6 +256,34 @@ impl Error {
     pub(crate) fn expected(path: &Path, expected: impl Display, found: impl Display) -> Self {
         Self::Unexpected { path: path.to_owned(), expected: expected.to_string(), found: found.to_string() }
     }
+}
+
+/// Why an image cannot be used, as far as that decides what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// What it holds is no usable image.
+    Content,
+    /// It is not where it should be, or closed to this user. Waiting does not bring it back; a person may.
+    Absent,
+    /// A disk fails, perhaps for now.
+    Disk,
+    /// A server fails, perhaps for now, though it was asked again for minutes: see `msn_remote::Patience`.
+    Server,
+}
+
+/// Whether the system can read, but not this: there is no such file, it is closed to this user, or shorter than it was.
+fn is_about_the_file(error: &io::Error) -> bool {
+    use io::ErrorKind as E;
+    matches!(
+        error.kind(),
+        E::NotFound
+            | E::PermissionDenied
+            | E::NotADirectory
+            | E::IsADirectory
+            | E::InvalidFilename
+            | E::InvalidInput
+            | E::UnexpectedEof
+    )
 }
 
 /// Why bytes are no usable image.

@@ -34,7 +34,9 @@ pub use augment::{Mix, Mixing, RandAugment, RandomErasing};
 pub use corrupt::{Corruption, CorruptionKind, SEVERITIES};
 pub use decode::{Format, Limits, decode, decode_into};
 pub use error::{DecodeError, Error};
-pub use eval::{EvalBatch, EvalConfig, EvalTransform, RandomCrops, check_image, load_crops, load_eval};
+pub use eval::{
+    EvalBatch, EvalConfig, EvalTransform, RandomCrops, check_image, load_crops, load_eval, look_at,
+};
 pub use image::Image;
 pub use inspect::{InspectConfig, Inspection, Spread, inspect};
 pub use loader::{Batch, BatchViews, Cursor, Loader, LoaderConfig, Skipped, ViewBatch, preview};

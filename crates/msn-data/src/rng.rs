@@ -31,9 +31,9 @@ impl Rng {
         Self::keyed(seed, epoch, 0, Purpose::Order, 0)
     }
 
-    /// The stream that orders the images that one rank shuffles together, where images come shard by shard.
-    pub fn for_window(seed: u64, epoch: u64, window: usize, rank: u32) -> Self {
-        Self::keyed(seed, epoch, window as u64, Purpose::Window, rank)
+    /// The stream that orders the images that are shuffled together, where images come shard by shard.
+    pub fn for_window(seed: u64, epoch: u64, window: usize) -> Self {
+        Self::keyed(seed, epoch, window as u64, Purpose::Window, 0)
     }
 
     /// The stream that draws one view of one image.
@@ -176,7 +176,7 @@ mod tests {
             Rng::for_image_mask(1, 2, 3, 4),
             Rng::for_batch_mask(1, 2, 3, 4),
             Rng::for_order(1, 2),
-            Rng::for_window(1, 2, 3, 4),
+            Rng::for_window(1, 2, 3),
             Rng::for_rand_augment(1, 2, 3),
             Rng::for_erasing(1, 2, 3),
             Rng::for_mixing(1, 2, 3),

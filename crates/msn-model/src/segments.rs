@@ -40,6 +40,12 @@ impl Segments {
         self.groups.iter().flat_map(|&(count, length)| std::iter::repeat_n(length, count))
     }
 
+    /// One number a token, from one a sequence: [S] -> [N]
+    pub fn per_token(&self, of_sequences: &[f32]) -> Vec<f32> {
+        let repeat = |(number, length): (&f32, usize)| std::iter::repeat_n(*number, length);
+        of_sequences.iter().zip(self.lengths()).flat_map(repeat).collect()
+    }
+
     /// Row of every sequence's [CLS] token.
     pub fn cls_rows(&self) -> impl Iterator<Item = usize> + '_ {
         self.lengths().scan(0, |next, length| {
@@ -59,5 +65,7 @@ mod tests {
         let segments = Segments::new([(2, 3), (1, 5), (2, 1)]);
         assert_eq!(segments.cls_rows().collect::<Vec<_>>(), [0, 3, 6, 11, 12]);
         assert_eq!((segments.sequences(), segments.tokens()), (5, 13));
+        let per_token = Segments::new([(2, 2), (1, 3)]).per_token(&[0.5, 2.0, 0.0]);
+        assert_eq!(per_token, [0.5, 0.5, 2.0, 2.0, 0.0, 0.0, 0.0]);
     }
 }

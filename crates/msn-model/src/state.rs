@@ -36,13 +36,14 @@ pub fn take_tensor(
     }
 }
 
-/// Calls `visit` with the name and the value of every parameter and running statistic, in the module's order.
-pub fn for_each_parameter<M: Module>(module: &M, visit: impl FnMut(&str, Array)) {
-    struct Visitor<F> {
+/// Every parameter and running statistic of a module.
+pub fn state_dict<M: Module>(module: &M) -> StateDict {
+    #[derive(Default)]
+    struct Visitor {
         path: Vec<String>,
-        visit: F,
+        state: StateDict,
     }
-    impl<F: FnMut(&str, Array)> ModuleVisitor for Visitor<F> {
+    impl ModuleVisitor for Visitor {
         fn enter_module(&mut self, name: &str, _: &str) {
             self.path.push(name.to_owned());
         }
@@ -50,19 +51,12 @@ pub fn for_each_parameter<M: Module>(module: &M, visit: impl FnMut(&str, Array))
             self.path.pop();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            (self.visit)(&self.path.join("."), host_array(param.val()));
+            self.state.insert(self.path.join("."), host_array(param.val()));
         }
     }
-    module.visit(&mut Visitor { path: Vec::new(), visit });
-}
-
-/// Every parameter and running statistic of a module.
-pub fn state_dict<M: Module>(module: &M) -> StateDict {
-    let mut state = StateDict::new();
-    for_each_parameter(module, |name, array| {
-        state.insert(name.to_owned(), array);
-    });
-    state
+    let mut visitor = Visitor::default();
+    module.visit(&mut visitor);
+    visitor.state
 }
 
 /// The module with the parameters and running statistics of `state`, which must name each exactly once.

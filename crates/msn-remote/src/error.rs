@@ -84,3 +84,14 @@ pub enum Error {
     #[error(transparent)]
     Cache(#[from] StoreError),
 }
+
+impl Error {
+    /// Whether the file that is asked for is not there, or not any more: nothing that waiting would bring back.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Changed { .. } => true,
+            Self::Refused { source, .. } => matches!(source, object_store::Error::NotFound { .. }),
+            _ => false,
+        }
+    }
+}

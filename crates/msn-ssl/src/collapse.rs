@@ -52,6 +52,25 @@ pub enum Sign {
     SameAssignment,
 }
 
+impl Sign {
+    /// What a new run can be given against it, or this one, where it may change the field.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::EqualFeatures | Self::LowRank => {
+                "against it: a lower optim.lr, a longer optim.warmup_epochs, stronger views (a smaller views.focal_scale, \
+                 more views.color_jitter)"
+            }
+            Self::FewPrototypes => {
+                "against it: a larger objective.memax_weight, objective.sinkhorn = true, fewer objective.prototypes"
+            }
+            Self::SameAssignment => {
+                "against it: a lower objective.sharpen, not many more objective.prototypes than images in a batch, a larger \
+                 encoder.init_std for a narrow encoder"
+            }
+        }
+    }
+}
+
 impl Collapse {
     /// Measures a batch of B images. assignments: of the anchor views, [M * B, K]; targets: [B, K]; features: those
     /// of the target views, [B, D]; all row-major.
@@ -141,7 +160,7 @@ impl Collapse {
 ///
 /// # Panics
 /// If the length is not `batch` times a positive number.
-pub fn effective_rank(batch: usize, features: &[f32]) -> f64 {
+fn effective_rank(batch: usize, features: &[f32]) -> f64 {
     assert!(
         batch > 0 && !features.is_empty() && features.len().is_multiple_of(batch),
         "features: [{batch}, D]"

@@ -7,7 +7,7 @@ pub mod msn;
 mod schedule;
 mod targets;
 
-pub use collapse::{Collapse, CollapseWatch, Sign, effective_rank};
+pub use collapse::{Collapse, CollapseWatch, Sign};
 pub use cosine::cosine_similarity;
 pub use msn::{MsnConfig, MsnLoss, msn_loss};
 pub use schedule::{Schedule, ScheduleConfig, Steps};

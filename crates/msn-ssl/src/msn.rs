@@ -127,11 +127,17 @@ pub fn msn_loss(
 
     let log_assignments =
         activation::log_softmax(cosine_similarity(anchors, prototypes) / config.temperature, 1);
-    let assignments = log_assignments.clone().exp();
     let cross_entropy =
         mean_row_sum(targets.clone().repeat_dim(0, count / batch) * log_assignments.clone()).neg();
-    let entropy = mean_row_sum(assignments.clone() * log_assignments.clone()).neg();
-    let log_mean = log_mean_exp(log_assignments);
+    // A term without weight is reported alone: nothing of it is kept for a backward pass.
+    let of_weight = |weight: f64| match weight {
+        0.0 => log_assignments.clone().detach(),
+        _ => log_assignments.clone(),
+    };
+    let single = of_weight(config.entropy_weight);
+    let assignments = single.clone().exp();
+    let entropy = mean_row_sum(assignments.clone() * single).neg();
+    let log_mean = log_mean_exp(of_weight(config.memax_weight));
     let memax = (log_mean.clone().exp() * log_mean).sum() + (classes as f64).ln();
     let total = cross_entropy.clone()
         + memax.clone().mul_scalar(config.memax_weight)
@@ -139,10 +145,11 @@ pub fn msn_loss(
     MsnLoss { total, cross_entropy, memax, entropy, assignments, targets }
 }
 
-/// Sum over the columns, mean over the rows: [N, K] -> [1]
+/// Sum over the columns, mean over the rows: [N, K] -> [1]. In two steps, since the backend adds up millions of numbers in
+/// an order that differs from call to call.
 fn mean_row_sum(x: Tensor<2>) -> Tensor<1> {
     let [rows, _] = x.dims();
-    x.sum() / rows as f64
+    x.sum_dim(1).sum() / rows as f64
 }
 
 /// ln of the mean over the rows of exp(x): [N, K] -> [1, K]

@@ -45,7 +45,9 @@ mod shard_folder;
 mod tensors;
 
 pub use cache::CacheFolder;
-pub use checkpoint::{Checkpoint, Checkpoints, KeepPolicy, Loaded, Rejected, TARGET_PART, steps_to_prune};
+pub use checkpoint::{
+    Checkpoint, Checkpoints, KeepPolicy, Loaded, Part, Rejected, TARGET_PART, steps_to_prune,
+};
 pub use error::{Result, StoreError};
 pub use foreign::{ForeignFile, PickleError, Shapes};
 pub use image_folder::ImageFolder;

@@ -1,18 +1,20 @@
 //! A trainer to and from a checkpoint's tensors and state.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::path::PathBuf;
 
 use burn::tensor::Device;
 use msn_data::{Cursor, Dataset, fingerprint};
 use msn_model::state_dict;
-use msn_store::{Checkpoint, Loaded, StateDict, TARGET_PART};
+use msn_store::{KeepPolicy, Loaded, RunDir, StateDict, StoreError, TARGET_PART};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{AdamW, Config, Error, Trainer};
 
 const ENCODER: &str = "encoder";
-const PROTOTYPES: &str = "prototypes";
+/// The part of a checkpoint that holds the prototypes.
+pub const PROTOTYPES: &str = "prototypes";
 const ENCODER_OPTIMIZER: &str = "optimizer-encoder";
 const PROTOTYPE_OPTIMIZER: &str = "optimizer-prototypes";
 
@@ -34,6 +36,25 @@ pub(crate) struct State {
     pub(crate) seconds: f64,
     /// The complete configuration of the session that saved it, so that a checkpoint can be read by itself.
     pub(crate) config: Config,
+    /// The checkpoint whose weights the run started from, if it drew none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) started_from: Option<String>,
+}
+
+impl State {
+    /// Before the first step.
+    pub(crate) fn first(config: &Config, images: Images) -> Self {
+        Self {
+            images,
+            cursor: Cursor::default(),
+            encoder_optimizer_steps: 0,
+            prototype_optimizer_steps: 0,
+            last_losses: Vec::new(),
+            seconds: 0.0,
+            config: config.clone(),
+            started_from: None,
+        }
+    }
 }
 
 /// The images of a run, to tell others from them.
@@ -66,25 +87,45 @@ impl Images {
     }
 }
 
-/// The part and the name of a tensor that holds a NaN or an infinite number.
-pub(crate) fn not_finite(checkpoint: &Checkpoint) -> Option<String> {
-    let tensors = checkpoint.parts.iter().flat_map(|(part, tensors)| {
-        tensors.iter().map(move |(name, array)| (format!("{part}.{name}"), &array.data))
-    });
-    let mut broken = tensors.filter(|(_, data)| data.iter().any(|x| !x.is_finite()));
-    broken.next().map(|(name, _)| name)
+/// Why a checkpoint is not saved.
+pub(crate) enum SaveError {
+    /// This tensor holds a NaN or an infinite number.
+    NotFinite(String),
+    /// It cannot be written.
+    Store(StoreError),
 }
 
-/// The checkpoint of a trainer after `step` steps.
-pub(crate) fn capture(trainer: &Trainer, step: u64, state: &State) -> Checkpoint {
-    let parts = BTreeMap::from([
-        (ENCODER.to_owned(), state_dict(trainer.encoder())),
-        (TARGET_PART.to_owned(), state_dict(trainer.target())),
-        (PROTOTYPES.to_owned(), state_dict(trainer.prototypes())),
-        (ENCODER_OPTIMIZER.to_owned(), trainer.encoder_optimizer().state()),
-        (PROTOTYPE_OPTIMIZER.to_owned(), trainer.prototype_optimizer().state()),
-    ]);
-    Checkpoint { step, parts, state: json!(state) }
+impl From<StoreError> for SaveError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Saves the checkpoint of a trainer after `step` steps, unless a weight or a moment is no longer a number. Gives its folder.
+///
+/// One part at a time is copied: all at once they would double the memory that a large encoder takes.
+pub(crate) fn save(
+    run: &RunDir,
+    trainer: &Trainer,
+    step: u64,
+    state: &State,
+    keep: &KeepPolicy,
+) -> Result<PathBuf, SaveError> {
+    let parts: [(&str, &dyn Fn() -> StateDict); 5] = [
+        (ENCODER, &|| state_dict(trainer.encoder())),
+        (TARGET_PART, &|| state_dict(trainer.target())),
+        (PROTOTYPES, &|| state_dict(trainer.prototypes())),
+        (ENCODER_OPTIMIZER, &|| trainer.encoder_optimizer().state()),
+        (PROTOTYPE_OPTIMIZER, &|| trainer.prototype_optimizer().state()),
+    ];
+    let parts = parts.into_iter().map(|(part, tensors)| {
+        let tensors = tensors();
+        match tensors.iter().find(|(_, array)| array.data.iter().any(|x| !x.is_finite())) {
+            Some((name, _)) => Err(SaveError::NotFinite(format!("{part}.{name}"))),
+            None => Ok((part, Cow::Owned(tensors))),
+        }
+    });
+    run.checkpoints().save_parts(step, parts, &json!(state), keep)
 }
 
 /// The trainer and the state of a checkpoint.

@@ -118,10 +118,7 @@ pub enum Error {
         problem: String,
     },
     /// The loss, its gradient or a weight is NaN or infinite.
-    #[error(
-        "step {step}: {problem}; {}; {}. A lower optim.lr or a longer optim.warmup_epochs usually helps",
-        losses(.last), checkpoint_hint(.checkpoint)
-    )]
+    #[error("step {step}: {problem}; {}; {}", losses(.last), remedy(.checkpoint))]
     Diverged {
         /// Number of the step, from 1.
         step: u64,
@@ -168,9 +165,14 @@ fn losses(last: &[f64]) -> String {
     }
 }
 
-fn checkpoint_hint(checkpoint: &Option<PathBuf>) -> String {
+fn remedy(checkpoint: &Option<PathBuf>) -> String {
+    const LOWER: &str = "a lower optim.lr or a longer optim.warmup_epochs usually helps";
     match checkpoint {
-        Some(path) => format!("the last good checkpoint is {}", path.display()),
-        None => "no checkpoint was saved before".to_owned(),
+        Some(path) => format!(
+            "the last good checkpoint is {path}: {LOWER}, in a new run, which may go on from those weights: msn pretrain \
+             --init {path} --out NEW ... optim.lr=...",
+            path = path.display()
+        ),
+        None => format!("no checkpoint was saved before: {LOWER}"),
     }
 }

@@ -6,11 +6,13 @@ pub mod config;
 mod error;
 mod graph;
 mod pretrain;
+mod start;
 mod step;
 
 pub use adamw::{AdamW, AdamWConfig, Group, Update, clip_scale, gradient_norm};
-pub use checkpoint::Images;
+pub use checkpoint::{Images, PROTOTYPES as PROTOTYPES_PART};
 pub use config::Config;
 pub use error::Error;
 pub use pretrain::{Ending, Observer, Outcome, Progress, Start, depth_seeds, pretrain};
+pub use start::{Drawn, Initial, start_from};
 pub use step::{StepReport, Trainer, Views};

@@ -6,18 +6,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use msn_data::{Batch, Cursor, Dataset, Loader, ViewBatch};
+use msn_data::{Batch, Dataset, Loader, ViewBatch};
 use msn_kernels::on_worker;
 use msn_model::View;
 use msn_ssl::{Collapse, CollapseWatch, Schedule, Steps};
 use msn_store::{JsonLines, KeepPolicy, RunDir, SkippedLog};
 use serde::Serialize;
 
-use crate::checkpoint::{Images, State, capture, not_finite, restore};
+use crate::checkpoint::{self, Images, SaveError, State, restore};
+use crate::config::TrainConfig;
 use crate::{Config, Error, StepReport, Trainer, Views};
 
 /// Losses that the message about a divergence shows.
 const REMEMBERED_LOSSES: usize = 5;
+/// Epochs may be shorter than it takes to write a checkpoint: where their number between two checkpoints is not given, one is
+/// due once training has taken so many times as long as writing the last one.
+const TRAINING_PER_SAVING: u32 = 20;
 
 /// What a person watches while a run goes on. All calls come from the training thread.
 pub trait Observer {
@@ -101,8 +105,9 @@ pub struct Outcome {
 ///
 /// # Errors
 /// If the configuration, the data or the checkpoints do not fit, or the loss stops being a number. What was saved
-/// before stays whole. A checkpoint that cannot be saved is a warning until the last one, which is an error; a line
-/// of a log that cannot be written, on a full disk for example, is a warning in any case.
+/// before stays whole. If too many images are broken, or a disk or a server fails: the last step is saved first. A
+/// checkpoint that cannot be saved is a warning until the last one, which is an error; a line of a log that cannot be
+/// written, on a full disk for example, is a warning in any case.
 pub fn pretrain(
     config: &Config,
     dataset: Arc<dyn Dataset>,
@@ -117,7 +122,7 @@ pub fn pretrain(
         loaded => Some(loaded?),
     };
     let (trainer, step, state) = match resumed {
-        None => (Trainer::new(config, device)?, 0, first_state(config, images)),
+        None => (Trainer::new(config, device)?, 0, State::first(config, images)),
         Some(loaded) => {
             for rejected in &loaded.rejected {
                 observer.warn(&format!("{rejected}; going on from {}", loaded.folder.display()));
@@ -147,22 +152,13 @@ pub fn pretrain(
         skipped: 0,
         checkpoint: None,
         saved_at: Instant::now(),
+        saved_step: step,
+        saving: Duration::ZERO,
         window: Window::new(),
+        starvation: Starvation::new(),
         watch: CollapseWatch::new(config.objective.prototypes, config.train.batch_size, steps_per_epoch),
     };
     session.run(loader, observer)
-}
-
-fn first_state(config: &Config, images: Images) -> State {
-    State {
-        images,
-        cursor: Cursor::default(),
-        encoder_optimizer_steps: 0,
-        prototype_optimizer_steps: 0,
-        last_losses: Vec::new(),
-        seconds: 0.0,
-        config: config.clone(),
-    }
 }
 
 /// One process's part of a run.
@@ -180,7 +176,12 @@ struct Session<'a> {
     skipped: usize,
     checkpoint: Option<PathBuf>,
     saved_at: Instant,
+    /// Step of the last checkpoint, of this session or of the one before; 0 without one.
+    saved_step: u64,
+    /// What writing the last checkpoint took.
+    saving: Duration,
     window: Window,
+    starvation: Starvation,
     watch: CollapseWatch,
 }
 
@@ -196,15 +197,14 @@ impl Session<'_> {
         let nothing_left = self.step == self.total;
         let mut ending = Ending::Finished;
         while self.step < self.total {
-            let batch = loader.next_unless(|| observer.wants_to_stop());
-            if let Err(
-                msn_data::Error::TooManySkipped { new, .. } | msn_data::Error::TooFewUsable { new, .. },
-            ) = &batch
-            {
-                // These end the run, so that no batch reports them.
-                self.list_skipped(new, observer);
-            }
-            let Some(batch) = batch? else {
+            let batch = match loader.next_unless(|| observer.wants_to_stop()) {
+                Ok(batch) => batch,
+                Err(error) => {
+                    self.save_before(&error, observer);
+                    return Err(error.into());
+                }
+            };
+            let Some(batch) = batch else {
                 // The data keep the run waiting: what there is can be saved now.
                 ending = Ending::Stopped;
                 break;
@@ -231,6 +231,20 @@ impl Session<'_> {
         }
         self.save(observer)?;
         Ok(Outcome { ending, step: self.step, checkpoint: self.checkpoint, skipped: self.skipped })
+    }
+
+    /// Keeps what there is when the data end the run: the last step is whole.
+    fn save_before(&mut self, error: &msn_data::Error, observer: &mut dyn Observer) {
+        use msn_data::Error as E;
+        if let E::TooManySkipped { new, .. } | E::TooFewUsable { new, .. } = error {
+            // No batch reports them.
+            self.list_skipped(new, observer);
+        }
+        if self.step > self.saved_step
+            && let Err(error) = self.save(observer)
+        {
+            observer.warn(&format!("no checkpoint of step {}: {error}", self.step));
+        }
     }
 
     fn train_on(&mut self, batch: Batch, observer: &mut dyn Observer) -> Result<(), Error> {
@@ -266,6 +280,14 @@ impl Session<'_> {
                 observer.warn(&format!("step {}: {warning}", self.step));
             }
             self.window.restart();
+        }
+        if let Some(share) = self.starvation.add(wait) {
+            observer.warn(&format!(
+                "step {}: training waits for images {:.0}% of the time; more data.workers may help, a faster disk, or \
+                 images that are stored smaller",
+                self.step,
+                100.0 * share
+            ));
         }
         observer.step(&progress);
         Ok(())
@@ -310,9 +332,16 @@ impl Session<'_> {
     }
 
     fn checkpoint_is_due(&self) -> bool {
-        let minutes = self.saved_at.elapsed().as_secs_f64() / 60.0;
-        let steps = self.config.train.checkpoint_epochs.saturating_mul(self.steps_per_epoch);
-        self.step.is_multiple_of(steps) || minutes >= self.config.train.checkpoint_minutes
+        let TrainConfig { checkpoint_epochs, checkpoint_minutes, keep_every_epochs, .. } = self.config.train;
+        let passed = self.saved_at.elapsed();
+        let ends = |epochs: u64| self.step.is_multiple_of(epochs.saturating_mul(self.steps_per_epoch));
+        let is_to_be_kept = keep_every_epochs > 0 && ends(keep_every_epochs);
+        is_to_be_kept
+            || passed.as_secs_f64() / 60.0 >= checkpoint_minutes
+            || match checkpoint_epochs {
+                0 => ends(1) && passed >= TRAINING_PER_SAVING * self.saving,
+                epochs => ends(epochs),
+            }
     }
 
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
@@ -321,18 +350,22 @@ impl Session<'_> {
             last: NonZeroUsize::new(self.config.train.keep_last).unwrap_or(NonZeroUsize::MIN),
             every_steps: NonZeroU64::new(keep_every),
         };
+        let start = Instant::now();
         self.metrics.sync()?;
         self.state.encoder_optimizer_steps = self.trainer.encoder_optimizer().steps();
         self.state.prototype_optimizer_steps = self.trainer.prototype_optimizer().steps();
-        let checkpoint = capture(&self.trainer, self.step, &self.state);
-        // The loss of this step was a number, but its update may have gone too far.
-        if let Some(tensor) = not_finite(&checkpoint) {
-            return Err(self.diverged(format!("after the update, {tensor} is not finite")));
-        }
-        let folder = self.run.checkpoints().save(&checkpoint, &keep)?;
+        let folder = match checkpoint::save(self.run, &self.trainer, self.step, &self.state, &keep) {
+            Ok(folder) => folder,
+            Err(SaveError::Store(error)) => return Err(error.into()),
+            // The loss of this step was a number, but its update went too far.
+            Err(SaveError::NotFinite(tensor)) => {
+                return Err(self.diverged(format!("after the update, {tensor} is not finite")));
+            }
+        };
         observer.saved(self.step, &folder);
+        self.saved_step = self.step;
         self.checkpoint = Some(folder);
-        self.saved_at = Instant::now();
+        (self.saved_at, self.saving) = (Instant::now(), start.elapsed());
         Ok(())
     }
 }
@@ -378,6 +411,39 @@ impl Window {
     }
 }
 
+/// Notices that images come more slowly than training takes them.
+struct Starvation {
+    start: Instant,
+    steps: u32,
+    waited: Duration,
+    told: bool,
+}
+
+impl Starvation {
+    /// Steps and time over which waiting is judged: a moment of it is normal.
+    const STEPS: u32 = 100;
+    const TIME: Duration = Duration::from_secs(60);
+    /// Share of the time that is worth a warning.
+    const SHARE: f64 = 0.3;
+
+    fn new() -> Self {
+        Self { start: Instant::now(), steps: 0, waited: Duration::ZERO, told: false }
+    }
+
+    /// Counts a step that waited so long for its images. Gives the share of the time that training waited, once a session
+    /// and if it is much.
+    fn add(&mut self, wait: Duration) -> Option<f64> {
+        (self.steps, self.waited) = (self.steps + 1, self.waited + wait);
+        let passed = self.start.elapsed();
+        if self.told || self.steps < Self::STEPS || passed < Self::TIME {
+            return None;
+        }
+        let share = self.waited.as_secs_f64() / passed.as_secs_f64();
+        *self = Self { told: share > Self::SHARE, ..Self::new() };
+        self.told.then_some(share)
+    }
+}
+
 /// Cuts a batch into patches: the target view outside the graph, anchors inside it.
 fn views(batch: Batch, patch_size: usize, device: &Device) -> Views {
     let count = batch.images.len();
@@ -410,6 +476,28 @@ pub fn depth_seeds(seed: u64, epoch: u64, images: &[usize], anchors: usize) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waiting_for_images_is_told_once_and_only_if_it_is_much_and_lasts() {
+        let after = |seconds: u64, waited: u64| Starvation {
+            start: Instant::now()
+                .checked_sub(Duration::from_secs(seconds))
+                .expect("the machine runs for longer"),
+            steps: Starvation::STEPS - 1,
+            waited: Duration::from_secs(waited),
+            told: false,
+        };
+        let mut starved = after(100, 49);
+        let share = starved.add(Duration::from_secs(1)).expect("half of the time");
+        assert!((share - 0.5).abs() < 0.01, "{share}");
+        for _ in 0..2 * Starvation::STEPS {
+            assert_eq!(starved.add(Duration::from_secs(100)), None, "told before");
+        }
+        assert_eq!(after(100, 10).add(Duration::from_secs(1)), None, "a tenth of the time");
+        assert_eq!(after(10, 5).add(Duration::from_secs(1)), None, "too short a time");
+        let mut few = Starvation { steps: 3, ..after(100, 90) };
+        assert_eq!(few.add(Duration::from_secs(1)), None, "too few steps");
+    }
 
     #[test]
     fn depth_seeds_follow_image_and_view_and_not_the_place_in_the_batch() {

@@ -211,6 +211,8 @@ impl Trainer {
         let seeds = depth_seeds.len();
         assert!(depth.is_none() || seeds == sequences, "Trainer: {seeds} seeds for {sequences} anchors");
         let cls = encoder.forward(&anchor_views, depth.as_ref());
+        // The graph has a copy of the pixels.
+        drop(anchor_views);
         let anchors = encoder.project(cls, &groups);
 
         let targets = enter(targets, anchors.gradient_checkpointing_strategy());

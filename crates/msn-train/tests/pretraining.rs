@@ -5,7 +5,7 @@
 use std::fs;
 #[cfg(target_os = "linux")]
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use burn::tensor::Device;
 use image::{ImageFormat, Rgb, RgbImage};
@@ -14,7 +14,10 @@ use msn_model::{Path, Precision, View, encoder_seed, state_dict};
 use msn_ssl::Schedule;
 use msn_store::RunDir;
 use msn_train::config::Source;
-use msn_train::{Config, Ending, Error, Observer, Outcome, Progress, Start, Trainer, Views, pretrain};
+use msn_train::{
+    Config, Drawn, Ending, Error, Images, Initial, Observer, Outcome, PROTOTYPES_PART, Progress, Start,
+    Trainer, Views, depth_seeds, pretrain, start_from,
+};
 
 /// An encoder small enough for hundreds of steps; 24 images make 6 steps an epoch.
 const TINY: &str = r#"
@@ -39,6 +42,7 @@ warmup_epochs = 0.0
 [train]
 batch_size = 4
 log_every = 1
+checkpoint_epochs = 1
 "#;
 
 fn config(overrides: &[&str]) -> Config {
@@ -246,6 +250,133 @@ fn a_checkpoint_that_cannot_be_saved_in_mid_run_is_a_warning() {
     assert_eq!(folder.checkpoints().load_newest().expect("whole").checkpoint.step, 24);
 }
 
+/// What image 5 has come to.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Whole,
+    Torn,
+    /// Its server does not answer.
+    Away,
+}
+
+/// Images whose fate may change.
+struct Fated {
+    images: Stripes,
+    fate: Mutex<Fate>,
+}
+
+impl Fated {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { images: Stripes::drawn(24), fate: Mutex::new(Fate::Whole) })
+    }
+
+    fn set(&self, fate: Fate) {
+        *self.fate.lock().expect("no test panics with it") = fate;
+    }
+}
+
+impl Dataset for Fated {
+    fn path(&self) -> &std::path::Path {
+        self.images.path()
+    }
+
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.images.name(index)
+    }
+
+    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {
+        match *self.fate.lock().expect("no test panics with it") {
+            Fate::Torn if index == 5 => bytes.clear(),
+            Fate::Away if index == 5 => {
+                let (shard, reason) = ("shard".into(), "the server does not answer".to_owned());
+                return Err(msn_data::Error::ShardNotFetched { shard, reason, outage: true });
+            }
+            _ => self.images.read_into(index, max_bytes, bytes)?,
+        }
+        Ok(())
+    }
+}
+
+/// Three epochs, without a checkpoint of their ends, in which image 5 comes to its fate after step 7.
+const FATED: [&str; 3] = ["optim.epochs=3", "train.checkpoint_epochs=9", "data.max_skipped=0"];
+
+/// Trains until the data end the run; gives the last step, the error and what the observer saw.
+fn ended_by_data(folder: &RunDir, fate: Fate, mut after: impl FnMut(u64)) -> (u64, msn_data::Error, Seen) {
+    let dataset = Fated::new();
+    let (outcome, seen) = run_on(dataset.clone(), &config(&FATED), folder, |step| {
+        if step == 7 {
+            dataset.set(fate);
+        }
+        after(step);
+    });
+    let Err(Error::Data(error)) = outcome else { panic!("{outcome:?}") };
+    let step = seen.losses.len() as u64;
+    // Every epoch has each image once.
+    assert!((7..18).contains(&step), "ended after step {step}");
+    (step, error, seen)
+}
+
+#[test]
+fn an_image_that_its_server_does_not_give_ends_the_run_which_goes_on_with_the_same_bits() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let [folder, whole] =
+        ["run", "whole"].map(|name| RunDir::create(&scratch.path().join(name)).expect("new"));
+    let (step, error, seen) = ended_by_data(&folder, Fate::Away, |_| ());
+    assert!(matches!(&error, msn_data::Error::OutOfReach { image, .. } if image.image == 5), "{error}");
+    let message = error.to_string();
+    for part in ["stripes: 5.png: ", "does not answer", "--resume"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!((&seen.saved[..], &seen.warnings[..]), (&[step][..], &[][..]));
+    assert!(folder.skipped().expect("opens").is_empty());
+
+    let (outcome, seen) = run(&config(&FATED), &folder, |_| ());
+    assert_eq!(outcome.expect("finishes").step, 18);
+    assert_eq!(seen.losses.len() as u64, 18 - step);
+    run(&config(&FATED), &whole, |_| ()).0.expect("finishes");
+    let [resumed, whole] =
+        [folder, whole].map(|run| run.checkpoints().load_newest().expect("whole").checkpoint);
+    assert!(resumed.parts == whole.parts);
+    assert_eq!(resumed.state["cursor"], whole.state["cursor"]);
+}
+
+#[test]
+fn too_many_broken_images_end_the_run_after_its_last_step_is_saved() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    let (step, error, seen) = ended_by_data(&folder, Fate::Torn, |_| ());
+    assert!(matches!(&error, msn_data::Error::TooManySkipped { skipped: 1, .. }), "{error}");
+    assert_eq!((seen.saved, seen.warnings.len()), (vec![step], 1));
+    assert_eq!(folder.skipped().expect("opens").len(), 1);
+    // Nothing is new at a second try.
+    let mut torn = Stripes::drawn(24);
+    torn.0[5].1.clear();
+    let (outcome, seen) = run_on(Arc::new(torn), &config(&FATED), &folder, |_| ());
+    assert!(matches!(outcome, Err(Error::Data(msn_data::Error::TooManySkipped { .. }))));
+    assert_eq!((seen.saved, seen.losses), (vec![], vec![]));
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_saved_when_the_data_end_the_run_is_a_warning() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    let checkpoints = folder.path().join("checkpoints");
+    let obstruct = |step| {
+        if step == 7 {
+            // A file in the place of the folder, which there is none of yet.
+            fs::write(&checkpoints, "").expect("written");
+        }
+    };
+    let (step, error, seen) = ended_by_data(&folder, Fate::Away, obstruct);
+    assert!(matches!(error, msn_data::Error::OutOfReach { .. }), "{error}");
+    let [warning] = &seen.warnings[..] else { panic!("{:#?}", seen.warnings) };
+    assert!(warning.starts_with(&format!("no checkpoint of step {step}: ")), "{warning}");
+}
+
 /// Set in the child process of the test below: the folder that holds its run.
 #[cfg(target_os = "linux")]
 const CHILD: &str = "MSN_TRAIN_TEST_CHILD";
@@ -419,6 +550,92 @@ fn recomputed_activations_give_the_same_bits_as_kept_ones() {
         let recomputed = end("train.grad_checkpointing=true");
         assert!(recomputed == end("train.grad_checkpointing=false"), "{path:?}");
     }
+}
+
+#[test]
+fn a_step_has_the_same_bits_with_any_number_of_threads() {
+    // More assignments than the backend would add up on one thread: 2 anchors of 4 images and 2^19 prototypes.
+    const MANY: &str = "objective.prototypes=524288";
+    for settings in [&["encoder.drop_path=0.3", "head.hidden_dim=300"][..], &[MANY, "head.output_dim=2"]] {
+        let end = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            pool.install(|| {
+                let config = config(settings);
+                let mut trainer = Trainer::new(&config, &Device::flex()).expect("valid");
+                let views = views(&trainer.device());
+                let seeds = depth_seeds(0, 0, &[0, 1, 2, 3], 2);
+                let (report, _) = trainer.step(views, SCHEDULE, &seeds, true);
+                let parts = [
+                    state_dict(trainer.encoder()),
+                    state_dict(trainer.target()),
+                    state_dict(trainer.prototypes()),
+                ];
+                (format!("{report:?}"), parts)
+            })
+        };
+        let (report, parts) = end(1);
+        for threads in [2, 3, 5] {
+            let (found, found_parts) = end(threads);
+            assert_eq!(found, report, "{threads} threads: {settings:?}");
+            assert!(found_parts == parts, "{threads} threads: {settings:?}");
+        }
+    }
+}
+
+/// A run of one epoch whose weights others start from.
+fn trained(scratch: &std::path::Path) -> (msn_model::StateDict, msn_model::StateDict) {
+    let folder = RunDir::create(&scratch.join("first")).expect("a new folder");
+    run(&config(&["optim.epochs=1"]), &folder, |_| ()).0.expect("trains");
+    let mut parts = folder.checkpoints().load_newest().expect("whole").checkpoint.parts;
+    let mut part = |name: &str| parts.remove(name).expect("a part of every checkpoint");
+    (part(msn_store::TARGET_PART), part(PROTOTYPES_PART))
+}
+
+#[test]
+fn a_run_starts_from_the_weights_that_it_is_given() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (encoder, prototypes) = trained(scratch.path());
+    let images = Images::of(&*Stripes::of(24));
+    let initial =
+        Initial { origin: "first".into(), encoder: encoder.clone(), prototypes: Some(prototypes.clone()) };
+
+    let folder = new_run(scratch.path());
+    let started = start_from(initial.clone(), &config(&[]), images, &folder, &Device::flex()).expect("fits");
+    assert_eq!(started, Drawn { head: false, prototypes: false });
+    let checkpoint = folder.checkpoints().load_newest().expect("whole").checkpoint;
+    assert_eq!((checkpoint.step, &checkpoint.state["started_from"]), (0, &"first".into()));
+    assert!(checkpoint.parts["encoder"] == encoder && checkpoint.parts[msn_store::TARGET_PART] == encoder);
+    assert!(checkpoint.parts[PROTOTYPES_PART] == prototypes);
+    let (outcome, _) = run(&config(&[]), &folder, |_| ());
+    assert_eq!(outcome.expect("goes on from step 0").step, 12);
+    let end = folder.checkpoints().load_newest().expect("whole").checkpoint;
+    assert_eq!(end.state["started_from"], "first", "later checkpoints still know");
+
+    // Another head and other prototypes than there: the encoder alone is taken.
+    let other = config(&["head.hidden_dim=24", "objective.prototypes=9"]);
+    let folder = RunDir::create(&scratch.path().join("other")).expect("a new folder");
+    let started = start_from(initial.clone(), &other, images, &folder, &Device::flex()).expect("fits");
+    assert_eq!(started, Drawn { head: true, prototypes: true });
+    let checkpoint = folder.checkpoints().load_newest().expect("whole").checkpoint;
+    let is_taken = |name: &str| checkpoint.parts["encoder"].get(name) == encoder.get(name);
+    assert!(is_taken("blocks.1.mlp.fc1.weight") && !is_taken("fc.fc1.weight"));
+
+    let folder = RunDir::create(&scratch.path().join("larger")).expect("a new folder");
+    let error = start_from(initial, &config(&["encoder.dim=64"]), images, &folder, &Device::flex());
+    let message = error.expect_err("another architecture").to_string();
+    assert!(message.contains("first") && message.contains("another"), "{message}");
+    assert_eq!(folder.checkpoints().steps().expect("can be listed"), [0; 0]);
+}
+
+#[test]
+fn epochs_that_are_shorter_than_saving_have_no_checkpoint_each() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let seldom = ["optim.epochs=40", "train.checkpoint_epochs=0", "train.keep_every_epochs=20"];
+    let (outcome, seen) = run(&config(&seldom), &new_run(scratch.path()), |_| ());
+    outcome.expect("finishes");
+    // The first one, those that are to be kept, the last; of the others few.
+    assert!([6, 120, 240].iter().all(|step| seen.saved.contains(step)), "{:?}", seen.saved);
+    assert!(seen.saved.iter().all(|step| step.is_multiple_of(6)), "{:?}", seen.saved);
 }
 
 #[test]

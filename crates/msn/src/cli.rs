@@ -42,6 +42,10 @@ const IMAGES: &str = "Images: a folder (any depth), .tar or Parquet files (one, 
     'shards-{000..099}.tar'; also at http(s)://, s3:// and gs:// addresses), CIFAR .bin or IDX files, a .csv of \
     path,label, or a .txt list of paths";
 
+/// Help of `--precision`.
+const PRECISION: &str = "How the encoder's products are multiplied on a CPU: bf16 (features differ by its rounding), f32, \
+    or auto: bf16 where the CPU has instructions for it. Other devices compute in f32 in any case";
+
 const CPU: &str = "cpu";
 
 /// Pre-trains a vision transformer on unlabelled images, and turns a few labels into a classifier.
@@ -109,7 +113,8 @@ Examples:
   msn pretrain --data photos --out runs/photos
   msn pretrain --data photos --out runs/longer optim.epochs=200 encoder.variant=vit-s16
   msn pretrain --data train.tar --out runs/cifar --config configs/pretrain/cifar10-tiny.toml
-  msn pretrain --data photos --out runs/photos --resume")]
+  msn pretrain --data photos --out runs/photos --resume
+  msn pretrain --data photos --out runs/again --init runs/photos optim.lr=3e-4")]
 pub(crate) struct Pretrain {
     #[arg(long, value_name = "PATH", help = IMAGES)]
     pub(crate) data: PathBuf,
@@ -121,6 +126,15 @@ pub(crate) struct Pretrain {
     /// Settings in TOML, or in YAML as the original implementation's; what it leaves out has its default.
     #[arg(long, value_name = "FILE.{toml,yaml}")]
     pub(crate) config: Option<PathBuf>,
+
+    /// Start from the weights of a checkpoint rather than from drawn ones: a run folder, RUN/checkpoints/step-N, or a file or
+    /// folder of another program. The optimizer and the schedules start anew; settings may differ but for the encoder's.
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with = "resume")]
+    pub(crate) init: Option<PathBuf>,
+
+    /// Attention heads of another program's encoder in --init, where neither its size nor the file tells.
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "init")]
+    pub(crate) heads: Option<usize>,
 
     /// Go on with the run in --out from its newest whole checkpoint.
     #[arg(long)]

@@ -9,7 +9,9 @@ use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use msn_data::{Corruption, Dataset, Limits, Skipped};
 use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled, Origin, SavedEncoder, Weights};
+use msn_model::Precision;
 use msn_store::{RunDir, StoreError};
+use msn_train::config::PrecisionSetting;
 use serde::Serialize;
 
 use crate::cli::{EncoderChoice, FeatureChoice, LabelledData};
@@ -43,7 +45,7 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
             choice.checkpoint
         ));
     }
-    Ok(Extractor::of(saved, weights, features, &device)?)
+    Ok(Extractor::of(saved, weights, features, choice.precision.precision(), &device)?)
 }
 
 /// The encoder that `--checkpoint` names, raw pixels aside, and which weights of it are meant; says which checkpoints
@@ -106,11 +108,14 @@ pub(crate) struct EncoderFacts<'a> {
     /// Where the features were read, and their number; raw pixels pass through no encoder.
     features: Option<String>,
     dim: usize,
+    /// How products were multiplied, never `auto`; none for raw pixels.
+    precision: Option<PrecisionSetting>,
 }
 
 impl<'a> EncoderFacts<'a> {
     pub(crate) fn of(extractor: &'a Extractor, choice: &'a EncoderChoice) -> Self {
-        Self::with(&choice.checkpoint, extractor.origin(), choice.features(), extractor.dim())
+        let (dim, precision) = (extractor.dim(), extractor.precision());
+        Self::with(&choice.checkpoint, extractor.origin(), choice.features(), dim, precision)
     }
 
     /// Of the checkpoint as given, and what was read of it.
@@ -119,6 +124,7 @@ impl<'a> EncoderFacts<'a> {
         origin: Option<&'a Origin>,
         features: FeatureChoice,
         dim: usize,
+        precision: Option<Precision>,
     ) -> Self {
         let name = features.to_possible_value().map(|value| value.get_name().to_owned());
         Self {
@@ -127,6 +133,7 @@ impl<'a> EncoderFacts<'a> {
             step: origin.and_then(|origin| origin.step),
             features: origin.and(name),
             dim,
+            precision: precision.map(PrecisionSetting::from),
         }
     }
 }

@@ -15,6 +15,7 @@ mod progress;
 mod report;
 mod settings;
 mod signals;
+mod starting;
 
 use std::process::ExitCode;
 

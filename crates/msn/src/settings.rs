@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{anyhow, bail, ensure};
-use msn_data::{Dataset, Limits};
+use anyhow::{anyhow, bail};
+use msn_data::{Dataset, Limits, Reading, look_at};
 use msn_store::RunDir;
 use msn_train::config::{DataFacts, suggest};
 use msn_train::{Config, Error};
@@ -14,6 +14,8 @@ pub(crate) use msn_train::config::Source;
 
 /// Images looked at to learn their size.
 const SAMPLE: usize = 256;
+/// Shards that they are taken from where images come shard by shard: each of them may have to be fetched whole.
+const SAMPLE_SHARDS: usize = 4;
 
 /// Fields that a resumed run may change: they do not change what it computes.
 const MAY_CHANGE: [&str; 10] = [
@@ -46,6 +48,8 @@ pub(crate) struct Given<'a> {
     notes: Vec<String>,
     /// `KEY=VALUE ...`
     pub(crate) overrides: Vec<Source>,
+    /// What `--init` brings with it: a description of the encoder whose weights the run starts from.
+    pub(crate) init: Option<Source>,
 }
 
 impl<'a> Given<'a> {
@@ -61,7 +65,7 @@ impl<'a> Given<'a> {
             }
             Some(path) => (Some(Source::file(path).map_err(wrong_arguments)?), Vec::new()),
         };
-        Ok(Self { data, file, notes, overrides: read_overrides(arguments)? })
+        Ok(Self { data, file, notes, overrides: read_overrides(arguments)?, init: None })
     }
 
     /// The configuration of a new run, and lines that explain it: without a file the settings are picked.
@@ -74,7 +78,8 @@ impl<'a> Given<'a> {
                 data.validate().map_err(wrong_arguments)?;
                 let shorter_side = median_side(dataset, &data.limits())?;
                 let facts = DataFacts { images: dataset.len(), shorter_side };
-                let (config, choices) = suggest(facts, &self.overrides).map_err(wrong_arguments)?;
+                let given: Vec<Source> = self.init.iter().chain(&self.overrides).cloned().collect();
+                let (config, choices) = suggest(facts, &given).map_err(wrong_arguments)?;
                 let mut lines = vec!["settings picked, since there is no --config:".to_owned()];
                 lines
                     .extend(choices.iter().map(|choice| format!("  {} ({})", choice.setting, choice.reason)));
@@ -83,15 +88,24 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// The configuration of a run that goes on: its own, with changes where they do no harm.
+    /// The configuration of a run that goes on: its own, with changes where they do no harm. Before its first checkpoint
+    /// nothing has been computed, and any setting may change.
     pub(crate) fn for_resumed_run(&self, run: &RunDir) -> anyhow::Result<Config> {
         let path = run.path().join("config.toml");
         let own = Source::toml(&path.display().to_string(), &run.read_config()?)?;
         let own = Config::merge(&Config::default(), &[own])?;
         let wanted = match &self.file {
-            Some(file) => self.over(&Config::default(), Some(file), DEFAULT)?,
+            Some(file) => {
+                // What this processor would pick says nothing about a run that has picked already.
+                let mut base = Config::default();
+                base.train.precision = own.train.precision;
+                self.over(&base, Some(file), DEFAULT)?
+            }
             None => self.over(&own, None, "that of the run")?,
         };
+        if run.checkpoints().steps()?.is_empty() {
+            return Ok(wanted);
+        }
         if let Some((field, expected, found)) = own.first_difference(&wanted, &MAY_CHANGE) {
             let run = run.path().to_path_buf();
             bail!(Error::ChangedOnResume { run, field, expected, found });
@@ -113,7 +127,7 @@ impl<'a> Given<'a> {
             }
             field => &[field],
         };
-        let mut sources = self.file.iter().chain(&self.overrides);
+        let mut sources = self.file.iter().chain(&self.overrides).chain(&self.init);
         if sources.any(|source| names.iter().any(|name| source.sets(name))) {
             return String::new();
         }
@@ -121,7 +135,7 @@ impl<'a> Given<'a> {
     }
 
     fn over(&self, base: &Config, file: Option<&Source>, origin: &str) -> anyhow::Result<Config> {
-        let sources: Vec<Source> = file.into_iter().chain(&self.overrides).cloned().collect();
+        let sources: Vec<Source> = self.init.iter().chain(file).chain(&self.overrides).cloned().collect();
         self.finish(Config::merge(base, &sources).map_err(wrong_arguments)?, origin)
     }
 
@@ -152,28 +166,121 @@ pub(crate) fn read_overrides(arguments: &[String]) -> anyhow::Result<Vec<Source>
 
 /// Median of the shorter sides of some images spread over the dataset, pixels.
 pub(crate) fn median_side(dataset: &dyn Dataset, limits: &Limits) -> anyhow::Result<u32> {
-    let looked_at = dataset.len().min(SAMPLE);
-    let mut sides = Vec::with_capacity(looked_at);
+    let sample = sample(dataset);
+    let mut sides = Vec::with_capacity(sample.len());
     let mut broken = None;
-    for index in (0..looked_at).map(|i| i * dataset.len() / looked_at) {
-        match shorter_side(dataset, index, limits) {
+    dataset.will_read(&sample);
+    for &index in &sample {
+        match look_at(dataset, index, limits, |image| image.width().min(image.height()))? {
             Ok(side) => sides.push(side),
-            Err(error) => {
-                broken.get_or_insert_with(|| format!("{}: {error}", dataset.name(index)));
-            }
+            Err(skipped) => drop(broken.get_or_insert(skipped)),
         }
     }
-    let first = broken.unwrap_or_default();
-    ensure!(
-        !sides.is_empty(),
-        "{}: expected images, found none among {looked_at} that can be read; the first: {first}",
-        dataset.path().display()
-    );
+    if let (true, Some(first)) = (sides.is_empty(), broken) {
+        bail!(
+            "{}: expected images, found none among {} that can be read; the first: {first}",
+            dataset.path().display(),
+            sample.len()
+        );
+    }
     sides.sort_unstable();
     Ok(sides[sides.len() / 2])
 }
 
-fn shorter_side(dataset: &dyn Dataset, index: usize, limits: &Limits) -> anyhow::Result<u32> {
-    let image = msn_data::decode(&dataset.read(index, limits.max_bytes)?, limits)?;
-    Ok(image.width().min(image.height()))
+/// Images spread over the dataset, or over a few of its shards where they come shard by shard; ascending.
+fn sample(dataset: &dyn Dataset) -> Vec<usize> {
+    let images: Vec<usize> = match dataset.reading() {
+        Reading::AtRandom => (0..dataset.len()).collect(),
+        Reading::ByShard { shards, .. } => {
+            spread(shards.len(), SAMPLE_SHARDS).flat_map(|shard| shards[shard].clone()).collect()
+        }
+    };
+    spread(images.len(), SAMPLE).map(|place| images[place]).collect()
+}
+
+/// At most so many numbers below `count`, evenly spread.
+fn spread(count: usize, wanted: usize) -> impl Iterator<Item = usize> {
+    let wanted = wanted.min(count);
+    (0..wanted).map(move |i| i * count / wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Bare pixels, as wide as their number from 1 on and higher than wide; remembers what was read and announced.
+    struct Recorded {
+        images: usize,
+        reading: Reading,
+        told: Mutex<Vec<Vec<usize>>>,
+        read: Mutex<Vec<usize>>,
+    }
+
+    impl Recorded {
+        fn new(images: usize, reading: Reading) -> Self {
+            Self { images, reading, told: Mutex::default(), read: Mutex::default() }
+        }
+    }
+
+    impl Dataset for Recorded {
+        fn path(&self) -> &Path {
+            "recorded".as_ref()
+        }
+
+        fn len(&self) -> usize {
+            self.images
+        }
+
+        fn name(&self, _: usize) -> &str {
+            "image"
+        }
+
+        fn read_into(&self, index: usize, _: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {
+            self.read.lock().unwrap().push(index);
+            *bytes = format!("P5 {} 1000 255\n", index + 1).into_bytes();
+            bytes.resize(bytes.len() + (index + 1) * 1000, 7);
+            Ok(())
+        }
+
+        fn reading(&self) -> Reading {
+            self.reading.clone()
+        }
+
+        fn will_read(&self, images: &[usize]) {
+            self.told.lock().unwrap().push(images.to_vec());
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_images_spread_over_the_whole_set_where_any_can_be_read() {
+        let dataset = Recorded::new(600, Reading::AtRandom);
+        // Images are as wide as their number, from 1, and higher: the median is that of the numbers.
+        assert_eq!(median_side(&dataset, &Limits::default()).unwrap(), 128 * 600 / 256 + 1);
+        let read = dataset.read.into_inner().unwrap();
+        assert!(read.into_iter().eq((0..256).map(|i| i * 600 / 256)));
+    }
+
+    #[test]
+    fn sizes_are_those_of_a_few_shards_which_are_announced_where_images_come_by_shard() {
+        let shards: Vec<_> = (0..9).map(|shard| shard * 100..(shard + 1) * 100).collect();
+        let dataset = Recorded::new(900, Reading::ByShard { shards, buffer: 50 });
+        median_side(&dataset, &Limits::default()).unwrap();
+        let read = dataset.read.into_inner().unwrap();
+        assert_eq!(dataset.told.into_inner().unwrap(), [read.clone()], "told once, in the order of reading");
+        assert_eq!(read.len(), SAMPLE);
+        let count = |shard: usize| read.iter().filter(|&&image| image / 100 == shard).count();
+        assert_eq!([0, 1, 2, 3, 4, 5, 6, 7, 8].map(count), [64, 0, 64, 0, 64, 0, 64, 0, 0]);
+        assert!(read.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn all_images_of_a_small_set_are_looked_at() {
+        for reading in [Reading::AtRandom, Reading::ByShard { shards: vec![0..2, 2..5], buffer: 9 }] {
+            let dataset = Recorded::new(5, reading);
+            assert_eq!(median_side(&dataset, &Limits::default()).unwrap(), 3);
+            assert_eq!(dataset.read.into_inner().unwrap(), [0, 1, 2, 3, 4]);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Images in the order asked for, batch by batch, prepared by worker threads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -39,7 +40,7 @@ pub struct EvalBatch {
 /// Returns all broken images, which are left out. A batch of broken images alone is not handed over.
 ///
 /// # Errors
-/// The first error of `each`, or that the threads could not be started.
+/// The first error of `each`; [`Error::OutOfReach`] if a disk or a server fails; or that the threads could not be started.
 ///
 /// # Panics
 /// If the batch size or the number of workers is 0, or an index is not below the length of the dataset.
@@ -92,62 +93,85 @@ fn load<E: From<Error>>(
     assert!(config.batch_size > 0 && config.workers > 0, "at least 1 image a batch and 1 worker: {config:?}");
     let pool = pool(config.workers)?;
     let mut skipped = Vec::new();
+    // Set when no one wants batches any more.
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(1);
-        let prepare = &prepare;
+        let (prepare, stop) = (&prepare, &stop);
         scope.spawn(move || {
             for (number, part) in indices.chunks(config.batch_size).enumerate() {
                 dataset.will_read(&indices[number * config.batch_size..]);
-                let loaded = pool.install(|| load_batch(dataset, part, config, prepare));
-                if sender.send(loaded).is_err() {
+                let loaded = pool.install(|| load_batch(dataset, part, config, stop, prepare));
+                let failed = loaded.is_err();
+                if sender.send(loaded).is_err() || failed {
                     return;
                 }
             }
         });
         let mut told = 0;
-        for mut batch in receiver {
+        for batch in receiver {
+            let mut batch = batch?;
             skipped.append(&mut batch.skipped);
             if !batch.images.is_empty() {
                 batch.skipped = skipped[told..].to_vec();
                 told = skipped.len();
-                each(batch)?;
+                each(batch).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
             }
         }
         Ok(skipped)
     })
 }
 
-/// Reads and decodes an image to see whether it can be used.
+/// Reads and decodes an image and hands it to `look`; gives what that found, or the reason why the image cannot be used.
 ///
 /// # Errors
-/// The reason why not.
+/// [`Error::OutOfReach`] if a disk or a server fails, so that it cannot be told.
 ///
 /// # Panics
 /// If `index` is not below the length of the dataset.
-pub fn check_image(dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Skipped> {
-    Worker::with_image(dataset, index, limits, |_, _| ())
+pub fn look_at<T>(
+    dataset: &dyn Dataset,
+    index: usize,
+    limits: &Limits,
+    look: impl FnOnce(&Image) -> T,
+) -> Result<Result<T, Skipped>, Error> {
+    Worker::with_image_at_last(dataset, index, limits, || false, |image, _| look(image))
+}
+
+/// The reason why an image cannot be used, if so.
+///
+/// # Errors
+/// As [`look_at`].
+///
+/// # Panics
+/// As [`look_at`].
+pub fn check_image(dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<Option<Skipped>, Error> {
+    Ok(look_at(dataset, index, limits, |_| ())?.err())
 }
 
 fn load_batch(
     dataset: &dyn Dataset,
     indices: &[usize],
     config: &EvalConfig,
+    stop: &AtomicBool,
     prepare: &(impl Fn(usize, &Image, &mut Scratch, &mut [f32]) + Sync),
-) -> EvalBatch {
+) -> Result<EvalBatch, Error> {
     let values = 3 * config.transform.crop.pow(2);
     let mut pixels = vec![0.0; indices.len() * values];
     let places = pixels.par_chunks_exact_mut(values).with_max_len(1);
-    let results: Vec<Result<(), Skipped>> = places
-        .zip(indices)
-        .map(|(place, &index)| {
-            Worker::with_image(dataset, index, &config.limits, |image, scratch| {
-                prepare(index, image, scratch, place)
-            })
-        })
-        .collect();
+    // Set by the first image that is out of reach: the others need not wait for a disk.
+    let failed = AtomicBool::new(false);
+    let stop = || stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
+    let load = |(place, &index): (&mut [f32], &usize)| {
+        let loaded = Worker::with_image_at_last(dataset, index, &config.limits, stop, |image, scratch| {
+            prepare(index, image, scratch, place);
+        });
+        loaded.inspect_err(|_| failed.store(true, Ordering::Relaxed))
+    };
+    let results: Result<Vec<Result<(), Skipped>>, Error> = places.zip(indices).map(load).collect();
     let mut images = Vec::with_capacity(indices.len());
     let mut skipped = Vec::new();
-    for (place, (&index, result)) in indices.iter().zip(results).enumerate() {
+    for (place, (&index, result)) in indices.iter().zip(results?).enumerate() {
         match result {
             Ok(()) => {
                 pixels.copy_within(place * values..(place + 1) * values, images.len() * values);
@@ -157,5 +181,5 @@ fn load_batch(
         }
     }
     pixels.truncate(images.len() * values);
-    EvalBatch { images, pixels, skipped }
+    Ok(EvalBatch { images, pixels, skipped })
 }

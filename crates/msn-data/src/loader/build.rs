@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::order::{self, Share};
-use super::{BatchViews, LoaderConfig, Position, Skipped, ViewBatch, Worker, pool};
+use super::{BatchViews, LoaderConfig, Position, Skipped, ViewBatch, Worker, order, pool};
 use crate::rng::Rng;
 use crate::{Dataset, Error, MaskMode, ViewKind, kept_patches, random_mask, render};
 
@@ -43,16 +42,12 @@ impl Plan {
     }
 
     pub(super) fn batches_per_epoch(&self) -> u64 {
-        (self.share().images(&*self.dataset) / self.config.batch_size) as u64
-    }
-
-    pub(super) fn share(&self) -> Share {
-        Share { rank: self.config.rank, ranks: self.config.ranks }
+        (self.dataset.len() / self.config.batch_size) as u64
     }
 
     /// The images of an epoch in their order.
     pub(super) fn order(&self, epoch: u64) -> Vec<usize> {
-        order::of_epoch(&*self.dataset, self.config.seed, epoch, self.share())
+        order::of_epoch(&*self.dataset, self.config.seed, epoch)
     }
 
     /// Tells the dataset what is read from `position` on. Where the epoch ends soon that goes on with the next one, whose
@@ -67,8 +62,9 @@ impl Plan {
         self.dataset.will_read(&images);
     }
 
-    /// Makes a batch of the epoch whose order is given.
-    pub(super) fn build(&self, position: Position, order: &[usize]) -> Built {
+    /// Makes a batch of the epoch whose order is given; [`Error::OutOfReach`] if a disk or a server fails, since another
+    /// image in the place of that one would make another batch of it.
+    pub(super) fn build(&self, position: Position, order: &[usize]) -> Result<Built, Error> {
         let LoaderConfig { views, batch_size, .. } = &self.config;
         let mut batches: Vec<ViewBatch> = (0..views.count())
             .map(|view| {
@@ -76,9 +72,9 @@ impl Plan {
                 ViewBatch { pixels: vec![0.0; batch_size * 3 * size * size], size, keep: None }
             })
             .collect();
-        let (images, broken) = match self.fill(position, order, &mut batches) {
+        let (images, broken) = match self.fill(position, order, &mut batches)? {
             (Some(images), broken) => (images, broken),
-            (None, broken) => return Built { content: None, broken },
+            (None, broken) => return Ok(Built { content: None, broken }),
         };
         for (view, batch) in batches.iter_mut().enumerate() {
             if views.kind(view) == ViewKind::Random {
@@ -88,7 +84,7 @@ impl Plan {
         let focal = batches.split_off(1 + views.random_views);
         let random = batches.split_off(1);
         let target = batches.pop().expect("the target is always there");
-        Built { content: Some(BatchViews { images, target, random, focal }), broken }
+        Ok(Built { content: Some(BatchViews { images, target, random, focal }), broken })
     }
 
     /// Renders the views of the batch; returns its images, if enough of them work, and the broken ones.
@@ -100,7 +96,7 @@ impl Plan {
         position: Position,
         order: &[usize],
         batches: &mut [ViewBatch],
-    ) -> (Option<Vec<usize>>, Vec<Skipped>) {
+    ) -> Result<(Option<Vec<usize>>, Vec<Skipped>), Error> {
         let batch_size = self.config.batch_size;
         let start = position.step as usize * batch_size;
         let mut places: Vec<_> =
@@ -109,40 +105,50 @@ impl Plan {
             .iter()
             .map(|&image| Slot { image, views: places.iter_mut().filter_map(Iterator::next).collect() })
             .collect();
-        let results: Vec<Result<(), Skipped>> = self.pool.install(|| {
+        // Set by the first image that is out of reach: the others need not wait for a disk.
+        let failed = AtomicBool::new(false);
+        let results: Result<Vec<Result<(), Skipped>>, Error> = self.pool.install(|| {
             // One image at a time: large photographs differ much in cost.
-            slots.par_iter_mut().with_max_len(1).map(|slot| self.render(position.epoch, slot)).collect()
+            let slots = slots.par_iter_mut().with_max_len(1);
+            slots.map(|slot| self.render(position.epoch, slot, &failed)).collect()
         });
         let mut broken = Vec::new();
         let after = start + batch_size;
         let mut spares = order.iter().cycle().skip(after).take(order.len() - batch_size);
-        let mut rest = slots.iter_mut().zip(results);
+        let mut rest = slots.iter_mut().zip(results?);
         while let Some((slot, mut result)) = rest.next() {
             while let Err(skipped) = result {
                 broken.push(skipped);
                 let Some(&image) = spares.next() else {
                     broken.extend(rest.filter_map(|(_, result)| result.err()));
-                    return (None, broken);
+                    return Ok((None, broken));
                 };
                 slot.image = image;
-                result = self.render(position.epoch, slot);
+                result = self.render(position.epoch, slot, &failed)?;
             }
         }
-        (Some(slots.iter().map(|slot| slot.image).collect()), broken)
+        Ok((Some(slots.iter().map(|slot| slot.image).collect()), broken))
     }
 
-    fn render(&self, epoch: u64, slot: &mut Slot<'_>) -> Result<(), Skipped> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Ok(());
+    fn render(
+        &self,
+        epoch: u64,
+        slot: &mut Slot<'_>,
+        failed: &AtomicBool,
+    ) -> Result<Result<(), Skipped>, Error> {
+        let stop = || self.stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
+        if stop() {
+            return Ok(Ok(()));
         }
         let LoaderConfig { views, normalization, limits, .. } = &self.config;
         let Slot { image: index, views: places } = slot;
-        Worker::with_image(&*self.dataset, *index, limits, |image, scratch| {
+        let rendered = Worker::with_image_at_last(&*self.dataset, *index, limits, stop, |image, scratch| {
             for (view, place) in places.iter_mut().enumerate() {
                 let params = self.config.draw(epoch, *index, view, image);
                 render(image, &params, views.size(views.kind(view)), normalization, scratch, place);
             }
-        })
+        });
+        rendered.inspect_err(|_| failed.store(true, Ordering::Relaxed))
     }
 
     fn masks(&self, position: Position, view: u32, size: usize, images: &[usize]) -> Option<Vec<Vec<u32>>> {

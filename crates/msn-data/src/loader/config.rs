@@ -23,10 +23,6 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// The run's seed.
     pub seed: u64,
-    /// Which of `ranks` processes this is, from 0: each reads its own share of every epoch.
-    pub rank: usize,
-    /// Processes that share the images, 1 or more; `batch_size` is that of each.
-    pub ranks: usize,
     /// Worker threads, 1 or more. Does not change the batches.
     pub workers: usize,
     /// Batches that may be ahead of the training step, finished or in the making, 1 or more. Does not change the
@@ -49,8 +45,6 @@ impl LoaderConfig {
             patch_size,
             batch_size,
             seed,
-            rank: 0,
-            ranks: 1,
             workers: available_parallelism().map_or(1, usize::from),
             queue: 2,
             max_skipped: 0.01,
@@ -83,19 +77,11 @@ impl LoaderConfig {
         let at_least_1 = [
             ("encoder.patch_size", self.patch_size),
             ("train.batch_size", self.batch_size),
-            ("ranks", self.ranks),
             ("data.workers", self.workers),
             ("data.queue", self.queue),
         ];
         if let Some(&(field, value)) = at_least_1.iter().find(|(_, value)| *value == 0) {
             return error(field, "1 or more".to_owned(), value.to_string());
-        }
-        if self.rank >= self.ranks {
-            return error(
-                "rank",
-                format!("a number below {}, the number of ranks", self.ranks),
-                self.rank.to_string(),
-            );
         }
         for (field, kind) in [("views.random_size", ViewKind::Random), ("views.focal_size", ViewKind::Focal)]
         {

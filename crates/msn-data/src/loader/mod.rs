@@ -1,9 +1,9 @@
 //! Batches of views, endlessly, made ahead of the training step by worker threads.
 //!
-//! The order of the images of an epoch derives from (seed, epoch) and, where images come shard by shard or are shared
-//! among ranks, from the rank; a view from (seed, epoch, image, view), and broken
+//! The order of the images of an epoch derives from (seed, epoch), a view from (seed, epoch, image, view), and broken
 //! images are replaced by a rule that looks at nothing else than which images are broken: so the batches are the same
-//! bits for any number of threads and any queue, and a [`Cursor`] continues exactly where it was taken.
+//! bits for any number of threads and any queue, and a [`Cursor`] continues exactly where it was taken. A disk or a server
+//! that fails makes no image broken: it is waited for, and ends the loader if it does not come back.
 
 mod batch;
 mod build;
@@ -33,7 +33,7 @@ use build::{Built, Plan};
 /// Batches in the making at a time: while the last images of one are worked on, idle threads start on the next.
 const BUILDERS: usize = 2;
 
-/// How often a wait for a batch looks up whether to go on.
+/// How often a wait, for a batch or for a disk, looks up whether to go on.
 const LOOK_UP: Duration = Duration::from_millis(50);
 
 /// How long a loader that is dropped waits for its builders. One that waits for a server may need minutes, in which a
@@ -52,7 +52,7 @@ pub struct Loader {
 }
 
 struct Builder {
-    batches: Option<Receiver<Built>>,
+    batches: Option<Receiver<Result<Built, Error>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -78,13 +78,12 @@ impl Loader {
     pub fn start(dataset: Arc<dyn Dataset>, config: LoaderConfig, cursor: Cursor) -> Result<Self, Error> {
         config.validate()?;
         let batch_size = config.batch_size;
-        let images = dataset.len() / config.ranks;
+        let images = dataset.len();
         if batch_size > images {
             return Err(Error::BatchLargerThanData { data: dataset.path().to_owned(), batch_size, images });
         }
         let batches = (images / batch_size) as u64;
         let image = cursor.skipped.iter().max().copied().unwrap_or(0);
-        let images = dataset.len();
         if cursor.step_in_epoch >= batches || image >= images {
             return Err(Error::CursorOutOfRange { batches, images, step: cursor.step_in_epoch, image });
         }
@@ -115,7 +114,8 @@ impl Loader {
     /// The next batch, waiting for it if need be. There is always one: epoch follows epoch.
     ///
     /// # Errors
-    /// If more images than allowed are broken, or too few work to fill a batch.
+    /// If more images than allowed are broken, too few work to fill a batch, or a disk or a server fails
+    /// ([`Error::OutOfReach`]): then nothing is lost, and the cursor of the batch before goes on with the same bits.
     #[expect(clippy::should_implement_trait, reason = "an endless, fallible stream is no Iterator")]
     pub fn next(&mut self) -> Result<Batch, Error> {
         Ok(self.next_unless(|| false)?.expect("nothing stops it"))
@@ -129,12 +129,12 @@ impl Loader {
     pub fn next_unless(&mut self, stop: impl FnMut() -> bool) -> Result<Option<Batch>, Error> {
         let started = Instant::now();
         let Some(built) = self.receive(stop) else { return Ok(None) };
-        let wait = started.elapsed();
+        let (wait, built) = (started.elapsed(), built?);
         let (broken, last) = (built.broken.len(), built.broken.last().map(ToString::to_string));
         let new = self.report(built.broken)?;
         let Some(content) = built.content else {
             let data = self.plan.dataset.path().to_owned();
-            let images = self.plan.share().images(&*self.plan.dataset);
+            let images = self.plan.dataset.len();
             let (usable, batch_size) = (images - broken, self.plan.config.batch_size);
             let last = last.expect("a batch is short of images only because of broken ones");
             return Err(Error::TooFewUsable { data, usable, images, batch_size, last, new });
@@ -159,7 +159,7 @@ impl Loader {
         }))
     }
 
-    fn receive(&mut self, mut stop: impl FnMut() -> bool) -> Option<Built> {
+    fn receive(&mut self, mut stop: impl FnMut() -> bool) -> Option<Result<Built, Error>> {
         let builder = &mut self.builders[self.turn];
         let batches = builder.batches.as_ref().expect("taken only when the loader is dropped");
         let built = loop {
@@ -212,7 +212,7 @@ impl Drop for Loader {
 }
 
 /// Makes every `stride`-th batch from `position` on until the loader is dropped.
-fn make_batches(plan: &Plan, mut position: Position, stride: u64, sender: &SyncSender<Built>) {
+fn make_batches(plan: &Plan, mut position: Position, stride: u64, sender: &SyncSender<Result<Built, Error>>) {
     let (mut order, mut order_after) = (plan.order(position.epoch), None);
     loop {
         plan.announce(position, &order, &mut order_after);

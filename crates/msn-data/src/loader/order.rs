@@ -1,57 +1,31 @@
-//! In which order the images of an epoch come, and which of them are whose.
+//! In which order the images of an epoch come.
 
 use std::ops::Range;
 
 use crate::rng::Rng;
 use crate::{Dataset, Reading};
 
-/// Which share of every epoch is read: that of process `rank` of `ranks`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Share {
-    pub(super) rank: usize,
-    pub(super) ranks: usize,
-}
-
-impl Share {
-    /// Images of an epoch: as many for each rank. A remainder of fewer images than ranks is left out.
-    pub(super) fn images(self, dataset: &dyn Dataset) -> usize {
-        dataset.len() / self.ranks
-    }
-
-    /// The places of this share in the order of all images.
-    fn range(self, images: usize) -> Range<usize> {
-        let each = images / self.ranks;
-        self.rank * each..(self.rank + 1) * each
-    }
-}
-
 /// All images in the order of a first epoch with this seed.
 pub(crate) fn order_of_all(dataset: &dyn Dataset, seed: u64) -> Vec<usize> {
-    of_epoch(dataset, seed, 0, Share { rank: 0, ranks: 1 })
+    of_epoch(dataset, seed, 0)
 }
 
-/// The images of an epoch in their order. The shares of all ranks together hold no image twice.
-pub(super) fn of_epoch(dataset: &dyn Dataset, seed: u64, epoch: u64, share: Share) -> Vec<usize> {
+/// The images of an epoch in their order, each once.
+pub(super) fn of_epoch(dataset: &dyn Dataset, seed: u64, epoch: u64) -> Vec<usize> {
     let images = dataset.len();
-    let range = share.range(images);
     match dataset.reading() {
         Reading::AtRandom => {
             let mut order: Vec<usize> = (0..images).collect();
-            // The front is all that the shares up to this one need.
-            Rng::for_order(seed, epoch).shuffle_front(&mut order, range.end);
-            order.truncate(range.end);
-            order.drain(..range.start);
+            Rng::for_order(seed, epoch).shuffle_front(&mut order, images);
             order
         }
-        Reading::ByShard { shards, buffer } => {
-            let mut shards = shards;
+        Reading::ByShard { mut shards, buffer } => {
             let count = shards.len();
             Rng::for_order(seed, epoch).shuffle_front(&mut shards, count);
-            let windows = windows(&pieces(&shards, &range), buffer);
-            let mut order = Vec::with_capacity(range.len());
-            for (number, mut window) in windows.into_iter().enumerate() {
+            let mut order = Vec::with_capacity(images);
+            for (number, mut window) in windows(&shards, buffer).into_iter().enumerate() {
                 let count = window.len();
-                Rng::for_window(seed, epoch, number, share.rank as u32).shuffle_front(&mut window, count);
+                Rng::for_window(seed, epoch, number).shuffle_front(&mut window, count);
                 order.extend(window);
             }
             order
@@ -59,25 +33,13 @@ pub(super) fn of_epoch(dataset: &dyn Dataset, seed: u64, epoch: u64, share: Shar
     }
 }
 
-/// The parts of shards that lie in `range` when the shards are put one after the other.
-fn pieces(shards: &[Range<usize>], range: &Range<usize>) -> Vec<Range<usize>> {
-    let mut begin = 0;
-    let piece = shards.iter().map(|shard| {
-        let (start, end) = (range.start.max(begin), range.end.min(begin + shard.len()));
-        let piece = (start < end).then(|| shard.start + start - begin..shard.start + end - begin);
-        begin += shard.len();
-        piece
-    });
-    piece.flatten().collect()
-}
-
-/// Whole pieces, as many together as are needed for `buffer` images: what is shuffled together.
-fn windows(pieces: &[Range<usize>], buffer: usize) -> Vec<Vec<usize>> {
+/// Whole shards, as many together as are needed for `buffer` images: what is shuffled together.
+fn windows(shards: &[Range<usize>], buffer: usize) -> Vec<Vec<usize>> {
     let mut windows: Vec<Vec<usize>> = Vec::new();
-    for piece in pieces {
+    for shard in shards {
         match windows.last_mut().filter(|window| window.len() < buffer) {
-            Some(window) => window.extend(piece.clone()),
-            None => windows.push(piece.clone().collect()),
+            Some(window) => window.extend(shard.clone()),
+            None => windows.push(shard.clone().collect()),
         }
     }
     windows
@@ -140,26 +102,38 @@ mod tests {
     }
 
     #[test]
-    fn the_shares_of_all_ranks_are_alike_and_disjoint() {
+    fn an_epoch_has_every_image_once() {
         for source in both() {
-            for ranks in [1, 2, 3, 4, 32] {
-                let shares: Vec<Vec<usize>> =
-                    (0..ranks).map(|rank| of_epoch(&source, 3, 5, Share { rank, ranks })).collect();
-                assert!(shares.iter().all(|share| share.len() == 33 / ranks));
-                let all: BTreeSet<usize> = shares.iter().flatten().copied().collect();
-                assert_eq!(all.len(), 33 / ranks * ranks, "{ranks} ranks");
-            }
+            let mut order = of_epoch(&source, 3, 5);
+            order.sort_unstable();
+            assert!(order.into_iter().eq(0..33));
+        }
+    }
+
+    /// A run that is resumed goes on with the order that it began with, whichever version began it.
+    #[test]
+    fn orders_stay_what_they_were() {
+        let [at_random, by_shard] = both().map(|source| of_epoch(&source, 3, 5));
+        assert_eq!(at_random[..12], [30, 22, 24, 4, 32, 14, 17, 12, 18, 6, 7, 21]);
+        assert_eq!(by_shard[..16], [27, 23, 29, 25, 28, 31, 26, 24, 32, 30, 5, 17, 1, 3, 2, 15]);
+        let with_empty_shards = Source { lengths: vec![0, 6, 0, 2, 5, 0], buffer: Some(4) };
+        for (epoch, order) in (0..).zip([
+            [4, 3, 2, 1, 0, 5, 11, 12, 10, 6, 7, 9, 8],
+            [7, 0, 2, 5, 3, 4, 6, 1, 11, 9, 12, 8, 10],
+            [9, 12, 8, 11, 10, 0, 7, 5, 1, 4, 6, 2, 3],
+            [0, 1, 4, 2, 3, 5, 6, 9, 7, 8, 10, 12, 11],
+        ]) {
+            assert_eq!(of_epoch(&with_empty_shards, 1, epoch), order);
         }
     }
 
     #[test]
     fn epochs_and_seeds_have_orders_of_their_own_and_always_the_same() {
-        let alone = Share { rank: 0, ranks: 1 };
         for source in both() {
-            let order = of_epoch(&source, 1, 1, alone);
-            assert_eq!(order, of_epoch(&source, 1, 1, alone));
-            assert_ne!(order, of_epoch(&source, 1, 2, alone));
-            assert_ne!(order, of_epoch(&source, 2, 1, alone));
+            let order = of_epoch(&source, 1, 1);
+            assert_eq!(order, of_epoch(&source, 1, 1));
+            assert_ne!(order, of_epoch(&source, 1, 2));
+            assert_ne!(order, of_epoch(&source, 2, 1));
         }
     }
 
@@ -170,7 +144,7 @@ mod tests {
         let shard_of = |image: &usize| shards.iter().position(|shard| shard.contains(image)).unwrap();
         let mut first_shards = BTreeSet::new();
         for epoch in 0..200 {
-            let order = of_epoch(&source, 0, epoch, Share { rank: 0, ranks: 1 });
+            let order = of_epoch(&source, 0, epoch);
             first_shards.insert(shard_of(&order[0]));
             // No more than the shards of one window are begun and not finished at any time.
             for at in 0..order.len() {
@@ -189,7 +163,7 @@ mod tests {
         let source = Source { lengths: vec![3, 2], buffer: Some(5) };
         let mut firsts = [0u32; 5];
         for epoch in 0..10_000 {
-            firsts[of_epoch(&source, 0, epoch, Share { rank: 0, ranks: 1 })[0]] += 1;
+            firsts[of_epoch(&source, 0, epoch)[0]] += 1;
         }
         // Standard deviation: sqrt(10000 * 0.2 * 0.8) = 40; five of them.
         assert!(firsts.iter().all(|&count| count.abs_diff(2000) < 200), "{firsts:?}");

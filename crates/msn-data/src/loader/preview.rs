@@ -11,7 +11,7 @@ use crate::{Dataset, Error};
 /// the epoch's first batch. The images that had to be left out, since they are broken, come second.
 ///
 /// # Errors
-/// If a field is out of its range, or if too few images work.
+/// If a field is out of its range, if too few images work, or if a disk or a server fails.
 ///
 /// # Panics
 /// If `chosen` names an image that there is not.
@@ -30,7 +30,7 @@ pub fn preview(
     }
     let plan = Plan::new(Arc::clone(dataset), config)?;
     let order = chosen.map_or_else(|| plan.order(epoch), <[usize]>::to_vec);
-    let built = plan.build(Position { epoch, step: 0 }, &order);
+    let built = plan.build(Position { epoch, step: 0 }, &order)?;
     built.content.map(|views| (views, built.broken.clone())).ok_or_else(|| {
         let (tried, usable) = (order.len(), order.len() - built.broken.len());
         let last = built.broken.last().map(ToString::to_string).unwrap_or_default();

@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::Skipped;
+use super::{LOOK_UP, Skipped};
+use crate::error::Cause;
 use crate::{Dataset, Error, Image, Limits, Scratch, decode_into};
 
 /// What a thread keeps between images, so that none allocates.
@@ -19,6 +22,16 @@ pub(crate) struct Worker {
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
 }
+
+/// Pauses before the image of a disk that fails is tried again: half a minute together.
+const PAUSES: [Duration; 6] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
 
 impl Worker {
     /// Reads and decodes an image and hands it to `use_image` with this thread's working space.
@@ -39,26 +52,81 @@ impl Worker {
         limits: &Limits,
         use_file: impl FnOnce(&[u8], &Image, &mut Scratch) -> T,
     ) -> Result<T, Fault> {
-        WORKER.with_borrow_mut(|Worker { bytes, image, scratch }| {
-            let name = dataset.name(index);
-            let fault = |reason: String, is_passing| {
-                let reason = without_name(&reason, name).to_owned();
-                Fault { skipped: Skipped { image: index, path: name.to_owned(), reason }, is_passing }
-            };
-            dataset
-                .read_into(index, limits.max_bytes, bytes)
-                .map_err(|e| fault(e.to_string(), e.is_passing()))?;
-            decode_into(bytes, limits, image).map_err(|e| fault(e.to_string(), false))?;
-            Ok(use_file(bytes, image, scratch))
+        WORKER.with_borrow_mut(|worker| {
+            worker.load(dataset, index, limits)?;
+            Ok(use_file(&worker.bytes, &worker.image, &mut worker.scratch))
         })
     }
+
+    /// As [`with_image`](Self::with_image) for work whose result depends on which images are left out: broken ones alone
+    /// are. A disk that fails is tried again for half a minute, unless `stop` says that no one waits any more; a server
+    /// has been asked again already.
+    ///
+    /// # Errors
+    /// [`Error::OutOfReach`] if the disk or the server fails still.
+    pub(crate) fn with_image_at_last<T>(
+        dataset: &dyn Dataset,
+        index: usize,
+        limits: &Limits,
+        stop: impl Fn() -> bool,
+        use_image: impl FnOnce(&Image, &mut Scratch) -> T,
+    ) -> Result<Result<T, Skipped>, Error> {
+        WORKER.with_borrow_mut(|worker| {
+            let mut pauses = PAUSES.into_iter();
+            loop {
+                let Err(Fault { skipped, cause }) = worker.load(dataset, index, limits) else {
+                    return Ok(Ok(use_image(&worker.image, &mut worker.scratch)));
+                };
+                let pause = match cause {
+                    Cause::Content | Cause::Absent => return Ok(Err(skipped)),
+                    Cause::Disk => pauses.next(),
+                    Cause::Server => None,
+                };
+                let data = dataset.path();
+                if pause == Some(PAUSES[0]) {
+                    tracing::warn!("{}: {skipped}; trying again", data.display());
+                }
+                if !pause.is_some_and(|pause| wait(pause, &stop)) {
+                    return Err(Error::OutOfReach { data: data.to_owned(), image: skipped });
+                }
+            }
+        })
+    }
+
+    fn load(&mut self, dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Fault> {
+        let name = dataset.name(index);
+        let fault = |reason: String, cause| {
+            let reason = without_name(&reason, name).to_owned();
+            Fault { skipped: Skipped { image: index, path: name.to_owned(), reason }, cause }
+        };
+        dataset.read_into(index, limits.max_bytes, &mut self.bytes).map_err(|e| {
+            let cause = match e.cause() {
+                // All of the data are gone with it: so it looks when a disk is not mounted any more.
+                Cause::Absent if matches!(e, Error::Io { .. }) && !dataset.path().exists() => Cause::Disk,
+                cause => cause,
+            };
+            fault(e.to_string(), cause)
+        })?;
+        decode_into(&self.bytes, limits, &mut self.image).map_err(|e| fault(e.to_string(), Cause::Content))
+    }
+}
+
+/// Waits; false if `stop` ended it.
+fn wait(pause: Duration, stop: impl Fn() -> bool) -> bool {
+    let began = Instant::now();
+    while let Some(left) = pause.checked_sub(began.elapsed()) {
+        if stop() {
+            return false;
+        }
+        thread::sleep(left.min(LOOK_UP));
+    }
+    true
 }
 
 /// An image that cannot be used.
 pub(crate) struct Fault {
     pub(crate) skipped: Skipped,
-    /// The image may be as it should be, and a disk or a server at fault: another time it may be read.
-    pub(crate) is_passing: bool,
+    pub(crate) cause: Cause,
 }
 
 /// A reason without the name of the image at its start, which stands before the reason anyway: in `photos/a.jpg: cannot
@@ -78,7 +146,30 @@ pub(crate) fn pool(workers: usize) -> Result<ThreadPool, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn a_file_that_is_gone_is_a_broken_image_and_a_folder_that_is_gone_a_failing_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = folder.path().join("images");
+        fs::create_dir(&images).unwrap();
+        for name in ["a.png", "b.png"] {
+            fs::write(images.join(name), b"P6 1 1 255\n123").unwrap();
+        }
+        let dataset = crate::open(&images).unwrap();
+        let width = |index| {
+            let limits = Limits::default();
+            // Nobody waits for the disk.
+            Worker::with_image_at_last(&*dataset, index, &limits, || true, |image, _| image.width())
+        };
+        assert_eq!(width(0).unwrap(), Ok(1));
+        fs::remove_file(images.join("a.png")).unwrap();
+        assert_eq!(width(0).unwrap().unwrap_err().path, "a.png");
+        fs::remove_dir_all(&images).unwrap();
+        assert!(matches!(width(1), Err(Error::OutOfReach { .. })));
+    }
 
     #[test]
     fn the_name_of_an_image_is_not_said_twice() {

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::PackConfig;
+use crate::error::Cause;
 use crate::loader::{Fault, Skipped, Worker, order_of_all, pool};
 use crate::{Dataset, Error, Format, Image, Limits};
 
@@ -104,7 +105,7 @@ impl<'a> Samples<'a> {
                     self.ready.push_front(Ok(sample));
                     return Ok(self.ready.front().and_then(|sample| sample.as_ref().ok()));
                 }
-                Some(Err(fault)) if fault.is_passing && !self.skip_unreadable => {
+                Some(Err(fault)) if fault.cause != Cause::Content && !self.skip_unreadable => {
                     return Err(Error::Unreadable { skipped: fault.skipped });
                 }
                 Some(Err(fault)) => {

@@ -1,8 +1,10 @@
 //! Images and datasets made on the spot.
 
+use std::collections::HashMap;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use image::{ImageFormat, Rgb, RgbImage};
 use msn_data::{Dataset, Error, Limits};
@@ -58,6 +60,72 @@ impl Dataset for Memory {
     fn read_into(&self, index: usize, _: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
         self.0[index].1.clone_into(bytes);
         Ok(())
+    }
+}
+
+/// Images that cannot be read the first times.
+pub(crate) struct Faulty {
+    images: Arc<dyn Dataset>,
+    error: fn() -> Error,
+    /// Failures left, by image.
+    left: Mutex<HashMap<usize, usize>>,
+    failures: AtomicUsize,
+}
+
+impl Faulty {
+    /// `faults`: images, and how often reading them fails with `error`.
+    pub(crate) fn new(
+        images: Arc<dyn Dataset>,
+        error: fn() -> Error,
+        faults: impl IntoIterator<Item = (usize, usize)>,
+    ) -> Arc<Self> {
+        let left = Mutex::new(faults.into_iter().collect());
+        Arc::new(Self { images, error, left, failures: AtomicUsize::new(0) })
+    }
+
+    /// Failures so far.
+    pub(crate) fn failures(&self) -> usize {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failures_left(&self) -> usize {
+        self.left.lock().unwrap().values().sum()
+    }
+}
+
+impl Dataset for Faulty {
+    fn path(&self) -> &Path {
+        self.images.path()
+    }
+
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.images.name(index)
+    }
+
+    fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        if let Some(left) = self.left.lock().unwrap().get_mut(&index).filter(|left| **left > 0) {
+            *left -= 1;
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            return Err((self.error)());
+        }
+        self.images.read_into(index, max_bytes, bytes)
+    }
+}
+
+/// What a network file system says at times.
+pub(crate) fn failing_disk() -> Error {
+    Error::Io { path: "disk".into(), source: std::io::ErrorKind::TimedOut.into() }
+}
+
+pub(crate) fn failing_server() -> Error {
+    Error::ShardNotFetched {
+        shard: "shard".into(),
+        reason: "the server does not answer".into(),
+        outage: true,
     }
 }
 

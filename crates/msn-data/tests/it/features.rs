@@ -3,10 +3,10 @@
 use image::ImageFormat;
 use msn_data::{
     Corruption, CorruptionKind, Error, EvalBatch, EvalConfig, EvalTransform, Image, Limits, Normalization,
-    RandomCrops, Scratch, decode, load_crops, load_eval,
+    RandomCrops, Scratch, check_image, decode, load_crops, load_eval,
 };
 
-use crate::common::{Memory, encoded, picture};
+use crate::common::{Faulty, Memory, encoded, failing_disk, failing_server, picture};
 
 fn config(workers: usize) -> EvalConfig {
     let transform = EvalTransform { resize: Some(24), crop: 20, normalization: Normalization::default() };
@@ -80,6 +80,32 @@ fn broken_images_are_left_out_and_reported() {
     // Batches of broken images alone do not come; the next one tells of them.
     let (batches, skipped) = load(2, &[0, 1, 2, 3, 4, 5, 6, 7, 9], &all);
     assert_eq!((skipped.len(), before(&batches[0])), (9, vec![0, 1, 2, 3, 4, 5, 6, 7, 9]));
+}
+
+#[test]
+fn an_image_is_left_out_for_what_it_holds_alone_and_never_for_a_disk_or_a_server_that_fails() {
+    let all: Vec<usize> = (0..11).collect();
+    let load_from = |dataset: &Faulty| {
+        let mut batches = Vec::new();
+        let skipped = load_eval(dataset, &all, &config(2), |batch| {
+            batches.push(batch);
+            Ok::<(), Error>(())
+        });
+        skipped.map(|skipped| (batches, skipped.into_iter().map(|s| s.path).collect()))
+    };
+    let images = || Memory::with_broken(11, &[1]);
+    let for_a_while = Faulty::new(images(), failing_disk, [(1, 1), (5, 2)]);
+    assert_eq!(load_from(&for_a_while).unwrap(), load(2, &[1], &all));
+    let for_good = Faulty::new(images(), failing_server, [(5, usize::MAX)]);
+    let error = load_from(&for_good).unwrap_err();
+    assert!(matches!(&error, Error::OutOfReach { image, .. } if image.image == 5), "{error}");
+    for part in ["memory: 0005.png: ", "does not answer"] {
+        assert!(error.to_string().contains(part), "expected `{part}` in: {error}");
+    }
+    let check = |image| check_image(&*for_good, image, &Limits::default());
+    assert_eq!(check(0).unwrap(), None);
+    assert_eq!(check(1).unwrap().unwrap().path, "0001.png");
+    assert!(matches!(check(5), Err(Error::OutOfReach { .. })));
 }
 
 #[test]

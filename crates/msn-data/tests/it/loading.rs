@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use msn_data::{Batch, Cursor, Dataset, Error, Loader, LoaderConfig, MaskMode, Masking, Reading, Views};
 
-use crate::common::Memory;
+use crate::common::{Faulty, Memory, failing_disk, failing_server};
 
 fn config(batch_size: usize) -> LoaderConfig {
     let views = Views { random_views: 2, focal_views: 2, random_size: 16, focal_size: 8, ..Views::default() };
@@ -116,24 +116,6 @@ fn shards_are_read_one_after_another_with_the_same_bits_however_and_after_a_resu
         // Two of the places went to images that come later in their epoch and are met there again.
         let distinct = images.iter().collect::<BTreeSet<_>>().len();
         assert!((22..=24).contains(&distinct), "{distinct} distinct images");
-    }
-}
-
-#[test]
-fn ranks_share_an_epoch() {
-    for dataset in [Memory::with_broken(26, &[]), sharded()] {
-        let mut seen = Vec::new();
-        for rank in 0..3 {
-            let config = LoaderConfig { rank, ranks: 3, max_skipped: 1.0, ..config(2) };
-            let mut loader = start(&dataset, config, Cursor::default());
-            assert_eq!(loader.batches_per_epoch(), 4, "26 / 3 images, 2 a batch");
-            seen.push(take(&mut loader, 5));
-        }
-        if dataset.reading() == Reading::AtRandom {
-            let first_epoch = seen.iter().flat_map(|batches| &batches[..4]).flat_map(|batch| &batch.images);
-            assert_eq!(first_epoch.collect::<BTreeSet<_>>().len(), 24, "no image twice");
-        }
-        assert!(seen.iter().all(|batches| (batches[4].epoch, batches[4].step_in_epoch) == (1, 0)));
     }
 }
 
@@ -259,6 +241,69 @@ fn a_batch_that_the_working_images_cannot_fill_is_an_error_that_lists_the_broken
     assert_eq!(new.iter().map(|broken| broken.path.as_str()).collect::<Vec<_>>(), ["0000.png", "0003.png"]);
 }
 
+#[test]
+fn a_disk_that_fails_for_a_while_changes_no_batch() {
+    let images = Memory::with_broken(14, &[6]);
+    let expected = take(&mut start(&images, config(4), Cursor::default()), 6);
+    let flaky = Faulty::new(images, failing_disk, [(3, 2), (8, 1), (6, 1)]);
+    let dataset: Arc<dyn Dataset> = flaky.clone();
+    let found = take(&mut start(&dataset, config(4), Cursor::default()), 6);
+    assert!(found == expected);
+    assert_eq!(found[5].next.skipped, [6]);
+    assert_eq!(flaky.failures_left(), 0);
+}
+
+#[test]
+fn what_fails_for_good_ends_the_loader_and_the_run_goes_on_with_the_same_bits() {
+    let images = Memory::with_broken(14, &[6]);
+    let expected = take(&mut start(&images, config(4), Cursor::default()), 6);
+    // Of the last batch of the first epoch.
+    let lost = expected[2].images[1];
+    let faulty: Arc<dyn Dataset> = Faulty::new(Arc::clone(&images), failing_server, [(lost, usize::MAX)]);
+    let mut loader = start(&faulty, config(4), Cursor::default());
+    let mut found = Vec::new();
+    let error = loop {
+        match loader.next() {
+            Ok(batch) => found.push(Batch { wait: Duration::ZERO, ..batch }),
+            Err(error) => break error,
+        }
+    };
+    let Error::OutOfReach { image, .. } = &error else { panic!("{error}") };
+    assert_eq!(image.image, lost);
+    for part in ["memory: ", &format!("{lost:04}.png: "), "does not answer", "--resume"] {
+        assert!(error.to_string().contains(part), "expected `{part}` in: {error}");
+    }
+    assert!(found == expected[..2]);
+    assert!(!found[1].next.skipped.contains(&lost));
+    let rest = take(&mut start(&images, config(4), found[1].next.clone()), 4);
+    assert!(rest == expected[2..]);
+}
+
+#[test]
+fn a_server_that_was_asked_again_already_is_asked_once() {
+    let faulty = Faulty::new(Memory::with_broken(4, &[]), failing_server, [(0, usize::MAX)]);
+    let dataset: Arc<dyn Dataset> = faulty.clone();
+    let mut loader = start(&dataset, LoaderConfig { queue: 1, ..config(4) }, Cursor::default());
+    assert!(matches!(loader.next(), Err(Error::OutOfReach { .. })));
+    drop(loader);
+    // Once more by the batch after it, which is in the making.
+    assert!((1..=2).contains(&faulty.failures()), "{}", faulty.failures());
+}
+
+#[test]
+fn a_loader_that_waits_for_a_disk_can_be_dropped() {
+    let faulty = Faulty::new(Memory::with_broken(4, &[]), failing_disk, [(0, usize::MAX)]);
+    let dataset: Arc<dyn Dataset> = faulty.clone();
+    let mut loader = start(&dataset, LoaderConfig { queue: 1, ..config(4) }, Cursor::default());
+    // The pause after the third failure takes two seconds.
+    let waited = loader.next_unless(|| faulty.failures() >= 3).unwrap();
+    assert!(waited.is_none());
+    let dropped = Instant::now();
+    drop(loader);
+    assert!(dropped.elapsed() < Duration::from_secs(1), "{:?}", dropped.elapsed());
+    assert_eq!(Arc::strong_count(&dataset), 2, "no thread holds the data");
+}
+
 /// Images of a server: as it is read, which waits while the gate is shut, and what it was told will be read.
 struct Served {
     images: Arc<dyn Dataset>,
@@ -339,8 +384,6 @@ fn impossible_settings_are_refused_at_the_start() {
         ("encoder.patch_size", LoaderConfig { patch_size: 0, ..config(2) }),
         ("views.random_size", LoaderConfig { patch_size: 5, ..config(2) }),
         ("views.focal_size", LoaderConfig { patch_size: 16, ..config(2) }),
-        ("ranks", LoaderConfig { ranks: 0, ..config(2) }),
-        ("rank", LoaderConfig { rank: 2, ranks: 2, ..config(2) }),
         ("data.max_skipped", LoaderConfig { max_skipped: 1.5, ..config(2) }),
         (
             "mask.patch_drop",

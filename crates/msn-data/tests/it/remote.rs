@@ -171,6 +171,21 @@ fn a_shard_that_vanishes_costs_its_images_until_there_are_too_many() {
     assert!(found.iter().all(|batch| batch.images.iter().all(|image| !(3..6).contains(image))));
 }
 
+#[test]
+fn a_server_that_goes_away_ends_the_loader_and_costs_no_image() {
+    let Some(mut server) = Server::start(&SHARDS) else { return };
+    let dataset = open_with(&server.url(PATTERN), &server.access(SHARD_BYTES)).unwrap();
+    let expected = batches(&dataset, Cursor::default(), 2, 4);
+    fs::remove_dir_all(server.shard_cache()).unwrap();
+    let dataset = open_with(&server.url(PATTERN), &server.access(SHARD_BYTES)).unwrap();
+    server.process.kill().unwrap();
+    server.process.wait().unwrap();
+    let error = loader(&dataset, Cursor::default(), 2).next().unwrap_err();
+    let Error::OutOfReach { image, .. } = &error else { panic!("{error}") };
+    assert!(expected[0].images.contains(&image.image), "{error}");
+    assert!(error.to_string().contains("gave up after 2 failures"), "{error}");
+}
+
 /// Shards of three images: so many that those read at one end of an epoch are let go before the other.
 const MANY: usize = 20;
 

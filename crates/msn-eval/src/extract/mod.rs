@@ -7,14 +7,12 @@ mod probe;
 mod resize;
 mod rows;
 
-use std::mem;
 use std::path::Path;
 use std::thread::available_parallelism;
 
 use burn::tensor::Device;
 use msn_data::{EvalConfig, EvalTransform, Limits, Normalization};
-use msn_model::Encoder;
-use msn_store::Rejected;
+use msn_model::{Encoder, Precision};
 
 pub use checkpoint::{CLASSIFIER_PART, Origin, SavedEncoder, Weights};
 pub use error::ExtractError;
@@ -37,8 +35,6 @@ pub struct Extractor {
     kind: Kind,
     config: EvalConfig,
     origin: Option<Origin>,
-    warnings: Vec<Rejected>,
-    notes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -48,6 +44,7 @@ enum Kind {
     Encoder {
         encoder: Box<Encoder>,
         features: msn_model::Features,
+        precision: Precision,
     },
 }
 
@@ -60,9 +57,10 @@ impl Extractor {
     pub fn pretrained(
         checkpoint: &Path,
         features: msn_model::Features,
+        precision: Precision,
         device: &Device,
     ) -> Result<Self, ExtractError> {
-        Self::open(checkpoint, Weights::Pretrained, None, features, device)
+        Self::open(checkpoint, Weights::Pretrained, None, features, precision, device)
     }
 
     /// The encoder of the same run with weights drawn from the run's seed: what pre-training adds to.
@@ -72,9 +70,10 @@ impl Extractor {
     pub fn untrained(
         checkpoint: &Path,
         features: msn_model::Features,
+        precision: Precision,
         device: &Device,
     ) -> Result<Self, ExtractError> {
-        Self::open(checkpoint, Weights::Untrained, None, features, device)
+        Self::open(checkpoint, Weights::Untrained, None, features, precision, device)
     }
 
     /// The pixels of the image, its shorter side resized to `shorter_side` px and cut to a square. At most 64 px, so
@@ -87,7 +86,7 @@ impl Extractor {
         let size = shorter_side.min(LARGEST_RAW_SIZE);
         let config =
             config(EvalTransform { resize: Some(size), crop: size, normalization: Normalization::default() });
-        Self { kind: Kind::RawPixels, config, origin: None, warnings: Vec::new(), notes: Vec::new() }
+        Self { kind: Kind::RawPixels, config, origin: None }
     }
 
     /// The encoder in a checkpoint: that of a run, as [`Extractor::pretrained`] takes it, or of another program
@@ -100,31 +99,30 @@ impl Extractor {
         weights: Weights,
         heads: Option<usize>,
         features: msn_model::Features,
+        precision: Precision,
         device: &Device,
     ) -> Result<Self, ExtractError> {
-        Self::of(SavedEncoder::read(checkpoint, heads)?, weights, features, device)
+        Self::of(SavedEncoder::read(checkpoint, heads)?, weights, features, precision, device)
     }
 
-    /// The encoder in a checkpoint that has been read.
+    /// The encoder in a checkpoint that has been read. `precision` is that of its products on the CPU; other devices
+    /// compute in `f32`.
     ///
     /// # Errors
     /// [`ExtractError::Architecture`] if the weights are not those of the architecture.
     pub fn of(
-        mut saved: SavedEncoder,
+        saved: SavedEncoder,
         weights: Weights,
         features: msn_model::Features,
+        precision: Precision,
         device: &Device,
     ) -> Result<Self, ExtractError> {
         let config = saved.loading();
-        let (warnings, notes) = (mem::take(&mut saved.rejected), mem::take(&mut saved.notes));
         let origin = Some(saved.origin.clone());
-        let kind = Kind::Encoder { encoder: Box::new(saved.into_encoder(weights, device)?), features };
-        Ok(Self { kind, config, origin, warnings, notes })
-    }
-
-    /// Newer checkpoints that could not be read and were passed over, for a person to know.
-    pub fn passed_over(&self) -> &[Rejected] {
-        &self.warnings
+        let precision = if *device == Device::flex() { precision } else { Precision::F32 };
+        let mut encoder = Box::new(saved.into_encoder(weights, device)?);
+        encoder.path = msn_model::Path::Kernels(precision);
+        Ok(Self { kind: Kind::Encoder { encoder, features, precision }, config, origin })
     }
 
     /// The checkpoint in use, of which an untrained encoder has the description alone; `None` for raw pixels.
@@ -142,9 +140,12 @@ impl Extractor {
         }
     }
 
-    /// What was read of another program's checkpoint and what was not, for a person to know.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
+    /// The precision that products are computed in, which is `f32` on every device but the CPU; `None` for raw pixels.
+    pub fn precision(&self) -> Option<Precision> {
+        match &self.kind {
+            Kind::RawPixels => None,
+            Kind::Encoder { precision, .. } => Some(*precision),
+        }
     }
 
     /// Columns of the rows.

@@ -22,7 +22,7 @@ impl Extractor {
     ///
     /// # Errors
     /// [`ExtractError::NothingReadable`] if not one image can be read, [`ExtractError::NotFinite`] if a feature is no
-    /// number.
+    /// number, [`ExtractError::Data`] if a disk or a server fails.
     ///
     /// # Panics
     /// If `indices` is empty or an index is not below the length of the dataset.
@@ -76,14 +76,14 @@ impl Extractor {
         }
     }
 
-    /// Whether an image can be read, so that [`rows`](Self::rows) has a row for it.
+    /// Why an image cannot be used, if so: then [`rows`](Self::rows) has no row for it.
     ///
     /// # Errors
-    /// The reason why not.
+    /// If a disk or a server fails, so that it cannot be told.
     ///
     /// # Panics
     /// If `index` is not below the length of the dataset.
-    pub fn check(&self, dataset: &dyn Dataset, index: usize) -> Result<(), Skipped> {
+    pub fn check(&self, dataset: &dyn Dataset, index: usize) -> Result<Option<Skipped>, msn_data::Error> {
         check_image(dataset, index, &self.config.limits)
     }
 
@@ -91,7 +91,7 @@ impl Extractor {
     fn of_batch(&self, batch: EvalBatch) -> Vec<f32> {
         match &self.kind {
             Kind::RawPixels => batch.pixels,
-            Kind::Encoder { encoder, features } => {
+            Kind::Encoder { encoder, features, .. } => {
                 let size = self.config.transform.crop;
                 let (count, patch) = (batch.images.len(), encoder.patch_size());
                 let view = View::new(&batch.pixels, count, size, patch, None, &encoder.device());

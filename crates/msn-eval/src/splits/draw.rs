@@ -26,7 +26,7 @@ pub fn draw(
     seed: u64,
     split: u64,
 ) -> Result<Vec<usize>, Error> {
-    draw_usable(labels, classes, amount, seed, split, |_| true)
+    draw_usable(labels, classes, amount, seed, split, |_| Ok::<_, Error>(true))
 }
 
 /// As [`draw`], with the next of the class's permutation in the place of an image that is not `usable`: all other
@@ -35,18 +35,18 @@ pub fn draw(
 ///
 /// # Errors
 /// [`Error::TooFewImages`] for the first class that has fewer usable images than are to be drawn; [`Error::Setting`]
-/// for an amount out of range.
+/// for an amount out of range; the first error of `usable`.
 ///
 /// # Panics
 /// If a label is no class of the table.
-pub fn draw_usable(
+pub fn draw_usable<E: From<Error>>(
     labels: &[usize],
     classes: &Classes,
     amount: impl Into<Amount>,
     seed: u64,
     split: u64,
-    mut usable: impl FnMut(usize) -> bool,
-) -> Result<Vec<usize>, Error> {
+    mut usable: impl FnMut(usize) -> Result<bool, E>,
+) -> Result<Vec<usize>, E> {
     let amount = amount.into();
     amount.check()?;
     let mut drawn = Vec::new();
@@ -58,12 +58,12 @@ pub fn draw_usable(
             Error::TooFewImages { class, shots: needed, count, unusable }
         };
         if count < needed {
-            return Err(too_few(0));
+            return Err(too_few(0).into());
         }
         let mut rng = stream(seed, split, class as u64);
         for i in 0..count {
             images.swap(i, i + below(&mut rng, (count - i) as u64));
-            if usable(images[i]) {
+            if usable(images[i])? {
                 drawn.push(images[i]);
             }
             if drawn.len() - first == shots {
@@ -72,7 +72,7 @@ pub fn draw_usable(
         }
         let found = drawn.len() - first;
         if found < needed {
-            return Err(too_few(count - found));
+            return Err(too_few(count - found).into());
         }
         drawn[first..].sort_unstable();
     }

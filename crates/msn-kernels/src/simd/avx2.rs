@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Simd, Task};
+use super::{Simd, Task, register_operations};
 use crate::Bf16;
 use crate::gemm::product::WidenedBf16Product;
 
@@ -126,17 +126,6 @@ unsafe fn load_halves(src: &[Bf16]) -> __m256i {
     };
     // SAFETY: AVX2 by the caller's promise; `p` points at 8 bf16, which are transparent u16.
     unsafe { _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast())) }
-}
-
-/// Methods whose body is a safe use of intrinsics, given the instructions.
-macro_rules! register_operations {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty = $body:expr;)*) => {$(
-        #[inline(always)]
-        fn $name(self, $($arg: $type),*) -> $out {
-            // SAFETY: `self` proves that the processor has the instructions; only registers are touched.
-            unsafe { $body }
-        }
-    )*};
 }
 
 impl Simd for Avx2 {

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use super::{Simd, Task};
+use super::{Simd, Task, register_operations};
 use crate::Bf16;
 use crate::gemm::product::{Bf16Product, Product, WidenedBf16Product};
 
@@ -102,17 +102,6 @@ impl<B> Avx512<B> {
 #[inline(always)]
 fn first(n: usize) -> __mmask16 {
     if n >= LANES { !0 } else { (1 << n) - 1 }
-}
-
-/// Methods whose body is a safe use of intrinsics, given the instructions.
-macro_rules! register_operations {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty = $body:expr;)*) => {$(
-        #[inline(always)]
-        fn $name(self, $($arg: $type),*) -> $out {
-            // SAFETY: `self` proves that the processor has the instructions; only registers are touched.
-            unsafe { $body }
-        }
-    )*};
 }
 
 impl<B: Bf16Unit> Simd for Avx512<B> {

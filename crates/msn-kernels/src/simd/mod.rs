@@ -18,6 +18,20 @@ use std::ops::Range;
 use crate::gemm::product::Product;
 use crate::{Bf16, Isa};
 
+/// Methods of [`Simd`] whose body is a safe use of intrinsics, given the instructions.
+#[cfg(target_arch = "x86_64")]
+macro_rules! register_operations {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty = $body:expr;)*) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: $type),*) -> $out {
+            // SAFETY: `self` proves that the processor has the instructions; only registers are touched.
+            unsafe { $body }
+        }
+    )*};
+}
+#[cfg(target_arch = "x86_64")]
+use register_operations;
+
 /// Work that is generic over the instruction set.
 pub(crate) trait Task {
     /// What the work gives back.

@@ -49,12 +49,7 @@ pub(super) fn block(
 ) -> Tensor<2> {
     let qkv = project(block.norm1.forward(x.clone()), block, 0..3);
     let attended = attention(qkv, segments, block.heads);
-    let per_token = |branch: usize| {
-        factors.map(|factors| {
-            let repeat = |(factor, length): (&f32, usize)| std::iter::repeat_n(*factor, length);
-            factors[branch].iter().zip(segments.lengths()).flat_map(repeat).collect()
-        })
-    };
+    let per_token = |branch: usize| factors.map(|factors| segments.per_token(&factors[branch]));
     let x = add_branch(x, block.attn.proj.forward(attended, Path::Plain), per_token(0));
     let branch = mlp(x.clone(), block);
     add_branch(x, branch, per_token(1))

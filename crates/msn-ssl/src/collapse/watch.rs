@@ -4,12 +4,14 @@ use super::{Collapse, Sign};
 
 /// Steps for which a sign must have been there without a break.
 const HOLD: u64 = 100;
+/// Steps at the start of a run that raise no warning, or its first epoch if that is shorter.
+const GRACE: u64 = 1000;
 
 /// Follows the measurements of a run and tells when they deserve a warning.
 ///
 /// Every run starts where a collapsed one ends: untrained features hardly differ, and their assignments say nothing.
 /// So a sign counts once it has been in every measurement of the last [`HOLD`] steps, and never within the first
-/// epoch. It is told when it appears, when another takes its place, and then each time the run has become twice as
+/// epoch or, where that is long, the first [`GRACE`] steps. It is told when it appears, when another takes its place, and then each time the run has become twice as
 /// long.
 #[derive(Clone, Debug)]
 pub struct CollapseWatch {
@@ -39,14 +41,14 @@ impl CollapseWatch {
             _ => step,
         };
         self.current = Some((sign, since));
-        let holds = step - since >= HOLD && step > self.steps_per_epoch;
+        let holds = step - since >= HOLD && step > self.steps_per_epoch.min(GRACE);
         let told = self.told.is_some_and(|(told, again)| told == sign && step < again);
         if !holds || told {
             return None;
         }
         self.told = Some((sign, 2 * step));
-        let described = measured.describe(sign, self.prototypes);
-        Some(format!("this looks like a collapse: {described}, since step {since} at least"))
+        let (described, remedy) = (measured.describe(sign, self.prototypes), sign.remedy());
+        Some(format!("this looks like a collapse: {described}, since step {since} at least; {remedy}"))
     }
 }
 
@@ -82,6 +84,7 @@ mod tests {
         assert_eq!(warnings(10, |step| if step <= 100 { UNIFORM } else { HEALTHY }), [0; 0]);
         assert_eq!(warnings(1000, |step| if step <= 1000 { EQUAL } else { HEALTHY }), [0; 0]);
         assert_eq!(warnings(1000, |_| EQUAL), [1010]);
+        assert_eq!(warnings(100_000, |_| EQUAL), [1010], "an epoch may take days");
     }
 
     #[test]

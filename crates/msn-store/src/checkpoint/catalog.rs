@@ -9,11 +9,12 @@
 //! - while replacing a checkpoint of the same step: the old one as `step-N.replaced`, which loading finds;
 //! - while pruning: a `.tmp-*` folder, never half a `step-N`.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoint, KeepPolicy, Loaded, Rejected, contents, steps_to_prune};
+use super::{Checkpoint, KeepPolicy, Loaded, Part, Rejected, contents, steps_to_prune};
 use crate::error::{Result, StoreError};
 use crate::{atomic, run};
 
@@ -40,11 +41,31 @@ impl Checkpoints {
     /// (Only when nothing but the write of `latest` fails is the new checkpoint there already, whole as well.)
     /// A failure to remove an old checkpoint is logged as a warning: the new one is safe.
     pub fn save(&self, checkpoint: &Checkpoint, keep: &KeepPolicy) -> Result<PathBuf> {
+        let parts = checkpoint.parts.iter().map(|(name, tensors)| Ok((&**name, Cow::Borrowed(tensors))));
+        self.save_parts(checkpoint.step, parts, &checkpoint.state, keep)
+    }
+
+    /// Like [`save`](Self::save), with the parts one after the other: the next is asked for when the one before is on disk
+    /// and let go, so that never more than one has to be in memory.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save), and the first error among the parts, after which nothing is left of the checkpoint.
+    pub fn save_parts<'a, E: From<StoreError>>(
+        &self,
+        step: u64,
+        parts: impl IntoIterator<Item = Result<Part<'a>, E>>,
+        state: &serde_json::Value,
+        keep: &KeepPolicy,
+    ) -> Result<PathBuf, E> {
         fs::create_dir_all(&self.folder).map_err(StoreError::io(&self.folder, "create the folder"))?;
         let staging = atomic::staging_folder(&self.folder)?;
-        contents::write(staging.path(), checkpoint)?;
+        contents::write(staging.path(), step, parts, state)?;
+        Ok(self.publish(step, staging.path(), keep)?)
+    }
 
-        let name = format!("{PREFIX}{}", checkpoint.step);
+    /// Makes the checkpoint in the folder `staging`, which is whole, that of `step`.
+    fn publish(&self, step: u64, staging: &Path, keep: &KeepPolicy) -> Result<PathBuf> {
+        let name = format!("{PREFIX}{step}");
         let destination = self.folder.join(&name);
         let replaced = self.folder.join(format!("{name}{REPLACED_SUFFIX}"));
         if destination.exists() {
@@ -53,12 +74,11 @@ impl Checkpoints {
             }
             fs::rename(&destination, &replaced).map_err(StoreError::io(&destination, "set aside"))?;
         }
-        fs::rename(staging.path(), &destination)
-            .map_err(StoreError::io(&destination, "rename into place"))?;
+        fs::rename(staging, &destination).map_err(StoreError::io(&destination, "rename into place"))?;
         atomic::sync_folder(&self.folder)?;
         atomic::write(&self.latest, format!("{name}\n").as_bytes())?;
 
-        if let Err(err) = self.prune(checkpoint.step, keep) {
+        if let Err(err) = self.prune(step, keep) {
             tracing::warn!("old checkpoints stay on disk: {err}");
         }
         Ok(destination)

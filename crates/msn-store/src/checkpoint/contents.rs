@@ -6,7 +6,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
 use super::manifest::{self, FileSum, Manifest};
-use super::{Checkpoint, catalog};
+use super::{Checkpoint, Part, catalog};
 use crate::checksum::Summed;
 use crate::error::{Result, StoreError};
 use crate::{atomic, tensors};
@@ -14,18 +14,25 @@ use crate::{atomic, tensors};
 const STATE: &str = "state.json";
 const PART_SUFFIX: &str = ".safetensors";
 
-/// Writes all files of `checkpoint` into the empty `folder` and syncs them and the folder.
-pub(super) fn write(folder: &Path, checkpoint: &Checkpoint) -> Result<()> {
+/// Writes all files of a checkpoint into the empty `folder` and syncs them and the folder. One part at a time is asked for,
+/// and let go before the next.
+pub(super) fn write<'a, E: From<StoreError>>(
+    folder: &Path,
+    step: u64,
+    parts: impl IntoIterator<Item = Result<Part<'a>, E>>,
+    state: &serde_json::Value,
+) -> Result<(), E> {
     let mut files = BTreeMap::new();
-    for (part, state_dict) in &checkpoint.parts {
+    for part in parts {
+        let (part, state_dict) = part?;
         let name = part_file(part)?;
         let path = folder.join(&name);
-        tensors::check_shapes(&path, state_dict)?;
-        files.insert(name, write_file(&path, |out| tensors::encode(state_dict, out))?);
+        tensors::check_shapes(&path, &state_dict)?;
+        files.insert(name, write_file(&path, |out| tensors::encode(&state_dict, out))?);
     }
-    files.insert(STATE.to_owned(), write_json(&folder.join(STATE), &checkpoint.state)?);
-    write_json(&folder.join(manifest::FILE_NAME), &Manifest::new(checkpoint.step, files))?;
-    atomic::sync_folder(folder)
+    files.insert(STATE.to_owned(), write_json(&folder.join(STATE), state)?);
+    write_json(&folder.join(manifest::FILE_NAME), &Manifest::new(step, files))?;
+    Ok(atomic::sync_folder(folder)?)
 }
 
 /// Reads the checkpoint in `folder` with the parts that `wanted` picks. Everything read is checked against the

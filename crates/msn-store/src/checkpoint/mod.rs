@@ -5,6 +5,7 @@ mod contents;
 mod keep;
 mod manifest;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -38,9 +39,20 @@ impl Checkpoint {
     /// # Errors
     /// What is missing or corrupt, by file.
     pub fn read(folder: &Path) -> Result<Self> {
-        contents::read(folder, |_| true)
+        Self::read_parts(folder, |_| true)
+    }
+
+    /// Like [`read`](Self::read), with the parts alone whose names `wanted` picks. Of the others only the lengths are checked.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_parts(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self> {
+        contents::read(folder, wanted)
     }
 }
+
+/// A part of a checkpoint that is about to be saved: its name and its tensors.
+pub type Part<'a> = (&'a str, Cow<'a, StateDict>);
 
 /// A checkpoint read from a run, with what had to be passed over to find it.
 #[derive(Debug)]

@@ -153,7 +153,9 @@ fn follow(config: &mut Config, images: usize, given: &dyn Fn(&str) -> bool) {
     // enough for many small steps.
     let batch_size = (images / 8).clamp(2, largest_batch(small)).next_multiple_of(2).min(images.max(2));
     pick(&mut config.train.batch_size, batch_size, given("train.batch_size"));
-    let prototypes = (images / 80).next_power_of_two().clamp(32, 1024);
+    // Balanced, no target can be surer of a prototype than B / K.
+    let bearable = (2 * config.train.batch_size.clamp(1, 1024)).next_power_of_two();
+    let prototypes = (images / 80).next_power_of_two().clamp(32, 1024).min(bearable);
     pick(&mut config.objective.prototypes, prototypes, given("objective.prototypes"));
     let epochs = (WORK_PER_RUN / work(config, images)).clamp(10.0, 300.0) as u64;
     pick(&mut config.optim.epochs, epochs, given("optim.epochs"));
@@ -268,7 +270,11 @@ fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> V
             &["objective.sharpen", "objective.sharpen_end"],
             if small { "surer targets make a short run learn sooner" } else { "as in the paper" }.to_owned(),
         ),
-        (&["objective.prototypes"], "about one for every 80 images, 32 to 1024".to_owned()),
+        (
+            &["objective.prototypes"],
+            "about one for every 80 images, up to twice as many as images in a batch, or no target could be certain"
+                .to_owned(),
+        ),
         (&["train.batch_size"], format!("about an eighth of the images, 2 to {}", largest_batch(small))),
         (
             &["optim.epochs"],

@@ -6,6 +6,8 @@ use super::Config;
 const F32: f64 = 4.0;
 /// Copies of the encoder and its head: weights, momentum encoder, gradient and two moments.
 const ENCODER_COPIES: f64 = 5.0;
+/// While a checkpoint is saved: no gradient, but both moments a second time.
+const COPIES_TO_SAVE: f64 = 6.0;
 /// Copies of the prototypes, which have no momentum copy.
 const PROTOTYPE_COPIES: f64 = 4.0;
 
@@ -29,8 +31,10 @@ impl Config {
         let patches = |size: usize| (number(size) / number(encoder.patch_size.max(1))).powi(2).floor();
         let tokens = number(views.random_views) * patches(views.random_size) * (1.0 - mask.patch_drop)
             + number(views.focal_views) * patches(views.focal_size);
-        let image = number(data.queue) * batch + number(encoder.depth) * tokens * dim;
-        F32 * (ENCODER_COPIES * weights + PROTOTYPE_COPIES * prototypes + number(train.batch_size) * image)
+        let ready = number(train.batch_size) * number(data.queue) * batch;
+        let inputs = number(train.batch_size) * number(encoder.depth) * tokens * dim;
+        let training = ENCODER_COPIES * weights + inputs;
+        F32 * (f64::max(training, COPIES_TO_SAVE * weights) + PROTOTYPE_COPIES * prototypes + ready)
     }
 }
 
@@ -45,7 +49,7 @@ mod tests {
         config.head.hidden_dim = 0;
         config.objective.prototypes = 0;
         // 22.05 million with classifier of 1000 x 384, positions, norms and biases (DeiT, table 1).
-        let weights = config.least_memory() / (F32 * ENCODER_COPIES);
+        let weights = config.least_memory() / (F32 * COPIES_TO_SAVE);
         assert!((21.4e6..22.05e6).contains(&weights), "{weights}");
     }
 

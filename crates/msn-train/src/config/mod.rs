@@ -6,6 +6,8 @@ mod memory;
 mod merge;
 mod original;
 
+use std::str::FromStr;
+
 use msn_data::{Limits, LoaderConfig, Masking, Normalization, Views};
 use msn_model::{EncoderConfig, HeadConfig, Precision};
 use msn_ssl::{MsnConfig, ScheduleConfig};
@@ -126,7 +128,8 @@ pub struct TrainConfig {
     pub adam_eps: f64,
     /// Steps between two logged ones; at least 1.
     pub log_every: u64,
-    /// Epochs between two checkpoints; at least 1. The last epoch always has one.
+    /// Epochs between two checkpoints; 0 for one at the end of every epoch, but so seldom that saving takes at most about a
+    /// twentieth of the time. The last epoch always has one.
     pub checkpoint_epochs: u64,
     /// Minutes after which a checkpoint is due even within an epoch; above 0.
     pub checkpoint_minutes: f64,
@@ -146,7 +149,7 @@ impl Default for TrainConfig {
             betas: [0.9, 0.999],
             adam_eps: 1e-8,
             log_every: 10,
-            checkpoint_epochs: 1,
+            checkpoint_epochs: 0,
             checkpoint_minutes: 10.0,
             keep_last: 3,
             keep_every_epochs: 0,
@@ -186,6 +189,28 @@ impl PrecisionSetting {
     }
 }
 
+impl From<Precision> for PrecisionSetting {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Bf16 => Self::Bf16,
+            Precision::F32 => Self::F32,
+        }
+    }
+}
+
+impl FromStr for PrecisionSetting {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name.trim() {
+            "auto" => Ok(Self::Auto),
+            "bf16" => Ok(Self::Bf16),
+            "f32" => Ok(Self::F32),
+            _ => Err("expected auto, bf16 or f32".to_owned()),
+        }
+    }
+}
+
 impl TrainConfig {
     /// The constants of AdamW.
     pub fn adamw(&self) -> AdamWConfig {
@@ -204,8 +229,6 @@ impl TrainConfig {
         check(betas, "train.betas", "two numbers in [0, 1)", format!("{:?}", self.betas))?;
         check(positive(self.adam_eps), "train.adam_eps", "a number above 0", self.adam_eps.to_string())?;
         check(self.log_every >= 1, "train.log_every", "at least 1", self.log_every.to_string())?;
-        let epochs = self.checkpoint_epochs;
-        check(epochs >= 1, "train.checkpoint_epochs", "at least 1", epochs.to_string())?;
         let minutes = self.checkpoint_minutes;
         check(positive(minutes), "train.checkpoint_minutes", "a number above 0", minutes.to_string())?;
         check(self.keep_last >= 1, "train.keep_last", "at least 1", self.keep_last.to_string())

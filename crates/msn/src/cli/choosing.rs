@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use msn_eval::Amount;
+use msn_train::config::PrecisionSetting;
 
-use super::{Draws, EncoderChoice, FeatureChoice, IMAGES, LabelledData, OnDevice, Penalty, at_least_one};
+use super::{
+    Draws, EncoderChoice, FeatureChoice, IMAGES, LabelledData, OnDevice, PRECISION, Penalty, at_least_one,
+};
 
 /// Several encoders in one table: low-shot accuracy on the same labelled images.
 ///
@@ -46,6 +49,9 @@ pub(crate) struct Compare {
     /// Where the features are read: before or after the encoder's final norm.
     #[arg(long, value_name = "WHERE", value_enum, default_value_t = FeatureChoice::BeforeNorm)]
     pub(crate) features: FeatureChoice,
+
+    #[arg(long, value_name = "auto|bf16|f32", default_value = "auto", help = PRECISION)]
+    pub(crate) precision: PrecisionSetting,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use msn_eval::{Amount, Lambda};
+use msn_train::config::PrecisionSetting;
 
 use super::{
-    Draws, FineTune, IMAGES, LabelledData, Linear, OnDevice, Report, Robust, Selection, at_least_one,
-    positive,
+    Draws, FineTune, IMAGES, LabelledData, Linear, OnDevice, PRECISION, Report, Robust, Selection,
+    at_least_one, positive,
 };
 
 /// Measure how good the features of an encoder are.
@@ -175,6 +176,9 @@ pub(crate) struct EncoderChoice {
     /// Where the features are read: before or after the encoder's final norm [default: before-norm].
     #[arg(long, value_name = "WHERE", value_enum)]
     pub(crate) features: Option<FeatureChoice>,
+
+    #[arg(long, value_name = "auto|bf16|f32", default_value = "auto", help = PRECISION)]
+    pub(crate) precision: PrecisionSetting,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,

@@ -36,8 +36,8 @@ pub(crate) struct Import {
 /// Write an encoder in the form of another program, with a classifier if there are labels.
 #[derive(Args)]
 #[command(after_help = "\
-With --labels and --images, the classifier is the one that `msn predict` uses, as a linear layer \
-after the final norm. Without them, a fine-tuned encoder (`msn eval finetune --out`) is exported with its own.
+With --labels and --images, the classifier is the one that `msn predict --precision f32` uses, as a \
+linear layer after the final norm. Without them, a fine-tuned encoder (`msn eval finetune --out`) is exported with its own.
 
 Examples:
   msn export --checkpoint runs/photos --format hf --out photos-vit

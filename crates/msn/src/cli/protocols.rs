@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use msn_data::CorruptionKind;
 use msn_eval::Amount;
+use msn_train::config::PrecisionSetting;
 
-use super::{Draws, EncoderChoice, LabelledData, OnDevice, Penalty, at_least_one, positive};
+use super::{Draws, EncoderChoice, LabelledData, OnDevice, PRECISION, Penalty, at_least_one, positive};
 
 /// Linear probe: a linear classifier on frozen features, trained by gradient descent on random crops and flips.
 ///
@@ -25,6 +26,9 @@ pub(crate) struct Linear {
     /// Attention heads of another program's encoder, where neither its size nor the file tells.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) heads: Option<usize>,
+
+    #[arg(long, value_name = "auto|bf16|f32", default_value = "auto", help = PRECISION)]
+    pub(crate) precision: PrecisionSetting,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,

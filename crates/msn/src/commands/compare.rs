@@ -118,6 +118,7 @@ fn choice(arguments: &Compare, checkpoint: &str, heads: Option<usize>) -> Encode
         checkpoint: checkpoint.to_owned(),
         heads,
         features: Some(arguments.features),
+        precision: arguments.precision,
         device: arguments.device.clone(),
     }
 }

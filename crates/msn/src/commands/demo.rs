@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{bail, ensure};
 use msn_eval::{Amount, Extractor, Lambda};
+use msn_model::Precision;
 use msn_store::{RunDir, export};
 use msn_synth::SynthConfig;
 use msn_train::Config;
@@ -86,14 +87,16 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
     let resume = format!("msn demo --out {}{} --resume", quoted(out), arguments.device.repeated());
     pretrain::train(&config, train.dataset.clone(), &run, &device, &resume)?;
 
+    // The digits that the README shows.
+    let precision = Precision::F32;
     let scores = |extractor: Extractor| -> anyhow::Result<Scores> {
         let scores = lowshot::scores(&extractor, &train, &test, &labelling, Lambda::Default)?;
         Ok(scores.amounts.iter().map(|score| (score.shots, Percent::of(score))).collect())
     };
     let results = Results {
         raw_pixels: scores(raw_pixels)?,
-        untrained: scores(Extractor::untrained(out, Default::default(), &device)?)?,
-        pretrained: scores(Extractor::pretrained(out, Default::default(), &device)?)?,
+        untrained: scores(Extractor::untrained(out, Default::default(), precision, &device)?)?,
+        pretrained: scores(Extractor::pretrained(out, Default::default(), precision, &device)?)?,
     };
     let json = out.join("demo.json");
     export::write_json(&json, &results)?;

@@ -7,6 +7,7 @@ use anyhow::{anyhow, ensure};
 use msn_eval::{DESCRIPTION, Description, SavedEncoder, fit_labels, linear_head};
 use msn_model::{LinearHead, Naming, named};
 use msn_store::{export, onnx, write_described};
+use msn_train::config::PrecisionSetting;
 use serde_json::{Value, json};
 
 use crate::cli::{EncoderChoice, Export, ExportFormat, FeatureChoice, OnDevice};
@@ -98,6 +99,8 @@ fn classifier(arguments: &Export, saved: &SavedEncoder) -> anyhow::Result<Option
         checkpoint: arguments.checkpoint.clone(),
         heads: arguments.heads,
         features: Some(FeatureChoice::BeforeNorm),
+        // As the weights are exported.
+        precision: PrecisionSetting::F32,
         device: OnDevice { name: arguments.device.name.clone() },
     };
     let labelled = few.features(&features::extractor(&choice, &few)?)?;

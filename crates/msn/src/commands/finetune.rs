@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use msn_data::check_image;
-use msn_eval::{Amount, FineTuneReport, FineTuneRun, FineTuned, ImageSet, SavedEncoder, draw_usable};
+use msn_eval::{
+    Amount, ExtractError, FineTuneReport, FineTuneRun, FineTuned, ImageSet, SavedEncoder, draw_usable,
+};
+use msn_model::Precision;
 use msn_store::{RunDir, StoreError};
 use msn_train::Config;
 use serde::Serialize;
@@ -81,8 +84,15 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
         warn(&format!("left out {skipped}"));
     }
     let FineTuned { report, skipped, .. } = &tuned;
-    let encoder =
-        EncoderFacts::with(&arguments.checkpoint, Some(&origin), FeatureChoice::AfterNorm, tuned.config.dim);
+    // Of the test; `settings` has the precision of the training.
+    let precision = Some(Precision::F32);
+    let encoder = EncoderFacts::with(
+        &arguments.checkpoint,
+        Some(&origin),
+        FeatureChoice::AfterNorm,
+        tuned.config.dim,
+        precision,
+    );
     let results = Results {
         encoder,
         labelled: &arguments.labelled,
@@ -113,10 +123,16 @@ fn labelled(
     }
     let classes = train.classes();
     let labels = classes.indices(&train.labels)?;
-    let readable =
-        |image: usize| check_image(&*train.dataset, image, &saved.limits).inspect_err(not_labelled).is_ok();
-    draw_usable(&labels, &classes, arguments.shots, arguments.seed, 0, readable)
-        .with_context(|| arguments.labelled.train.display().to_string())
+    let readable = |image: usize| -> Result<bool, ExtractError> {
+        let skipped = check_image(&*train.dataset, image, &saved.limits)?;
+        Ok(skipped.inspect(not_labelled).is_none())
+    };
+    let drawn = draw_usable(&labels, &classes, arguments.shots, arguments.seed, 0, readable);
+    drawn.map_err(|error| match error {
+        // It names the images already.
+        ExtractError::Data(error) => error.into(),
+        error => anyhow!(error).context(arguments.labelled.train.display().to_string()),
+    })
 }
 
 /// The configuration of the run that is to hold the result.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use msn_data::Skipped;
-use msn_eval::{Amount, Classes, Error, Extractor, Labelled, SplitFile, SplitSet};
+use msn_eval::{Amount, Classes, Error, ExtractError, Extractor, Labelled, SplitFile, SplitSet};
 use msn_store::export;
 
 use crate::features::LabelledImages;
@@ -40,12 +40,20 @@ impl Labelling {
         let classes = Classes::of(&train.labels);
         let labels = classes.indices(&train.labels)?;
         let mut known = HashMap::new();
-        let mut readable = |image: usize| {
-            *known.entry(image).or_insert_with(|| {
-                let checked =
-                    extractors.iter().try_for_each(|extractor| extractor.check(&*train.dataset, image));
-                checked.inspect_err(not_labelled).is_ok()
-            })
+        let mut readable = |image: usize| -> Result<bool, ExtractError> {
+            if let Some(&readable) = known.get(&image) {
+                return Ok(readable);
+            }
+            let mut readable = true;
+            for extractor in extractors {
+                if let Some(skipped) = extractor.check(&*train.dataset, image)? {
+                    not_labelled(&skipped);
+                    readable = false;
+                    break;
+                }
+            }
+            known.insert(image, readable);
+            Ok(readable)
         };
         let mut sets = Vec::new();
         for &amount in amounts {
@@ -53,10 +61,14 @@ impl Labelling {
                 |split| msn_eval::draw_usable(&labels, &classes, amount, drawing.seed, split, &mut readable);
             let splits = match (0..drawing.splits).map(split).collect() {
                 Ok(splits) => splits,
-                Err(error @ Error::TooFewImages { .. }) if drawing.stop_short && !sets.is_empty() => {
+                Err(ExtractError::Evaluation(error @ Error::TooFewImages { .. }))
+                    if drawing.stop_short && !sets.is_empty() =>
+                {
                     say(&format!("no more labels than that: {error}"));
                     break;
                 }
+                // It names the images already.
+                Err(ExtractError::Data(error)) => return Err(error.into()),
                 Err(error) => return Err(error).context(train.dataset.path().display().to_string()),
             };
             sets.push(SplitSet { amount: Some(amount), splits });
@@ -74,7 +86,7 @@ impl Labelling {
         let read = |path: &PathBuf| {
             let images = SplitFile::read(path)?.images(&names, &train.labels)?;
             for &image in &images {
-                if let Err(skipped) = extractor.check(&*train.dataset, image) {
+                if let Some(skipped) = extractor.check(&*train.dataset, image)? {
                     bail!("{}: expected images that can be read, found {skipped}", path.display());
                 }
             }

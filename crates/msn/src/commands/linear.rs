@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
         heads: arguments.heads,
         // A probe reads the blocks themselves.
         features: Some(FeatureChoice::BeforeNorm),
+        precision: arguments.precision,
         device: arguments.device.clone(),
     };
     let extractor = features::extractor(&encoder, &*train.dataset)?;

@@ -93,7 +93,8 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
     let device = device::open(&arguments.encoder.device.name)?;
     let (mut saved, weights) = features::saved_encoder(checkpoint, arguments.encoder.heads)?;
     let head = saved.classifier.take().ok_or_else(none)?;
-    let extractor = Extractor::of(saved, weights, msn_model::Features::AfterNorm, &device)?;
+    let precision = arguments.encoder.precision.precision();
+    let extractor = Extractor::of(saved, weights, msn_model::Features::AfterNorm, precision, &device)?;
     let found = rows(&extractor, images)?;
     let predictions = predict_by_head(&head, &found.features)?;
     Ok(Predicted { found, predictions, from: format!("by the classifier in {checkpoint}") })

@@ -16,21 +16,37 @@ use crate::memory;
 use crate::progress::{TrainingProgress, say};
 use crate::settings::Given;
 use crate::signals::StopRequest;
+use crate::starting;
 
 pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
     let device = device::open(&arguments.device.name)?;
-    let given = Given::read(&arguments.data, arguments.config.as_deref(), &arguments.overrides)?;
+    let mut given = Given::read(&arguments.data, arguments.config.as_deref(), &arguments.overrides)?;
     let (run, config, dataset) = if arguments.resume {
         let run = RunDir::resume(&arguments.out)?;
         let config = given.for_resumed_run(&run)?;
         (run, config, msn_data::open(&arguments.data)?)
     } else {
         let dataset = msn_data::open(&arguments.data)?;
+        let start = match &arguments.init {
+            None => None,
+            Some(path) => {
+                let (start, settings) = starting::read(path, arguments.heads)?;
+                given.init = Some(settings);
+                Some(start)
+            }
+        };
         let (config, explanation) = given.for_new_run(&*dataset)?;
         check_batch(&config, &*dataset, &given)?;
         memory::check(&config, &arguments.device)?;
+        if let Some(start) = &start {
+            start.check(&config)?;
+        }
         let run = RunDir::create(&arguments.out)?;
         explanation.iter().for_each(|line| say(line));
+        if let Some(start) = start {
+            // Before the folder becomes a run: one that is gone on with must not have drawn weights instead.
+            start.save(&config, &*dataset, &run, &device)?;
+        }
         (run, config, dataset)
     };
     run.write_config(&config.to_toml())?;

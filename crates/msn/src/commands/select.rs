@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::ensure;
+use msn_data::Dataset;
 use msn_store::export::write_csv;
 
 use super::pretrain::quoted;
@@ -14,6 +15,13 @@ use crate::progress::{counted, say};
 /// Of the file that is written: what `msn predict --labels` reads once the labels are filled in.
 const COLUMNS: [&str; 2] = ["path", "label"];
 
+/// Fails where more images are to be chosen than there are: at once, not after the features of all of them.
+pub(super) fn check_budget(option: &str, budget: usize, dataset: &dyn Dataset) -> anyhow::Result<()> {
+    let (images, path) = (dataset.len(), dataset.path().display());
+    ensure!(budget <= images, "{option}: expected at most {images}, the images in {path}, found {budget}");
+    Ok(())
+}
+
 pub(crate) fn run(arguments: &Select) -> anyhow::Result<()> {
     let out = &arguments.out;
     ensure!(
@@ -23,13 +31,7 @@ pub(crate) fn run(arguments: &Select) -> anyhow::Result<()> {
     );
     output::check(out, &[&arguments.data], |_| false)?;
     let dataset = msn_data::open(&arguments.data)?;
-    ensure!(
-        arguments.budget <= dataset.len(),
-        "--budget: expected at most {}, the images in {}, found {}",
-        dataset.len(),
-        arguments.data.display(),
-        arguments.budget
-    );
+    check_budget("--budget", arguments.budget, &*dataset)?;
     let extractor = features::extractor(&arguments.encoder, &*dataset)?;
     let indices: Vec<usize> = (0..dataset.len()).collect();
     let rows = features::rows(&extractor, &*dataset, &indices, "features")?;

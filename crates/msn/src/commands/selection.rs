@@ -6,6 +6,7 @@ use msn_eval::{SelectionScore, select_at_random};
 use serde::Serialize;
 
 use super::lowshot::Percent;
+use super::select::check_budget;
 use crate::cli::{LabelledData, Selection};
 use crate::features::{self, EncoderFacts, LabelledImages};
 use crate::output;
@@ -39,6 +40,9 @@ pub(crate) fn run(arguments: &Selection) -> anyhow::Result<()> {
     output::check_json(arguments.json.as_deref(), &arguments.labelled.paths())?;
     let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     test.check_classes(&train.labels, &arguments.labelled.train)?;
+    for &budget in &arguments.budgets {
+        check_budget("--budgets", budget, &*train.dataset)?;
+    }
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let train = train.all_features(&extractor, "features of the images to select from")?;
     let test = test.all_features(&extractor, "features of the test images")?;

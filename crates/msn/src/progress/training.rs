@@ -58,7 +58,9 @@ impl TrainingProgress {
     fn pace(&self, progress: &Progress) -> String {
         let left = human(self.seconds_left(progress.step));
         let (epoch, rate) = (progress.epoch + 1, progress.images_per_second);
-        format!("epoch {epoch}/{}  {rate:.0} images/s  {left} left", self.epochs)
+        // Of a large encoder on few cores a second sees a part of an image.
+        let digits = if rate < 1.0 { 2 } else { usize::from(rate < 10.0) };
+        format!("epoch {epoch}/{}  {rate:.digits$} images/s  {left} left", self.epochs)
     }
 
     fn is_last_of_epoch(&self, step: u64) -> bool {
@@ -73,9 +75,10 @@ fn losses(report: &StepReport) -> String {
 
 fn signs_of_collapse(collapse: &Collapse, prototypes: usize) -> String {
     format!(
-        "  prototypes {}/{prototypes}  mean entropy {:.2}  target max {:.2}  rank {:.1}  feature std {:.2}",
+        "  prototypes {}/{prototypes}  mean entropy {:.2}  information {:.2}  target max {:.2}  rank {:.1}  feature std {:.2}",
         collapse.prototypes_used,
         collapse.mean_entropy,
+        collapse.information,
         collapse.target_max,
         collapse.rank,
         collapse.feature_std
@@ -110,9 +113,9 @@ impl Observer for TrainingProgress {
         let (pace, losses) = (self.pace(progress), losses(&progress.report));
         let is_last_of_epoch = self.is_last_of_epoch(progress.step);
         let steps = self.start.as_ref().map_or(0, |(start, _)| start.steps);
+        let wait = format!("waiting for data {:.0}%", 100.0 * progress.data_wait);
         if let Some(lines) = &mut self.lines {
             if lines.due() || is_last_of_epoch {
-                let wait = format!("waiting for data {:.0}%", 100.0 * progress.data_wait);
                 say(&format!("step {}/{steps}  {pace}  {losses}{}  {wait}", progress.step, self.collapse));
             }
         } else {
@@ -121,7 +124,7 @@ impl Observer for TrainingProgress {
             // The line has no element that indicatif would shorten by itself.
             let room = columns().saturating_sub(BAR + format!("  {steps}/{steps}  ").len());
             self.bar.set_prefix(pace.chars().take(room).collect::<String>());
-            self.bar.set_message(format!("{losses}{}", self.collapse));
+            self.bar.set_message(format!("{losses}{}  {wait}", self.collapse));
         }
     }
 

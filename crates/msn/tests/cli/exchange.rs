@@ -9,6 +9,9 @@ use crate::support::{Finished, Scratch, names};
 
 const LABELS: &str = "path,label\ncircle-solid/0001.png,round\n";
 
+/// As other programs compute what was exported.
+const F32: [&str; 2] = ["--precision", "f32"];
+
 /// The folder with one encoder in the formats of other programs.
 fn interop() -> Option<PathBuf> {
     let folder = msn_golden::folder()?.join("interop");
@@ -133,7 +136,7 @@ fn run_with_references() -> Scratch {
     for (place, out) in [("after-norm", "after.npy"), ("before-norm", "before.npy")] {
         let arguments =
             ["embed", "--checkpoint", "run", "--data", "images", "--features", place, "--out", out];
-        scratch.msn(&arguments).success();
+        scratch.msn(&[&arguments[..], &F32].concat()).success();
     }
     let mut labels = "path,label\n".to_owned();
     for class in names(&scratch.path("images")) {
@@ -153,7 +156,7 @@ fn run_with_references() -> Scratch {
         "--out",
         "predicted.csv",
     ];
-    scratch.msn(&arguments).success();
+    scratch.msn(&[&arguments[..], &F32].concat()).success();
     scratch
 }
 
@@ -194,7 +197,7 @@ fn what_is_exported_is_a_checkpoint_again() {
             "--out",
             "again.npy",
         ];
-        let said = scratch.msn(&arguments).success().stderr;
+        let said = scratch.msn(&[&arguments[..], &F32].concat()).success().stderr;
         assert!(said.contains("32 wide, 2 blocks, 2 heads"), "{said}");
         assert_eq!(fs::read(scratch.path("again.npy")).unwrap(), after, "{form}");
     }

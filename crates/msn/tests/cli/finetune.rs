@@ -68,7 +68,8 @@ fn the_result_predicts_what_was_tested_and_is_taken_by_other_commands() {
     assert!(finished.stderr.contains("epoch 20/20"), "{}", finished.stderr);
 
     let predict = ["predict", "--checkpoint", "tuned", "--images", "test", "--out", "predicted.csv"];
-    let predicted = scratch.msn(&predict).success();
+    // As it was tested.
+    let predicted = scratch.msn(&[&predict[..], &["--precision", "f32"]].concat()).success();
     assert!(predicted.stderr.contains("by the classifier in tuned"), "{}", predicted.stderr);
     let rows = scratch.read("predicted.csv");
     scratch

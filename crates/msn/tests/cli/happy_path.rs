@@ -101,7 +101,7 @@ fn without_a_configuration_pretrain_explains_what_it_picks() {
         "shorter side is 16 px",
         "encoder.depth = 1 as given",
         "24 images seen in all",
-        "objective.prototypes = 32",
+        "objective.prototypes = 8",
     ] {
         assert!(stderr.contains(expected), "expected `{expected}` in: {stderr}");
     }

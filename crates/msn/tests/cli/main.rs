@@ -9,6 +9,7 @@ mod evaluation;
 mod exchange;
 mod finetune;
 mod happy_path;
+mod init;
 mod odd_images;
 mod output;
 mod resume;

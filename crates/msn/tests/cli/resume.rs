@@ -115,6 +115,28 @@ fn a_resumed_run_keeps_the_settings_that_its_result_depends_on() {
 }
 
 #[test]
+fn a_run_without_a_checkpoint_may_change_any_setting() {
+    let scratch = Scratch::with_run();
+    std::fs::remove_dir_all(scratch.path("run/checkpoints")).unwrap();
+    std::fs::remove_file(scratch.path("run/latest")).unwrap();
+    scratch.pretrain("run", &["--resume", "optim.lr=1e-4", "train.batch_size=6"]).success();
+    let steps: Vec<Value> = scratch.lines_of_json("run/metrics.jsonl");
+    assert_eq!(steps.len(), 8, "the steps of before are no part of the log: {steps:?}");
+    assert!(scratch.read("run/config.toml").contains("lr = 0.0001"));
+}
+
+#[test]
+fn what_the_run_picked_for_its_processor_stays_when_another_goes_on() {
+    let scratch = Scratch::new();
+    for precision in ["bf16", "f32"] {
+        let setting = format!("train.precision={precision}");
+        scratch.pretrain(precision, &[&setting, "optim.epochs=1"]).success();
+        // One of the two is not what this processor would pick.
+        scratch.pretrain(precision, &["--resume", "optim.epochs=1"]).success();
+    }
+}
+
+#[test]
 fn a_corrupt_newest_checkpoint_falls_back_on_the_one_before_and_says_so() {
     let scratch = Scratch::with_run();
     let whole = scratch.tensors("run", 12);

@@ -5,6 +5,7 @@ mod claims;
 mod pages;
 mod schema;
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,9 +98,19 @@ impl Dataset for Parquet {
 fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Error> {
     let damaged = |reason: String| Error::MalformedParquet { path: path.to_owned(), reason };
     match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(|e| damaged(e.to_string())),
+        Ok(result) => result.map_err(|e| match of_system(&e) {
+            Some(e) => Error::io(path, e),
+            None => damaged(e.to_string()),
+        }),
         Err(_) => Err(damaged("its reader failed on it".to_owned())),
     }
+}
+
+/// The system's answer, if that is what the reader stumbled on: then a disk is at fault, not the file.
+fn of_system(error: &ParquetError) -> Option<io::Error> {
+    let ParquetError::External(error) = error else { return None };
+    let code = error.downcast_ref::<io::Error>()?.raw_os_error()?;
+    Some(io::Error::from_raw_os_error(code))
 }
 
 /// The files that a path, a pattern or a folder names, one after the other.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use msn_remote::RemoteFile;
 use msn_store::CacheFolder;
@@ -16,6 +17,7 @@ use super::super::parquet::{Parquet, SharedCache};
 use super::super::tar::{Place, Tar};
 use super::{Images, Kind};
 use crate::Error;
+use crate::error::Cause;
 
 /// Files asked for at a time.
 const AT_A_TIME: usize = 4;
@@ -24,6 +26,8 @@ const AHEAD: usize = 2;
 /// A shard stays open for so many announcements after the last one that names it: those that make batches announce in
 /// turn, each with its own place in the order.
 const KEPT_FOR: u64 = 16;
+/// A server that failed is asked again after so long, if a shard of it is read then.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Downloads shards and keeps those open that are in use.
 pub(super) struct Fetcher {
@@ -47,8 +51,24 @@ struct Shared {
 enum Slot {
     Absent,
     Open(Images),
-    /// Until the next time that it comes up in an order: else each of its images would wait for the server again.
-    Failed(String),
+    /// Until the next time that it comes up in an order, or until the server may be back: else each of its images would
+    /// wait for the server again.
+    Failed(Failure),
+}
+
+/// Why a shard could not be fetched.
+struct Failure {
+    reason: String,
+    /// Whether the server or a disk failed, rather than that the shard is not there or damaged.
+    outage: bool,
+    at: Instant,
+}
+
+impl Failure {
+    /// Whether to ask again: the server may have failed while the shard was fetched ahead, long before it is read.
+    fn is_over(&self) -> bool {
+        self.outage && self.at.elapsed() > ASK_AGAIN
+    }
 }
 
 #[derive(Default)]
@@ -166,15 +186,18 @@ impl Shared {
         let mut slot = lock(&self.slots[shard]);
         match &*slot {
             Slot::Open(images) => Ok(Arc::clone(images)),
-            Slot::Failed(reason) => {
+            Slot::Failed(failure) if !failure.is_over() => {
                 let shard = self.files[shard].address().into();
-                Err(Error::ShardNotFetched { shard, reason: reason.clone() })
+                Err(Error::ShardNotFetched { shard, reason: failure.reason.clone(), outage: failure.outage })
             }
-            Slot::Absent => {
+            Slot::Failed(_) | Slot::Absent => {
                 let opened = self.open(shard);
                 *slot = match &opened {
                     Ok((images, _)) => Slot::Open(Arc::clone(images)),
-                    Err(e) => Slot::Failed(e.to_string()),
+                    Err(e) => {
+                        let outage = matches!(e.cause(), Cause::Disk | Cause::Server);
+                        Slot::Failed(Failure { reason: e.to_string(), outage, at: Instant::now() })
+                    }
                 };
                 Ok(opened?.0)
             }
@@ -226,4 +249,19 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_failed_is_asked_again_after_a_while_and_one_without_the_shard_is_not() {
+        let long_ago = Instant::now().checked_sub(2 * ASK_AGAIN).expect("the machine runs for longer");
+        for (outage, at, is_over) in
+            [(true, long_ago, true), (true, Instant::now(), false), (false, long_ago, false)]
+        {
+            assert_eq!(Failure { reason: String::new(), outage, at }.is_over(), is_over);
+        }
+    }
 }

@@ -63,10 +63,7 @@ pub(super) fn block(
 fn per_row(factors: &[f32], segments: &Segments, rows: Rows) -> Vec<f32> {
     match rows {
         Rows::Cls => factors.to_vec(),
-        Rows::All => {
-            let repeat = |(factor, length): (&f32, usize)| std::iter::repeat_n(*factor, length);
-            factors.iter().zip(segments.lengths()).flat_map(repeat).collect()
-        }
+        Rows::All => segments.per_token(factors),
     }
 }
 

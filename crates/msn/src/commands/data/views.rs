@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use msn_data::{Dataset, Limits, LoaderConfig, check_image, picture_of_views, preview};
 
 use super::{check_picture, write_picture};
@@ -52,8 +52,10 @@ fn named(dataset: &Arc<dyn Dataset>, names: &[String], limits: &Limits) -> anyho
                 "--image: expected the name of an image in {path}, such as `{example}`, found `{name}`"
             ))
         })?;
-        check_image(&**dataset, index, limits).map_err(|skipped| anyhow!("{path}: {skipped}"))?;
-        Ok(index)
+        match check_image(&**dataset, index, limits)? {
+            Some(skipped) => bail!("{path}: {skipped}"),
+            None => Ok(index),
+        }
     };
     names.iter().map(find).collect()
 }

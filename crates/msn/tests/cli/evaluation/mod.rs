@@ -5,6 +5,7 @@ mod compare;
 mod knn;
 mod linear;
 mod lowshot;
+mod precision;
 mod predict;
 mod report;
 mod robust;
@@ -205,8 +206,9 @@ fn features_that_are_no_numbers_are_an_explained_failure() {
     // Weights that have diverged, in a checkpoint that is whole: the training itself would have stopped.
     scratch.spoil_weights("run");
     for command in ["lowshot", "knn", "linear", "report", "robust", "select"] {
+        let budgets: &[&str] = if command == "select" { &["--budgets", "3"] } else { &[] };
         let arguments = ["eval", command, "--checkpoint", "run", "--train", "images", "--test", "images"];
-        scratch.msn(&arguments).fails_with(&[
+        scratch.msn(&[&arguments[..], budgets].concat()).fails_with(&[
             "images",
             "expected finite features, found NaN",
             "may have diverged",

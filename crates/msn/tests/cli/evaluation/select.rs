@@ -69,4 +69,7 @@ fn a_selection_is_compared_with_chance() {
     assert_eq!(two["random"]["top1"].as_array().map(Vec::len), Some(4));
     let table = scratch.msn(&[&select[..], &["--seeds", "2", "--budgets", "2"]].concat()).success().stdout;
     assert!(table.lines().nth(1).is_some_and(|row| row.starts_with("2 ") && row.contains("of 2")), "{table}");
+    let too_many = scratch.msn(&[&select[..], &["--budgets", "2,5000"]].concat());
+    let too_many = too_many.fails_with(&["--budgets", "the images in easy", "found 5000"]);
+    assert!(!too_many.stderr.contains("features"), "before any work: {}", too_many.stderr);
 }

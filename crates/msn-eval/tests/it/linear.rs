@@ -1,15 +1,11 @@
 //! The linear probe on images whose classes can be seen.
 
-#![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
-
-mod common;
-
 use std::path::Path;
 
 use msn_data::Dataset;
 use msn_eval::{Error, ExtractError, Extractor, LinearProbe, LinearReport};
 
-use common::images;
+use crate::common::images;
 
 fn run(probe: &LinearProbe, train: &Path, test: &Path) -> Result<LinearReport, ExtractError> {
     let labels = |dataset: &dyn Dataset| -> Vec<String> {

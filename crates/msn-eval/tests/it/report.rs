@@ -1,8 +1,6 @@
 //! Reports on probabilities that can be checked by hand.
 
-mod common;
-
-use common::{labelled, names};
+use crate::common::{labelled, names};
 use msn_eval::{Classes, ClassificationReport, Confusion, Error, Lambda, LowShot, classification_report};
 
 fn table(classes: usize) -> Classes {

@@ -1,8 +1,6 @@
 //! Scores on corrupted rows that can be worked out by hand.
 
-mod common;
-
-use common::labelled;
+use crate::common::labelled;
 use msn_data::CorruptionKind;
 use msn_eval::{Error, Features, Lambda, robustness};
 

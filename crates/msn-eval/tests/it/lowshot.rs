@@ -1,8 +1,6 @@
 //! The low-shot protocol and predictions from a few labels.
 
-mod common;
-
-use common::{clusters, labelled, labels, names, with_threads};
+use crate::common::{clusters, labelled, labels, names, with_threads};
 use msn_eval::{
     Amount, Classes, Error, Features, Labelled, Lambda, LogisticRegression, LowShot, LowShotReport, SplitSet,
     accuracy, default_lambda, draw, predict,

@@ -1,9 +1,5 @@
 //! Fine-tuning a small encoder on images whose classes can be seen.
 
-#![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
-
-mod common;
-
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -16,7 +12,7 @@ use msn_model::{EncoderConfig, Features, View, load_state, state_dict};
 use msn_store::RunDir;
 use msn_train::Config;
 
-use common::images;
+use crate::common::images;
 
 const DEPTH: usize = 3;
 
@@ -159,7 +155,8 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
     let FineTune { rand_augment, mixup, cutmix, .. } = FineTune::RECIPE;
     let short = FineTune { epochs: 2, rand_augment, mixup, cutmix, ..settings() };
     let on = |threads: usize, settings: &FineTune| {
-        let tuned = common::with_threads(threads, || run(settings, scratch.path(), &mut Watch::default()));
+        let tuned =
+            crate::common::with_threads(threads, || run(settings, scratch.path(), &mut Watch::default()));
         tuned.map(|tuned| (tuned.weights, tuned.head, tuned.report)).unwrap()
     };
     let alone = on(1, &short);

@@ -1,5 +1,4 @@
 //! Data for tests.
-#![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
 
 use std::path::Path;

@@ -1,9 +1,7 @@
 //! The projection head: its kernels against plain tensor operations.
 
-mod common;
-
+use crate::common::{gradients_of, host};
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{gradients_of, host};
 use msn_golden::relative_error;
 use msn_model::{Encoder, EncoderConfig, HeadConfig, Path, Precision, state_dict};
 

@@ -1,10 +1,8 @@
 //! Which images are chosen to be labelled.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::{clusters, labelled, with_threads};
+use crate::common::{clusters, labelled, with_threads};
 use msn_eval::{Error, Features, Labelled, Lambda, SelectionScore, select, select_at_random};
 
 #[test]

@@ -1,9 +1,7 @@
 //! The encoder against reference values and against its own plain forms.
 
-mod common;
-
+use crate::common::{gradients_of, host};
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{gradients_of, host};
 use msn_golden::{Case, relative_error};
 use msn_model::{
     Array, Encoder, EncoderConfig, Features, Path, Precision, StateDict, StochasticDepth, View, device_named,

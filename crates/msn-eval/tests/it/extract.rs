@@ -1,14 +1,12 @@
 //! From images and a run folder to rows of features.
 
-#![allow(clippy::disallowed_methods, reason = "tests write the files that are read")]
-
 use std::path::Path;
 
 use burn::tensor::Device;
 use image::{Rgb, RgbImage};
 use msn_data::{EvalTransform, Normalization, Scratch};
-use msn_eval::{ExtractError, Extractor};
-use msn_model::{Encoder, EncoderConfig, Features, HeadConfig, View, encoder_seed, state_dict};
+use msn_eval::{ExtractError, Extractor, SavedEncoder};
+use msn_model::{Encoder, EncoderConfig, Features, HeadConfig, Precision, View, encoder_seed, state_dict};
 use msn_store::{Array, Checkpoint, KeepPolicy, RunDir, StateDict, TARGET_PART};
 use serde_json::{Value, json};
 
@@ -65,6 +63,14 @@ fn images(folder: &Path, count: usize, (width, height): (u32, u32)) -> Vec<RgbIm
     (0..count).map(image).collect()
 }
 
+fn pretrained(checkpoint: &Path, features: Features) -> Result<Extractor, ExtractError> {
+    Extractor::pretrained(checkpoint, features, Precision::F32, &Device::flex())
+}
+
+fn untrained(checkpoint: &Path) -> Result<Extractor, ExtractError> {
+    Extractor::untrained(checkpoint, Features::BeforeNorm, Precision::F32, &Device::flex())
+}
+
 fn extract(extractor: &Extractor, folder: &Path) -> Vec<f32> {
     let dataset = msn_data::open(folder).unwrap();
     let all: Vec<usize> = (0..dataset.len()).collect();
@@ -93,7 +99,7 @@ fn rows_are_the_features_of_the_momentum_encoder_in_the_order_asked_for() {
     // More than one batch.
     let images = images(&folder, 40, (SIZE as u32, SIZE as u32));
     for features in [Features::BeforeNorm, Features::AfterNorm] {
-        let extractor = Extractor::pretrained(&run, features, &Device::flex()).unwrap();
+        let extractor = pretrained(&run, features).unwrap();
         assert_eq!(extractor.dim(), DIM);
         let expected = expected(&encoder, &images, features);
         let found = extract(&extractor, &folder);
@@ -111,6 +117,31 @@ fn rows_are_the_features_of_the_momentum_encoder_in_the_order_asked_for() {
         assert!(error(some.features.row(0), row(7)) <= 1e-5 * largest);
         assert!(error(some.features.row(1), row(3)) <= 1e-5 * largest);
     }
+}
+
+#[test]
+fn features_in_bf16_are_close_to_those_in_f32_and_others() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (run, folder) = (scratch.path().join("run"), scratch.path().join("images"));
+    // About 1 / sqrt(dim), so that the blocks do something.
+    let encoder = EncoderConfig { init_std: 0.18, ..config() }.init(None, 9, &Device::flex()).unwrap();
+    run_with(&run, tensors(&encoder), state());
+    let images = images(&folder, 5, (SIZE as u32, SIZE as u32));
+    for features in [Features::BeforeNorm, Features::AfterNorm] {
+        let [single, half] = [Precision::F32, Precision::Bf16].map(|precision| {
+            let extractor = Extractor::pretrained(&run, features, precision, &Device::flex()).unwrap();
+            assert_eq!(extractor.precision(), Some(precision));
+            extract(&extractor, &folder)
+        });
+        assert_eq!(single, expected(&encoder, &images, features), "{features:?}");
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+        for (a, b) in single.chunks(DIM).zip(half.chunks(DIM)) {
+            assert_ne!(a, b, "{features:?}");
+            let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+            assert!(cosine > 0.99, "{features:?}: {cosine}");
+        }
+    }
+    assert_eq!(Extractor::raw_pixels(8).precision(), None);
 }
 
 #[test]
@@ -141,8 +172,8 @@ fn an_untrained_encoder_depends_on_the_seed_of_the_run_alone() {
     let folder = scratch.path().join("images");
     images(&folder, 3, (16, 16));
     let open = |run: &Path, trained: bool| {
-        let open = if trained { Extractor::pretrained } else { Extractor::untrained };
-        extract(&open(run, Features::BeforeNorm, &Device::flex()).unwrap(), &folder)
+        let opened = if trained { pretrained(run, Features::BeforeNorm) } else { untrained(run) };
+        extract(&opened.unwrap(), &folder)
     };
     assert_eq!(open(&one, false), open(&other, false));
     assert_ne!(open(&one, true), open(&other, true));
@@ -157,7 +188,7 @@ fn an_untrained_encoder_is_the_one_that_training_starts_from() {
     state["config"]["seed"] = json!(3);
     run_with(&run, tensors(&encoder(9)), state);
     let images = images(&folder, 3, (SIZE as u32, SIZE as u32));
-    let untrained = Extractor::untrained(&run, Features::BeforeNorm, &Device::flex()).unwrap();
+    let untrained = untrained(&run).unwrap();
     // With its projection head, as training draws it.
     let expected = expected(&encoder(encoder_seed(3)), &images, Features::BeforeNorm);
     assert_eq!(extract(&untrained, &folder), expected);
@@ -173,18 +204,18 @@ fn a_checkpoint_folder_is_opened_by_itself_and_a_run_by_its_newest_whole_checkpo
     save(&run, 2, tensors(&encoder(10)), state());
     let folder = scratch.path().join("images");
     images(&folder, 2, (16, 16));
-    let open = |path: &Path| Extractor::pretrained(path, Features::BeforeNorm, &Device::flex()).unwrap();
+    let open = |path: &Path| pretrained(path, Features::BeforeNorm).unwrap();
     let (first, second) = (path.join("checkpoints/step-1"), path.join("checkpoints/step-2"));
     let (of_first, of_second) = (extract(&open(&first), &folder), extract(&open(&second), &folder));
     assert_ne!(of_first, of_second);
     assert_eq!(extract(&open(&path), &folder), of_second);
-    assert!(open(&path).passed_over().is_empty());
+    let passed_over = || SavedEncoder::read(&path, None).unwrap().rejected.len();
+    assert_eq!(passed_over(), 0);
 
     std::fs::write(second.join("target.safetensors"), "torn").unwrap();
-    let fallen_back = open(&path);
-    assert_eq!(fallen_back.passed_over().len(), 1);
-    assert_eq!(extract(&fallen_back, &folder), of_first);
-    assert!(Extractor::pretrained(&second, Features::BeforeNorm, &Device::flex()).is_err());
+    assert_eq!(passed_over(), 1);
+    assert_eq!(extract(&open(&path), &folder), of_first);
+    assert!(pretrained(&second, Features::BeforeNorm).is_err());
 }
 
 #[test]
@@ -201,8 +232,8 @@ fn broken_images_have_no_row_and_are_named() {
     let error = Extractor::raw_pixels(32).rows(&*dataset, &[1], |_| ()).unwrap_err();
     let expected = format!("{}: none of 1 images can be read; the first: 01.png", folder.display());
     assert!(error.to_string().contains(&expected), "{error}");
-    assert!(Extractor::raw_pixels(32).check(&*dataset, 0).is_ok());
-    assert_eq!(Extractor::raw_pixels(32).check(&*dataset, 1).unwrap_err(), rows.skipped[0]);
+    assert_eq!(Extractor::raw_pixels(32).check(&*dataset, 0).unwrap(), None);
+    assert_eq!(Extractor::raw_pixels(32).check(&*dataset, 1).unwrap().as_ref(), rows.skipped.first());
 }
 
 #[test]
@@ -213,7 +244,7 @@ fn features_that_are_no_numbers_name_their_image() {
     diverged.get_mut("cls_token").unwrap().data[0] = f32::NAN;
     run_with(&run, diverged, state());
     images(&folder, 2, (16, 16));
-    let extractor = Extractor::pretrained(&run, Features::BeforeNorm, &Device::flex()).unwrap();
+    let extractor = pretrained(&run, Features::BeforeNorm).unwrap();
     let dataset = msn_data::open(&folder).unwrap();
     let error = extractor.rows(&*dataset, &[1, 0], |_| ()).unwrap_err();
     let expected = format!("{}: 01.png: expected finite features, found NaN", folder.display());
@@ -226,7 +257,7 @@ fn checkpoints_that_do_not_fit_are_explained() {
     let failure = |name: &str, target: StateDict, state: Value| {
         let run = scratch.path().join(name);
         run_with(&run, target, state);
-        let error = Extractor::pretrained(&run, Features::BeforeNorm, &Device::flex()).unwrap_err();
+        let error = pretrained(&run, Features::BeforeNorm).unwrap_err();
         assert!(error.to_string().contains("step-1"), "{error}");
         error
     };
@@ -249,6 +280,6 @@ fn checkpoints_that_do_not_fit_are_explained() {
     made.write_config("seed = 5\n").unwrap();
     let checkpoint = Checkpoint { step: 1, parts: Default::default(), state: state() };
     made.checkpoints().save(&checkpoint, &KeepPolicy::default()).unwrap();
-    let error = Extractor::pretrained(&run, Features::BeforeNorm, &Device::flex()).unwrap_err();
+    let error = pretrained(&run, Features::BeforeNorm).unwrap_err();
     assert!(error.to_string().contains("target.safetensors"), "{error}");
 }

@@ -1,8 +1,6 @@
 //! The regression against reference values, a naive solver and its own optimality conditions.
 
-mod common;
-
-use common::{clusters, labels, with_threads};
+use crate::common::{clusters, labels, with_threads};
 use msn_eval::{Error, Features, LogisticRegression, accuracy};
 
 fn integers(values: &[f32]) -> Vec<usize> {

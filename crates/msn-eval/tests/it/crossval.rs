@@ -1,8 +1,6 @@
 //! The choice of the penalty.
 
-mod common;
-
-use common::{clusters, labelled, labels};
+use crate::common::{clusters, labelled, labels};
 use msn_eval::{
     Amount, Error, Features, Lambda, LogisticRegression, LowShot, cross_validate, default_lambda,
 };

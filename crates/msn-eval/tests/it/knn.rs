@@ -1,8 +1,6 @@
 //! Nearest neighbours against a naive twin.
 
-mod common;
-
-use common::{labelled, labels, names, with_threads};
+use crate::common::{labelled, labels, names, with_threads};
 use msn_eval::{Classes, Error, Features, Knn, Labelled};
 
 /// All similarities in `f64`, sorted; the votes summed as the formula has them.
