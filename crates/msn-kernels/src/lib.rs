@@ -5,6 +5,9 @@
 //! the same with any number of threads.
 //!
 //! Lengths are checked on entry: a slice that does not fit its shape is a panic that names it.
+//!
+//! A function that takes either type of element hands over to one without type parameters at once. Otherwise every crate
+//! that calls it would compile the kernels of all instruction sets again, for minutes.
 #![allow(unsafe_code, reason = "the one crate that may; every block states its proof")]
 #![cfg_attr(
     not(target_arch = "x86_64"),

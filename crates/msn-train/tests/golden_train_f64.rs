@@ -1,6 +1,7 @@
 //! Three whole training steps against reference values in `f64`: the same code, without the rounding of `f32`.
 //! A file of its own, since a process has one element type.
 
+#[path = "it/common/mod.rs"]
 mod common;
 
 use burn::tensor::{Device, FloatDType};

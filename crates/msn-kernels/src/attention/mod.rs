@@ -101,7 +101,10 @@ impl Attention<'_> {
     /// # Panics
     /// If a slice does not have the length of its shape, a sequence is empty, or a head is too large.
     pub fn forward<'a>(&self, precision: Precision, qkv: impl Into<Source<'a>>, out: impl Into<Output<'a>>) {
-        let (qkv, mut out) = (qkv.into(), out.into());
+        self.forward_into(precision, qkv.into(), out.into());
+    }
+
+    fn forward_into(&self, precision: Precision, qkv: Source<'_>, mut out: Output<'_>) {
         let [_, n, d] = self.shape();
         check("qkv", qkv.len(), [n, 3 * d]);
         check("out", out.len(), [n, d]);
@@ -132,7 +135,10 @@ impl Attention<'_> {
         d_out: impl Into<Source<'a>>,
         d_qkv: impl Into<Output<'a>>,
     ) {
-        let (qkv, d_out, mut d_qkv) = (qkv.into(), d_out.into(), d_qkv.into());
+        self.backward_into(precision, qkv.into(), d_out.into(), d_qkv.into());
+    }
+
+    fn backward_into(&self, precision: Precision, qkv: Source<'_>, d_out: Source<'_>, mut d_qkv: Output<'_>) {
         let [_, n, d] = self.shape();
         check("qkv", qkv.len(), [n, 3 * d]);
         check("d_out", d_out.len(), [n, d]);
@@ -164,7 +170,10 @@ impl Attention<'_> {
         kv: impl Into<Source<'a>>,
         out: impl Into<Output<'a>>,
     ) {
-        let (q, kv, mut out) = (q.into(), kv.into(), out.into());
+        self.cls_forward_into(q.into(), kv.into(), out.into());
+    }
+
+    fn cls_forward_into(&self, q: Source<'_>, kv: Source<'_>, mut out: Output<'_>) {
         let [s, n, d] = self.shape();
         check("q", q.len(), [s, d]);
         check("kv", kv.len(), [n, 2 * d]);
@@ -196,8 +205,10 @@ impl Attention<'_> {
         d_q: impl Into<Output<'a>>,
         d_kv: impl Into<Output<'a>>,
     ) {
-        let (q, kv, d_out) = (q.into(), kv.into(), d_out.into());
-        let (mut d_q, mut d_kv) = (d_q.into(), d_kv.into());
+        self.cls_backward_into([q.into(), kv.into(), d_out.into()], d_q.into(), d_kv.into());
+    }
+
+    fn cls_backward_into(&self, [q, kv, d_out]: [Source<'_>; 3], mut d_q: Output<'_>, mut d_kv: Output<'_>) {
         let [s, n, d] = self.shape();
         check("q", q.len(), [s, d]);
         check("kv", kv.len(), [n, 2 * d]);

@@ -16,7 +16,10 @@ const CHUNK: usize = 16 * 1024;
 /// # Panics
 /// If the lengths differ.
 pub fn gelu<'a>(x: impl Into<Source<'a>>, y: impl Into<Output<'a>>) {
-    let (x, mut y) = (x.into(), y.into());
+    forward(x.into(), y.into());
+}
+
+fn forward(x: Source<'_>, mut y: Output<'_>) {
     assert!(x.len() == y.len(), "gelu: x has {} elements, y {}", x.len(), y.len());
     match isa::current() {
         Isa::Plain => (0..x.len()).for_each(|i| y.set(i, plain::gelu(x.get(i)))),
@@ -39,7 +42,10 @@ pub fn gelu<'a>(x: impl Into<Source<'a>>, y: impl Into<Output<'a>>) {
 /// # Panics
 /// If the lengths differ.
 pub fn gelu_backward<'a>(x: impl Into<Source<'a>>, dy: impl Into<Source<'a>>, dx: impl Into<Output<'a>>) {
-    let (x, dy, mut dx) = (x.into(), dy.into(), dx.into());
+    backward(x.into(), dy.into(), dx.into());
+}
+
+fn backward(x: Source<'_>, dy: Source<'_>, mut dx: Output<'_>) {
     assert!(
         x.len() == dy.len() && x.len() == dx.len(),
         "gelu_backward: x has {} elements, dy {}, dx {}",

@@ -135,7 +135,17 @@ pub fn tn<'a>(
     options: TnOptions<'_>,
     out: &mut [f32],
 ) {
-    let (a, b) = (a.into(), b.into());
+    columns_product(precision, dims, a.into(), b.into(), options, out);
+}
+
+fn columns_product(
+    precision: Precision,
+    dims: Dims,
+    a: Source<'_>,
+    b: Source<'_>,
+    options: TnOptions<'_>,
+    out: &mut [f32],
+) {
     let Dims { m, n, k } = dims;
     let TnOptions { row_scale, column_sums } = options;
     check("A", a.len(), [k, m]);

@@ -36,7 +36,10 @@ fn rows(x: &[f32], gamma: &[f32]) -> usize {
 /// # Panics
 /// If a slice does not have the length of its shape.
 pub fn layer_norm<'a>(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y: impl Into<Output<'a>>) {
-    let mut y = y.into();
+    forward(x, gamma, beta, eps, y.into());
+}
+
+fn forward(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, mut y: Output<'_>) {
     let (n, d) = (rows(x, gamma), gamma.len());
     check("beta", beta.len(), d);
     check("y", y.len(), n * d);
@@ -75,7 +78,18 @@ pub fn layer_norm_backward<'a>(
     dgamma: &mut [f32],
     dbeta: &mut [f32],
 ) {
-    let dy = dy.into();
+    backward(x, gamma, eps, dy.into(), base, dx, [dgamma, dbeta]);
+}
+
+fn backward(
+    x: &[f32],
+    gamma: &[f32],
+    eps: f32,
+    dy: Source<'_>,
+    base: Base<'_>,
+    dx: &mut [f32],
+    [dgamma, dbeta]: [&mut [f32]; 2],
+) {
     let (n, d) = (rows(x, gamma), gamma.len());
     check("dy", dy.len(), n * d);
     check("dx", dx.len(), n * d);

@@ -1,13 +1,11 @@
 //! Three whole training steps against reference values, in the arithmetic of the training. In `f64`, where rounding plays
 //! no part: `golden_train_f64.rs`.
 
-mod common;
-
 use std::collections::BTreeMap;
 
 use burn::tensor::Device;
-use common::rounding::Rounding;
-use common::{Change, changes, config, train};
+use crate::common::rounding::Rounding;
+use crate::common::{Change, changes, config, train};
 use msn_model::{Path, Precision, device_named};
 
 /// Relative error of the loss, its terms and the norm of the gradient: twice that of the objective's tests, since the
