@@ -24,6 +24,10 @@ pub struct EncoderConfig {
     /// which suits the widths they come in; small widths, whose sums have fewer terms, learn sooner with more:
     /// about 1 / sqrt(dim).
     pub init_std: f64,
+    /// Deviation of the truncated normal that the patch embedding starts from, at least 0. 0 for 1 / sqrt(3 P^2) with
+    /// patches of side P, whose sums have as many terms: what a patch shows then reaches its token in its own size, be the
+    /// patch small or large (LeCun et al., "Efficient BackProp", 1998, section 4.6).
+    pub patch_std: f64,
     /// Stochastic depth (Huang et al., 2016): probability that the last block's branches are dropped for an
     /// image, rising linearly from 0 at the first block, [0, 1).
     pub drop_path: f64,
@@ -40,6 +44,7 @@ impl Default for EncoderConfig {
             heads: 6,
             mlp_ratio: 4,
             init_std: 0.02,
+            patch_std: 0.0,
             drop_path: 0.0,
         }
     }
@@ -86,7 +91,22 @@ impl EncoderConfig {
                 found: self.init_std.to_string(),
             });
         }
+        if !(self.patch_std >= 0.0 && self.patch_std.is_finite()) {
+            return Err(Error::Config {
+                field: "encoder.patch_std",
+                expected: "a number of at least 0".to_owned(),
+                found: self.patch_std.to_string(),
+            });
+        }
         Ok(())
+    }
+
+    /// Deviation that the patch embedding starts from.
+    pub(crate) fn patch_deviation(&self) -> f64 {
+        match self.patch_std {
+            0.0 => 1.0 / ((3 * self.patch_size * self.patch_size) as f64).sqrt(),
+            std => std,
+        }
     }
 
     /// Number of patches along one side of a view of `size` pixels.

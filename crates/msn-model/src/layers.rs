@@ -7,7 +7,7 @@ use burn::tensor::module::layer_norm;
 use crate::init::Init;
 use crate::{EncoderConfig, LAYER_NORM_EPS, Path, ops};
 
-/// Deviation of the truncated normal that the patch embedding, [CLS], positions and the projection head start from.
+/// Deviation of the truncated normal that [CLS], positions and the projection head start from.
 pub(crate) const INIT_STD: f64 = 0.02;
 
 /// `y = x W^T + b`.
@@ -132,7 +132,7 @@ pub struct PatchEmbed {
 impl PatchEmbed {
     pub(crate) fn new(config: &EncoderConfig, init: &mut Init<'_>) -> Self {
         let side = config.patch_size;
-        let weight = init.truncated_normal([config.dim, 3, side, side], INIT_STD);
+        let weight = init.truncated_normal([config.dim, 3, side, side], config.patch_deviation());
         Self { proj: Projection { weight, bias: init.constant([config.dim], 0.0) } }
     }
 

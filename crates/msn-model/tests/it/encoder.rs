@@ -291,6 +291,30 @@ fn the_seed_alone_decides_the_weights() {
 }
 
 #[test]
+fn the_patch_embedding_starts_with_the_deviation_that_its_patches_ask_for() {
+    /// A normal that is cut off at two deviations has this share of its own.
+    const CUT: f64 = 0.8796;
+    for (patch_size, patch_std, expected) in
+        [(4, 0.0, 1.0 / 48_f64.sqrt()), (16, 0.0, 1.0 / 768_f64.sqrt()), (4, 0.02, 0.02)]
+    {
+        let config = EncoderConfig {
+            variant: String::new(),
+            image_size: 32,
+            patch_size,
+            patch_std,
+            depth: 1,
+            ..Default::default()
+        };
+        let state = state_dict(&config.init(None, 1, &Device::flex()).expect("valid"));
+        let weights = &state["patch_embed.proj.weight"].data;
+        let squares: f64 = weights.iter().map(|x| f64::from(*x).powi(2)).sum();
+        let found = (squares / weights.len() as f64).sqrt();
+        // 18,432 weights at least, whose deviation is known to 0.5%.
+        assert!((found / (CUT * expected) - 1.0).abs() < 0.02, "{patch_size}, {patch_std}: {found}");
+    }
+}
+
+#[test]
 fn weights_that_do_not_fit_are_named() {
     let device = Device::flex();
     let (encoder, _) = small(&device);

@@ -86,6 +86,7 @@ mod tests {
             heads: 2,
             mlp_ratio: 3,
             init_std: 0.02,
+            patch_std: 0.0,
             drop_path: 0.0,
         };
         let head = HeadConfig { hidden_dim: 7, output_dim: 6, batch_norm: true };

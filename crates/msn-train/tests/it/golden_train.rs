@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Device;
 use crate::common::rounding::Rounding;
 use crate::common::{Change, changes, config, train};
+use burn::tensor::Device;
 use msn_model::{Path, Precision, device_named};
 
 /// Relative error of the loss, its terms and the norm of the gradient: twice that of the objective's tests, since the

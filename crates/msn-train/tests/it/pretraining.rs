@@ -398,7 +398,11 @@ fn a_line_of_a_log_that_cannot_be_written_is_a_warning() {
     let mut limited = Command::new("sh");
     limited.args(["-c", r#"trap "" XFSZ && ulimit -f 2048 && exec "$0" "$@""#]);
     limited.arg(std::env::current_exe().expect("a path"));
-    limited.args(["--exact", "pretraining::a_line_of_a_log_that_cannot_be_written_is_a_warning", "--nocapture"]);
+    limited.args([
+        "--exact",
+        "pretraining::a_line_of_a_log_that_cannot_be_written_is_a_warning",
+        "--nocapture",
+    ]);
     let output = limited.env(CHILD, scratch.path()).output().expect("runs");
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));

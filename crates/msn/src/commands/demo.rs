@@ -5,11 +5,10 @@ use std::path::Path;
 
 use anyhow::{bail, ensure};
 use msn_eval::{Amount, Extractor, Lambda};
-use msn_model::Precision;
 use msn_store::{RunDir, export};
 use msn_synth::SynthConfig;
 use msn_train::Config;
-use msn_train::config::Source;
+use msn_train::config::{PrecisionSetting, Source};
 use serde::Serialize;
 
 use super::labelling::{Drawing, Labelling};
@@ -87,8 +86,8 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
     let resume = format!("msn demo --out {}{} --resume", quoted(out), arguments.device.repeated());
     pretrain::train(&config, train.dataset.clone(), &run, &device, &resume)?;
 
-    // The digits that the README shows.
-    let precision = Precision::F32;
+    // As `msn eval` would, without being asked.
+    let precision = PrecisionSetting::Auto.precision();
     let scores = |extractor: Extractor| -> anyhow::Result<Scores> {
         let scores = lowshot::scores(&extractor, &train, &test, &labelling, Lambda::Default)?;
         Ok(scores.amounts.iter().map(|score| (score.shots, Percent::of(score))).collect())
