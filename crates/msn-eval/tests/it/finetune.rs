@@ -26,6 +26,7 @@ fn saved() -> SavedEncoder {
         depth: DEPTH,
         heads: 2,
         init_std: 0.2,
+        patch_std: 0.02,
         ..EncoderConfig::default()
     };
     let encoder = config.init(None, 3, &Device::flex()).expect("valid");
