@@ -1,5 +1,5 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -168,11 +168,16 @@ fn losses(last: &[f64]) -> String {
 fn remedy(checkpoint: &Option<PathBuf>) -> String {
     const LOWER: &str = "a lower optim.lr or a longer optim.warmup_epochs usually helps";
     match checkpoint {
-        Some(path) => format!(
-            "the last good checkpoint is {path}: {LOWER}, in a new run, which may go on from those weights: msn pretrain \
-             --init {path} --out NEW ... optim.lr=...",
-            path = path.display()
-        ),
+        Some(path) => {
+            // RUN/checkpoints/step-N
+            let run = path.parent().and_then(Path::parent).unwrap_or(path);
+            format!(
+                "the last good checkpoint is {path}: {LOWER}, in a new run, which may go on from those weights: msn pretrain \
+                 --init {path} --config {config} --data ... --out NEW optim.lr=...",
+                path = path.display(),
+                config = run.join("config.toml").display()
+            )
+        }
         None => format!("no checkpoint was saved before: {LOWER}"),
     }
 }

@@ -162,7 +162,8 @@ fn follow(config: &mut Config, images: usize, given: &dyn Fn(&str) -> bool) {
     let warmup = config.optim.epochs as f64 / 10.0;
     pick(&mut config.optim.warmup_epochs, warmup, given("optim.warmup_epochs"));
     pick(&mut config.optim.lr, if small { 1e-3 } else { 5e-4 }, given("optim.lr"));
-    let start_lr = config.optim.lr / 5.0;
+    // To three digits, for those who read it.
+    let start_lr = format!("{:.2e}", config.optim.lr / 5.0).parse().expect("a number");
     pick(&mut config.optim.start_lr, start_lr, given("optim.start_lr"));
     // 0.996 averages over 250 steps; a short run needs a target that moves on faster.
     let momentum = match (steps(config, images) >= LONG_RUN, small) {
