@@ -53,6 +53,9 @@ fn update(running: &Param<Tensor<1>>, newest: Tensor<1>) -> Param<Tensor<1>> {
     running.clone().map(|old| (old * (1.0 - BATCH_NORM_MOMENTUM) + newest).detach())
 }
 
+/// How the names of the head's tensors begin in the state of an encoder.
+pub const HEAD_PREFIX: &str = "fc.";
+
 /// Three linear layers with GELU, and batch norm if configured, between them: [CLS] to the projection that is
 /// compared with the prototypes.
 #[derive(Module, Debug)]

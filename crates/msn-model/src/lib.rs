@@ -30,7 +30,7 @@ pub use encoder::{Encoder, Features};
 pub use error::Error;
 pub use export::{LinearHead, named, onnx};
 pub use foreign::{ForeignEncoder, Naming, encoder_tensors, find_encoder};
-pub use head::{BatchNorm, ProjectionHead};
+pub use head::{BatchNorm, HEAD_PREFIX, ProjectionHead};
 pub use layers::{Attention, Block, LayerNorm, Linear, Mlp, PatchEmbed, Projection};
 pub use msn_kernels::{IsaError, Precision, bf16_is_fast, keep_freed_memory, selected_isa};
 /// Parameters and running statistics by name, such as `blocks.0.attn.qkv.weight`.

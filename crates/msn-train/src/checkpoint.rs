@@ -14,7 +14,7 @@ use crate::{AdamW, Config, Error, Trainer};
 
 const ENCODER: &str = "encoder";
 /// The part of a checkpoint that holds the prototypes.
-pub const PROTOTYPES: &str = "prototypes";
+pub const PROTOTYPES_PART: &str = "prototypes";
 const ENCODER_OPTIMIZER: &str = "optimizer-encoder";
 const PROTOTYPE_OPTIMIZER: &str = "optimizer-prototypes";
 
@@ -114,7 +114,7 @@ pub(crate) fn save(
     let parts: [(&str, &dyn Fn() -> StateDict); 5] = [
         (ENCODER, &|| state_dict(trainer.encoder())),
         (TARGET_PART, &|| state_dict(trainer.target())),
-        (PROTOTYPES, &|| state_dict(trainer.prototypes())),
+        (PROTOTYPES_PART, &|| state_dict(trainer.prototypes())),
         (ENCODER_OPTIMIZER, &|| trainer.encoder_optimizer().state()),
         (PROTOTYPE_OPTIMIZER, &|| trainer.prototype_optimizer().state()),
     ];
@@ -149,7 +149,7 @@ pub(crate) fn restore(loaded: Loaded, config: &Config, device: &Device) -> Resul
     let fits = |error: msn_model::Error| problem(format!("a checkpoint of another architecture: {error}"));
 
     let fresh = Trainer::new(config, device)?.into_models();
-    let (target, encoder, prototypes) = (part(TARGET_PART)?, part(ENCODER)?, part(PROTOTYPES)?);
+    let (target, encoder, prototypes) = (part(TARGET_PART)?, part(ENCODER)?, part(PROTOTYPES_PART)?);
     let models = fresh.with_weights(target, encoder, prototypes).map_err(fits)?;
     let inner = models.target.device();
     let optimizer = |name: &str, steps: u64, moments: StateDict, model: StateDict| {

@@ -5,12 +5,13 @@ mod checkpoint;
 pub mod config;
 mod error;
 mod graph;
+mod pace;
 mod pretrain;
 mod start;
 mod step;
 
 pub use adamw::{AdamW, AdamWConfig, Group, Update, clip_scale, gradient_norm};
-pub use checkpoint::{Images, PROTOTYPES as PROTOTYPES_PART};
+pub use checkpoint::{Images, PROTOTYPES_PART};
 pub use config::Config;
 pub use error::Error;
 pub use pretrain::{Ending, Observer, Outcome, Progress, Start, depth_seeds, pretrain};

@@ -1,14 +1,11 @@
 //! A run that starts from the weights of a checkpoint.
 
 use burn::tensor::Device;
-use msn_model::state_dict;
+use msn_model::{HEAD_PREFIX, state_dict};
 use msn_store::{KeepPolicy, RunDir, StateDict};
 
 use crate::checkpoint::{self, Images, SaveError, State};
 use crate::{Config, Error, Trainer};
-
-/// Tensors of the projection head.
-const HEAD_PREFIX: &str = "fc.";
 
 /// The weights that a run starts from in the place of drawn ones.
 #[derive(Clone, Debug)]

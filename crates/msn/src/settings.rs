@@ -78,8 +78,7 @@ impl<'a> Given<'a> {
                 data.validate().map_err(wrong_arguments)?;
                 let shorter_side = median_side(dataset, &data.limits())?;
                 let facts = DataFacts { images: dataset.len(), shorter_side };
-                let given: Vec<Source> = self.init.iter().chain(&self.overrides).cloned().collect();
-                let (config, choices) = suggest(facts, &given).map_err(wrong_arguments)?;
+                let (config, choices) = suggest(facts, &self.sources(None)).map_err(wrong_arguments)?;
                 let mut lines = vec!["settings picked, since there is no --config:".to_owned()];
                 lines
                     .extend(choices.iter().map(|choice| format!("  {} ({})", choice.setting, choice.reason)));
@@ -127,16 +126,20 @@ impl<'a> Given<'a> {
             }
             field => &[field],
         };
-        let mut sources = self.file.iter().chain(&self.overrides).chain(&self.init);
-        if sources.any(|source| names.iter().any(|name| source.sets(name))) {
+        let sources = self.sources(self.file.as_ref());
+        if sources.iter().any(|source| names.iter().any(|name| source.sets(name))) {
             return String::new();
         }
         format!(" ({origin}, since it is not given: give it too, as {field}=VALUE)")
     }
 
     fn over(&self, base: &Config, file: Option<&Source>, origin: &str) -> anyhow::Result<Config> {
-        let sources: Vec<Source> = self.init.iter().chain(file).chain(&self.overrides).cloned().collect();
-        self.finish(Config::merge(base, &sources).map_err(wrong_arguments)?, origin)
+        self.finish(Config::merge(base, &self.sources(file)).map_err(wrong_arguments)?, origin)
+    }
+
+    /// What lies over the defaults, the last on top.
+    fn sources(&self, file: Option<&Source>) -> Vec<Source> {
+        self.init.iter().chain(file).chain(&self.overrides).cloned().collect()
     }
 
     /// `origin`: where values come from that are not given.

@@ -37,10 +37,9 @@ pub(crate) fn read(path: &Path, heads: Option<usize>) -> anyhow::Result<(Start, 
         }
         None => None,
     };
-    let EncoderConfig { image_size, patch_size, dim, depth, heads, mlp_ratio, .. } = encoder;
+    let sizes: String = architecture(&encoder).map(|(field, size)| format!("{field} = {size}\n")).concat();
     let settings = format!(
-        "[encoder]\nvariant = \"\"\nimage_size = {image_size}\npatch_size = {patch_size}\ndim = {dim}\ndepth = {depth}\n\
-         heads = {heads}\nmlp_ratio = {mlp_ratio}\n[data]\nmean = {:?}\nstd = {:?}\n",
+        "[encoder]\nvariant = \"\"\n{sizes}[data]\nmean = {:?}\nstd = {:?}\n",
         normalization.mean, normalization.std
     );
     let origin = folder.display().to_string();
@@ -48,21 +47,23 @@ pub(crate) fn read(path: &Path, heads: Option<usize>) -> anyhow::Result<(Start, 
     Ok((Start { initial: Initial { origin, encoder: weights, prototypes }, encoder }, settings))
 }
 
+/// The fields of `[encoder]` that weights fit or do not.
+fn architecture(encoder: &EncoderConfig) -> [(&'static str, usize); 6] {
+    [
+        ("image_size", encoder.image_size),
+        ("patch_size", encoder.patch_size),
+        ("dim", encoder.dim),
+        ("depth", encoder.depth),
+        ("heads", encoder.heads),
+        ("mlp_ratio", encoder.mlp_ratio),
+    ]
+}
+
 impl Start {
     /// Fails where the settings ask for another architecture.
     pub(crate) fn check(&self, config: &Config) -> anyhow::Result<()> {
-        let fields = |encoder: &EncoderConfig| {
-            [
-                ("image_size", encoder.image_size),
-                ("patch_size", encoder.patch_size),
-                ("dim", encoder.dim),
-                ("depth", encoder.depth),
-                ("heads", encoder.heads),
-                ("mlp_ratio", encoder.mlp_ratio),
-            ]
-        };
-        for ((field, expected), (_, found)) in fields(&self.encoder).into_iter().zip(fields(&config.encoder))
-        {
+        let found = architecture(&config.encoder);
+        for ((field, expected), (_, found)) in architecture(&self.encoder).into_iter().zip(found) {
             ensure!(
                 expected == found,
                 "encoder.{field}: expected {expected}, as of the encoder in {} that --init starts from, found {found}",

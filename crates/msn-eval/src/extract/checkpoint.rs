@@ -4,14 +4,11 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use msn_data::{Limits, Normalization};
-use msn_model::{Encoder, EncoderConfig, LinearHead, encoder_seed, load_state, take_tensor};
+use msn_model::{Encoder, EncoderConfig, HEAD_PREFIX, LinearHead, encoder_seed, load_state, take_tensor};
 use msn_store::{Checkpoint, Loaded, Rejected, RunDir, StateDict, TARGET_PART};
 use serde::Deserialize;
 
 use super::{ExtractError, Import, import};
-
-/// Tensors of the projection head, which pre-training adds to the encoder.
-const HEAD_PREFIX: &str = "fc.";
 
 /// The part of a checkpoint that holds a classifier on the encoder: `weight` and `bias` of a layer after the final
 /// norm. Its classes are named in the state.

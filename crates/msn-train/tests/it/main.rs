@@ -6,3 +6,6 @@ mod common;
 mod configs;
 mod golden_train;
 mod pretraining;
+mod starting;
+mod tiny;
+mod trainer;

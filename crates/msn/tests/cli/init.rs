@@ -44,10 +44,8 @@ fn without_a_configuration_the_architecture_is_that_of_the_checkpoint() {
     let finished = scratch.msn(&arguments).success();
     let config = scratch.read("picked/config.toml");
     assert!(config.contains("dim = 32\n") && config.contains("depth = 2\n"), "{config}");
-    assert!(
-        finished.stderr.contains("as there: projection head")
-            || finished.stderr.contains("drawn anew: projection head")
-    );
+    // Its head is larger than that of the tiny configuration.
+    assert!(finished.stderr.contains("drawn anew: projection head"), "{}", finished.stderr);
 }
 
 #[test]
@@ -70,20 +68,8 @@ fn what_does_not_fit_is_refused_before_a_run_is_made() {
 #[test]
 fn a_diverged_run_says_how_to_go_on_from_its_last_checkpoint() {
     let scratch = Scratch::with_run();
-    scratch.spoil_weights("run");
-    let diverged = scratch.msn(&[
-        "pretrain",
-        "--data",
-        "images",
-        "--out",
-        "far",
-        "--config",
-        "tiny.toml",
-        "optim.lr=1e30",
-        "optim.start_lr=1e-3",
-    ]);
-    let diverged = diverged.fails_with(&["usually helps"]);
-    if scratch.path("far/checkpoints").exists() {
-        assert!(diverged.stderr.contains("--init far/checkpoints/step-"), "{}", diverged.stderr);
-    }
+    // The first update breaks all weights; those that the run started from are whole.
+    scratch
+        .pretrain("far", &["--init", "run", "optim.lr=1e39"])
+        .fails_with(&["usually helps", "--init far/checkpoints/step-0 --config far/config.toml"]);
 }
