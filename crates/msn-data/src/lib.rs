@@ -35,7 +35,8 @@ pub use corrupt::{Corruption, CorruptionKind, SEVERITIES};
 pub use decode::{Format, Limits, decode, decode_into};
 pub use error::{DecodeError, Error};
 pub use eval::{
-    EvalBatch, EvalConfig, EvalTransform, RandomCrops, check_image, load_crops, load_eval, look_at,
+    EvalBatch, EvalConfig, EvalTransform, RandomCrops, Recalled, check_image, load_crops, load_eval,
+    load_unknown, look_at,
 };
 pub use image::Image;
 pub use inspect::{InspectConfig, Inspection, Spread, inspect};

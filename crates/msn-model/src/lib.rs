@@ -40,7 +40,7 @@ pub use positions::{bicubic_matrix, focal_positions};
 pub use prototypes::Prototypes;
 pub use seeds::{encoder_seed, prototypes_seed};
 pub use segments::Segments;
-pub use state::{host, host_array, load_state, state_dict, take_tensor};
+pub use state::{for_each_tensor, host, host_array, load_state, state_dict, take_tensor};
 pub use stochastic_depth::StochasticDepth;
 pub use variants::{VARIANTS, Variant};
 pub use view::View;

@@ -38,12 +38,21 @@ pub fn take_tensor(
 
 /// Every parameter and running statistic of a module.
 pub fn state_dict<M: Module>(module: &M) -> StateDict {
-    #[derive(Default)]
-    struct Visitor {
+    let mut state = StateDict::new();
+    for_each_tensor(module, |name, array| {
+        state.insert(name, array);
+    });
+    state
+}
+
+/// Calls `f` with every parameter and running statistic of a module and its name, one after the other, in an order that
+/// depends on the kind of module alone.
+pub fn for_each_tensor<M: Module>(module: &M, f: impl FnMut(String, Array)) {
+    struct Visitor<F> {
         path: Vec<String>,
-        state: StateDict,
+        f: F,
     }
-    impl ModuleVisitor for Visitor {
+    impl<F: FnMut(String, Array)> ModuleVisitor for Visitor<F> {
         fn enter_module(&mut self, name: &str, _: &str) {
             self.path.push(name.to_owned());
         }
@@ -51,12 +60,10 @@ pub fn state_dict<M: Module>(module: &M) -> StateDict {
             self.path.pop();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.state.insert(self.path.join("."), host_array(param.val()));
+            (self.f)(self.path.join("."), host_array(param.val()));
         }
     }
-    let mut visitor = Visitor::default();
-    module.visit(&mut visitor);
-    visitor.state
+    module.visit(&mut Visitor { path: Vec::new(), f });
 }
 
 /// The module with the parameters and running statistics of `state`, which must name each exactly once.

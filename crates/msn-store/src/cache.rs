@@ -96,19 +96,31 @@ impl CacheFolder {
         length: u64,
         fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<()> {
-        if length > self.max_bytes {
-            let (folder, limit) = (self.path.clone(), self.max_bytes);
-            return Err(StoreError::CacheTooSmall { folder, limit, needed: length, name: name.to_owned() });
-        }
+        self.check_length(name, length)?;
         fs::create_dir_all(&self.path).map_err(StoreError::io(&self.path, "create the folder"))?;
-        self.make_room(length)?;
+        self.make_room(length, None)?;
         atomic::write_with(&self.path.join(name), fill)?;
         // Another write may have made room for itself at the same time.
-        self.make_room(0)
+        self.make_room(0, None)
     }
 
-    /// Removes the least recently used files until `length` bytes more fit, and what was abandoned.
-    fn make_room(&self, length: u64) -> Result<()> {
+    /// Removes the least recently used files, other than this one, until it may have `length` bytes.
+    pub(crate) fn make_room_for(&self, name: &str, length: u64) -> Result<()> {
+        self.check_length(name, length)?;
+        self.make_room(length, Some(name))
+    }
+
+    fn check_length(&self, name: &str, length: u64) -> Result<()> {
+        if length <= self.max_bytes {
+            return Ok(());
+        }
+        let (folder, limit) = (self.path.clone(), self.max_bytes);
+        Err(StoreError::CacheTooSmall { folder, limit, needed: length, name: name.to_owned() })
+    }
+
+    /// Removes the least recently used files, `except` one that does not count, until `length` bytes more fit, and what was
+    /// abandoned.
+    fn make_room(&self, length: u64, except: Option<&str>) -> Result<()> {
         let list = StoreError::io(&self.path, "list");
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(list)? {
@@ -120,7 +132,7 @@ impl CacheFolder {
                 if used.elapsed().is_ok_and(|age| age > ABANDONED) {
                     remove(&entry.path())?;
                 }
-            } else if facts.is_file() {
+            } else if facts.is_file() && except.is_none_or(|name| entry.file_name() != name) {
                 files.push((used, facts.len(), entry.path()));
             }
         }

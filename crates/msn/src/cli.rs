@@ -46,6 +46,11 @@ const IMAGES: &str = "Images: a folder (any depth), .tar or Parquet files (one, 
 const PRECISION: &str = "How the encoder's products are multiplied on a CPU: bf16 (features differ by its rounding), f32, \
     or auto: bf16 where the CPU has instructions for it. Other devices compute in f32 in any case";
 
+/// Help of `--fresh-features`.
+const FRESH_FEATURES: &str = "Compute all features anew, and keep none. Without it, those of images that an earlier command \
+    has seen with the same encoder come from the cache (MSN_CACHE, else ~/.cache/msn; at most 20 GiB of features); an image \
+    is known by its content";
+
 const CPU: &str = "cpu";
 
 /// Pre-trains a vision transformer on unlabelled images, and turns a few labels into a classifier.

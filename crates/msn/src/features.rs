@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use msn_data::{Corruption, Dataset, Limits, Skipped};
 use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled, Origin, SavedEncoder, Weights};
 use msn_model::Precision;
-use msn_store::{RunDir, StoreError};
+use msn_store::{CacheFolder, RunDir, StoreError};
 use msn_train::config::PrecisionSetting;
 use serde::Serialize;
 
@@ -21,6 +21,9 @@ use crate::labels::LabelFile;
 use crate::memory;
 use crate::progress::{ImageProgress, say, warn};
 use crate::settings::median_side;
+
+/// Features of all encoders that are kept: of 13 million images by a ViT-S. The least recently used ones make room.
+const MAX_KEPT_BYTES: u64 = 20 << 30;
 
 /// What `--checkpoint` takes besides paths: this name, and a run after this prefix.
 pub(crate) const RAW_PIXELS: &str = "raw-pixels";
@@ -45,7 +48,11 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
             choice.checkpoint
         ));
     }
-    Ok(Extractor::of(saved, weights, features, choice.precision.precision(), &device)?)
+    let extractor = Extractor::of(saved, weights, features, choice.precision.precision(), &device)?;
+    Ok(match CacheFolder::of_user("features", MAX_KEPT_BYTES).filter(|_| !choice.fresh_features) {
+        Some(folder) => extractor.keeping(folder),
+        None => extractor,
+    })
 }
 
 /// The encoder that `--checkpoint` names, raw pixels aside, and which weights of it are meant; says which checkpoints
@@ -171,6 +178,9 @@ pub(crate) fn rows(
     for skipped in &rows.skipped {
         warn(&format!("left out {skipped}"));
     }
+    if rows.recalled > 0 {
+        say(&format!("{what}: {} of {} were kept from before", rows.recalled, rows.images.len()));
+    }
     Ok(rows)
 }
 
@@ -274,7 +284,7 @@ impl LabelledImages {
         indices: &[usize],
         what: &'static str,
     ) -> anyhow::Result<LabelledRows> {
-        let FeatureRows { images, features, skipped } = rows(extractor, &*self.dataset, indices, what)?;
+        let FeatureRows { images, features, skipped, .. } = rows(extractor, &*self.dataset, indices, what)?;
         let labels = images.iter().map(|&image| self.labels[image].clone()).collect();
         Ok(LabelledRows { labelled: Labelled::new(features, labels)?, images, skipped })
     }

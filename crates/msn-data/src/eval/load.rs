@@ -1,5 +1,6 @@
 //! Images in the order asked for, batch by batch, prepared by worker threads.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -7,7 +8,7 @@ use std::thread;
 use rayon::prelude::*;
 
 use super::{EvalTransform, RandomCrops};
-use crate::loader::{Skipped, Worker, pool};
+use crate::loader::{Seen, Skipped, Worker, pool};
 use crate::{Corruption, Dataset, Error, Image, Limits, Scratch};
 
 /// How to load images for feature extraction.
@@ -27,13 +28,26 @@ pub struct EvalConfig {
 
 /// Transformed images, in the order asked for, without the broken ones.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EvalBatch {
+pub struct EvalBatch<R = Infallible> {
     /// The images, by their index in the dataset: `[B]`.
     pub images: Vec<usize>,
     /// `[B, 3, crop, crop]`, normalised.
     pub pixels: Vec<f32>,
+    /// The images that were recalled instead, which are not among the others.
+    pub recalled: Vec<Recalled<R>>,
     /// The broken images since the batch before: a consumer that stops early gets no other account of them.
     pub skipped: Vec<Skipped>,
+}
+
+/// An image that was known by its encoded bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recalled<R> {
+    /// Its place among all images of the batch, recalled or not, in the order asked for.
+    pub place: usize,
+    /// Its index in the dataset.
+    pub image: usize,
+    /// What is known of it.
+    pub known: R,
 }
 
 /// Hands the images of `indices` to `each`, batch by batch in that order, while worker threads prepare the next one.
@@ -50,6 +64,25 @@ pub fn load_eval<E: From<Error>>(
     config: &EvalConfig,
     each: impl FnMut(EvalBatch) -> Result<(), E>,
 ) -> Result<Vec<Skipped>, E> {
+    load_unknown(dataset, indices, config, |_, _| None, each)
+}
+
+/// As [`load_eval`], but for the images that `recall` knows, given their index and their encoded bytes: these are not
+/// decoded, and a batch has what is known of them. It is called by the worker threads. A batch of such images alone is
+/// handed over like any other.
+///
+/// # Errors
+/// As [`load_eval`].
+///
+/// # Panics
+/// As [`load_eval`].
+pub fn load_unknown<R: Send, E: From<Error>>(
+    dataset: &dyn Dataset,
+    indices: &[usize],
+    config: &EvalConfig,
+    recall: impl Fn(usize, &[u8]) -> Option<R> + Sync,
+    each: impl FnMut(EvalBatch<R>) -> Result<(), E>,
+) -> Result<Vec<Skipped>, E> {
     let EvalConfig { transform, corruption, .. } = config;
     let prepare = |index: usize, image: &Image, scratch: &mut Scratch, out: &mut [f32]| {
         let spoil = |rgb: &mut [u8]| {
@@ -59,7 +92,7 @@ pub fn load_eval<E: From<Error>>(
         };
         transform.apply_with(image, scratch, spoil, out);
     };
-    load(dataset, indices, config, prepare, each)
+    load(dataset, indices, config, recall, prepare, each)
 }
 
 /// As [`load_eval`], of random crops instead of the centre, augmented as they say, and without a corruption.
@@ -79,16 +112,17 @@ pub fn load_crops<E: From<Error>>(
     let prepare = |index: usize, image: &Image, scratch: &mut Scratch, out: &mut [f32]| {
         crops.apply(index, image, &config.transform, scratch, out);
     };
-    load(dataset, indices, config, prepare, each)
+    load(dataset, indices, config, |_, _| None, prepare, each)
 }
 
-/// `prepare` turns an image, given with its index, into `[3, crop, crop]`.
-fn load<E: From<Error>>(
+/// `prepare` turns an image, given with its index, into `[3, crop, crop]`, unless `recall` knows it.
+fn load<R: Send, E: From<Error>>(
     dataset: &dyn Dataset,
     indices: &[usize],
     config: &EvalConfig,
+    recall: impl Fn(usize, &[u8]) -> Option<R> + Sync,
     prepare: impl Fn(usize, &Image, &mut Scratch, &mut [f32]) + Sync,
-    mut each: impl FnMut(EvalBatch) -> Result<(), E>,
+    mut each: impl FnMut(EvalBatch<R>) -> Result<(), E>,
 ) -> Result<Vec<Skipped>, E> {
     assert!(config.batch_size > 0 && config.workers > 0, "at least 1 image a batch and 1 worker: {config:?}");
     let pool = pool(config.workers)?;
@@ -97,11 +131,11 @@ fn load<E: From<Error>>(
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(1);
-        let (prepare, stop) = (&prepare, &stop);
+        let (recall, prepare, stop) = (&recall, &prepare, &stop);
         scope.spawn(move || {
             for (number, part) in indices.chunks(config.batch_size).enumerate() {
                 dataset.will_read(&indices[number * config.batch_size..]);
-                let loaded = pool.install(|| load_batch(dataset, part, config, stop, prepare));
+                let loaded = pool.install(|| load_batch(dataset, part, config, stop, recall, prepare));
                 let failed = loaded.is_err();
                 if sender.send(loaded).is_err() || failed {
                     return;
@@ -112,7 +146,7 @@ fn load<E: From<Error>>(
         for batch in receiver {
             let mut batch = batch?;
             skipped.append(&mut batch.skipped);
-            if !batch.images.is_empty() {
+            if !batch.images.is_empty() || !batch.recalled.is_empty() {
                 batch.skipped = skipped[told..].to_vec();
                 told = skipped.len();
                 each(batch).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
@@ -149,13 +183,14 @@ pub fn check_image(dataset: &dyn Dataset, index: usize, limits: &Limits) -> Resu
     Ok(look_at(dataset, index, limits, |_| ())?.err())
 }
 
-fn load_batch(
+fn load_batch<R: Send>(
     dataset: &dyn Dataset,
     indices: &[usize],
     config: &EvalConfig,
     stop: &AtomicBool,
+    recall: &(impl Fn(usize, &[u8]) -> Option<R> + Sync),
     prepare: &(impl Fn(usize, &Image, &mut Scratch, &mut [f32]) + Sync),
-) -> Result<EvalBatch, Error> {
+) -> Result<EvalBatch<R>, Error> {
     let values = 3 * config.transform.crop.pow(2);
     let mut pixels = vec![0.0; indices.len() * values];
     let places = pixels.par_chunks_exact_mut(values).with_max_len(1);
@@ -163,17 +198,20 @@ fn load_batch(
     let failed = AtomicBool::new(false);
     let stop = || stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
     let load = |(place, &index): (&mut [f32], &usize)| {
-        let loaded = Worker::with_image_at_last(dataset, index, &config.limits, stop, |image, scratch| {
-            prepare(index, image, scratch, place);
-        });
+        let recall = |encoded: &[u8]| recall(index, encoded);
+        let prepare = |image: &Image, scratch: &mut Scratch| prepare(index, image, scratch, place);
+        let loaded = Worker::recall_at_last(dataset, index, &config.limits, stop, recall, prepare);
         loaded.inspect_err(|_| failed.store(true, Ordering::Relaxed))
     };
-    let results: Result<Vec<Result<(), Skipped>>, Error> = places.zip(indices).map(load).collect();
+    let results: Vec<_> = places.zip(indices).map(load).collect::<Result<_, Error>>()?;
     let mut images = Vec::with_capacity(indices.len());
-    let mut skipped = Vec::new();
-    for (place, (&index, result)) in indices.iter().zip(results?).enumerate() {
+    let (mut recalled, mut skipped) = (Vec::new(), Vec::new());
+    for (place, (&index, result)) in indices.iter().zip(results).enumerate() {
         match result {
-            Ok(()) => {
+            Ok(Seen::Recalled(known)) => {
+                recalled.push(Recalled { place: images.len() + recalled.len(), image: index, known });
+            }
+            Ok(Seen::Image(())) => {
                 pixels.copy_within(place * values..(place + 1) * values, images.len() * values);
                 images.push(index);
             }
@@ -181,5 +219,5 @@ fn load_batch(
         }
     }
     pixels.truncate(images.len() * values);
-    Ok(EvalBatch { images, pixels, skipped })
+    Ok(EvalBatch { images, pixels, recalled, skipped })
 }

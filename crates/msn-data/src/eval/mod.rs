@@ -11,7 +11,7 @@ use crate::views::planes::{Planes, unpack};
 use crate::{Image, Normalization, Scratch};
 
 pub use crops::RandomCrops;
-pub use load::{EvalBatch, EvalConfig, check_image, load_crops, load_eval, look_at};
+pub use load::{EvalBatch, EvalConfig, Recalled, check_image, load_crops, load_eval, load_unknown, look_at};
 
 /// Resizes the shorter side, cuts out the centre, normalises.
 #[derive(Clone, Copy, Debug, PartialEq)]

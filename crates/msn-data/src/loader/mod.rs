@@ -25,7 +25,7 @@ pub use config::LoaderConfig;
 pub use preview::preview;
 
 pub(crate) use order::order_of_all;
-pub(crate) use worker::{Fault, Worker, pool};
+pub(crate) use worker::{Fault, Seen, Worker, pool};
 
 use crate::{Dataset, Error};
 use build::{Built, Plan};

@@ -1,6 +1,7 @@
 //! A thread that turns one image after the other into views.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,11 +72,36 @@ impl Worker {
         stop: impl Fn() -> bool,
         use_image: impl FnOnce(&Image, &mut Scratch) -> T,
     ) -> Result<Result<T, Skipped>, Error> {
+        let found = Self::recall_at_last(dataset, index, limits, stop, |_| None::<Infallible>, use_image);
+        Ok(found?.map(|seen| match seen {
+            Seen::Image(used) => used,
+        }))
+    }
+
+    /// As [`with_image_at_last`](Self::with_image_at_last), unless `recall` knows the encoded image: then it is not decoded.
+    ///
+    /// # Errors
+    /// As [`with_image_at_last`](Self::with_image_at_last).
+    pub(crate) fn recall_at_last<R, T>(
+        dataset: &dyn Dataset,
+        index: usize,
+        limits: &Limits,
+        stop: impl Fn() -> bool,
+        recall: impl Fn(&[u8]) -> Option<R>,
+        use_image: impl FnOnce(&Image, &mut Scratch) -> T,
+    ) -> Result<Result<Seen<R, T>, Skipped>, Error> {
         WORKER.with_borrow_mut(|worker| {
             let mut pauses = PAUSES.into_iter();
             loop {
-                let Err(Fault { skipped, cause }) = worker.load(dataset, index, limits) else {
-                    return Ok(Ok(use_image(&worker.image, &mut worker.scratch)));
+                let read = worker.read(dataset, index, limits);
+                let loaded = read.and_then(|()| match recall(&worker.bytes) {
+                    Some(recalled) => Ok(Some(recalled)),
+                    None => worker.decode(dataset, index, limits).map(|()| None),
+                });
+                let Fault { skipped, cause } = match loaded {
+                    Ok(Some(recalled)) => return Ok(Ok(Seen::Recalled(recalled))),
+                    Ok(None) => return Ok(Ok(Seen::Image(use_image(&worker.image, &mut worker.scratch)))),
+                    Err(fault) => fault,
                 };
                 let pause = match cause {
                     Cause::Content | Cause::Absent => return Ok(Err(skipped)),
@@ -94,20 +120,25 @@ impl Worker {
     }
 
     fn load(&mut self, dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Fault> {
-        let name = dataset.name(index);
-        let fault = |reason: String, cause| {
-            let reason = without_name(&reason, name).to_owned();
-            Fault { skipped: Skipped { image: index, path: name.to_owned(), reason }, cause }
-        };
+        self.read(dataset, index, limits)?;
+        self.decode(dataset, index, limits)
+    }
+
+    fn read(&mut self, dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Fault> {
         dataset.read_into(index, limits.max_bytes, &mut self.bytes).map_err(|e| {
             let cause = match e.cause() {
                 // All of the data are gone with it: so it looks when a disk is not mounted any more.
                 Cause::Absent if matches!(e, Error::Io { .. }) && !dataset.path().exists() => Cause::Disk,
                 cause => cause,
             };
-            fault(e.to_string(), cause)
-        })?;
-        decode_into(&self.bytes, limits, &mut self.image).map_err(|e| fault(e.to_string(), Cause::Content))
+            Fault::of(dataset, index, &e, cause)
+        })
+    }
+
+    /// Decodes what [`read`](Self::read) has read.
+    fn decode(&mut self, dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Fault> {
+        decode_into(&self.bytes, limits, &mut self.image)
+            .map_err(|e| Fault::of(dataset, index, &e, Cause::Content))
     }
 }
 
@@ -123,10 +154,26 @@ fn wait(pause: Duration, stop: impl Fn() -> bool) -> bool {
     true
 }
 
+/// What became of an image that can be used.
+pub(crate) enum Seen<R, T> {
+    /// It was known by its encoded bytes.
+    Recalled(R),
+    /// It was decoded and used.
+    Image(T),
+}
+
 /// An image that cannot be used.
 pub(crate) struct Fault {
     pub(crate) skipped: Skipped,
     pub(crate) cause: Cause,
+}
+
+impl Fault {
+    fn of(dataset: &dyn Dataset, index: usize, error: &impl ToString, cause: Cause) -> Self {
+        let (name, reason) = (dataset.name(index), error.to_string());
+        let reason = without_name(&reason, name).to_owned();
+        Self { skipped: Skipped { image: index, path: name.to_owned(), reason }, cause }
+    }
 }
 
 /// A reason without the name of the image at its start, which stands before the reason anyway: in `photos/a.jpg: cannot

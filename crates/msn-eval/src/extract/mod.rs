@@ -3,6 +3,7 @@
 mod checkpoint;
 mod error;
 mod import;
+mod kept;
 mod probe;
 mod resize;
 mod rows;
@@ -17,6 +18,7 @@ use msn_model::{Encoder, Precision};
 pub use checkpoint::{CLASSIFIER_PART, Origin, SavedEncoder, Weights};
 pub use error::ExtractError;
 pub use import::{DESCRIPTION, Description, Import, is_foreign};
+use kept::KeptFeatures;
 pub use rows::FeatureRows;
 
 /// Largest side of the images that stand for raw pixels: 12,288 columns a row.
@@ -35,6 +37,8 @@ pub struct Extractor {
     kind: Kind,
     config: EvalConfig,
     origin: Option<Origin>,
+    /// Where features are kept, if they are.
+    kept: Option<KeptFeatures>,
 }
 
 #[derive(Debug)]
@@ -86,7 +90,7 @@ impl Extractor {
         let size = shorter_side.min(LARGEST_RAW_SIZE);
         let config =
             config(EvalTransform { resize: Some(size), crop: size, normalization: Normalization::default() });
-        Self { kind: Kind::RawPixels, config, origin: None }
+        Self { kind: Kind::RawPixels, config, origin: None, kept: None }
     }
 
     /// The encoder in a checkpoint: that of a run, as [`Extractor::pretrained`] takes it, or of another program
@@ -122,7 +126,7 @@ impl Extractor {
         let precision = if *device == Device::flex() { precision } else { Precision::F32 };
         let mut encoder = Box::new(saved.into_encoder(weights, device)?);
         encoder.path = msn_model::Path::Kernels(precision);
-        Ok(Self { kind: Kind::Encoder { encoder, features, precision }, config, origin })
+        Ok(Self { kind: Kind::Encoder { encoder, features, precision }, config, origin, kept: None })
     }
 
     /// The checkpoint in use, of which an untrained encoder has the description alone; `None` for raw pixels.

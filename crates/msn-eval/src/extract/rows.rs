@@ -1,6 +1,6 @@
 //! Rows of features with the images that they belong to.
 
-use msn_data::{Corruption, Dataset, EvalBatch, EvalConfig, Skipped, check_image, load_eval};
+use msn_data::{Corruption, Dataset, EvalBatch, EvalConfig, Skipped, check_image, load_unknown};
 use msn_model::{View, host};
 
 use super::{ExtractError, Extractor, Kind};
@@ -15,6 +15,8 @@ pub struct FeatureRows {
     pub features: Features,
     /// The images that could not be read, which have no row.
     pub skipped: Vec<Skipped>,
+    /// How many rows were kept from before ([`Extractor::keeping`]).
+    pub recalled: usize,
 }
 
 impl Extractor {
@@ -53,9 +55,29 @@ impl Extractor {
         let mut images = Vec::with_capacity(indices.len());
         let mut data = Vec::with_capacity(indices.len() * self.dim());
         let config = EvalConfig { corruption, ..self.config };
-        let skipped = load_eval(dataset, indices, &config, |batch: EvalBatch| {
-            images.extend_from_slice(&batch.images);
-            data.extend(self.of_batch(batch));
+        let kept = self.kept.as_ref().filter(|_| corruption.is_none());
+        let recall = |image: usize, encoded: &[u8]| kept?.recall(image, encoded);
+        let mut rows_recalled = 0;
+        let skipped = load_unknown(dataset, indices, &config, recall, |batch| {
+            let EvalBatch { images: new, pixels, recalled, .. } = batch;
+            let computed = if new.is_empty() { Vec::new() } else { self.of_pixels(pixels, new.len()) };
+            if let Some(kept) = kept {
+                kept.keep(&new, &computed);
+            }
+            rows_recalled += recalled.len();
+            let mut new = new.into_iter().zip(computed.chunks_exact(self.dim()));
+            let mut recalled = recalled.into_iter().peekable();
+            for place in 0.. {
+                if let Some(known) = recalled.next_if(|known| known.place == place) {
+                    images.push(known.image);
+                    data.extend(known.known);
+                } else if let Some((image, row)) = new.next() {
+                    images.push(image);
+                    data.extend_from_slice(row);
+                } else {
+                    break;
+                }
+            }
             progress(images.len());
             Ok::<(), ExtractError>(())
         })?;
@@ -65,7 +87,7 @@ impl Extractor {
             return Err(ExtractError::NothingReadable { data, images, first });
         }
         match Features::new(images.len(), self.dim(), data) {
-            Ok(features) => Ok(FeatureRows { images, features, skipped }),
+            Ok(features) => Ok(FeatureRows { images, features, skipped, recalled: rows_recalled }),
             Err(Error::NotFinite { row, column, found }) => Err(ExtractError::NotFinite {
                 data: dataset.path().to_owned(),
                 image: dataset.name(images[row]).to_owned(),
@@ -87,14 +109,13 @@ impl Extractor {
         check_image(dataset, index, &self.config.limits)
     }
 
-    /// [B, 3, size, size] -> [B, dim], row-major.
-    fn of_batch(&self, batch: EvalBatch) -> Vec<f32> {
+    /// [count, 3, size, size] -> [count, dim], row-major.
+    fn of_pixels(&self, pixels: Vec<f32>, count: usize) -> Vec<f32> {
         match &self.kind {
-            Kind::RawPixels => batch.pixels,
+            Kind::RawPixels => pixels,
             Kind::Encoder { encoder, features, .. } => {
-                let size = self.config.transform.crop;
-                let (count, patch) = (batch.images.len(), encoder.patch_size());
-                let view = View::new(&batch.pixels, count, size, patch, None, &encoder.device());
+                let (size, patch) = (self.config.transform.crop, encoder.patch_size());
+                let view = View::new(&pixels, count, size, patch, None, &encoder.device());
                 host(encoder.features(&[view], *features))
             }
         }

@@ -8,6 +8,7 @@ mod extract;
 mod features;
 mod finetune;
 mod golden_interop;
+mod kept;
 mod knn;
 mod linear;
 mod logistic;

@@ -9,6 +9,7 @@ mod foreign;
 mod full_disk;
 mod kill;
 mod logs;
+mod row_cache;
 mod run;
 mod shard_folder;
 mod support;

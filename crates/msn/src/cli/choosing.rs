@@ -7,7 +7,8 @@ use msn_eval::Amount;
 use msn_train::config::PrecisionSetting;
 
 use super::{
-    Draws, EncoderChoice, FeatureChoice, IMAGES, LabelledData, OnDevice, PRECISION, Penalty, at_least_one,
+    Draws, EncoderChoice, FRESH_FEATURES, FeatureChoice, IMAGES, LabelledData, OnDevice, PRECISION, Penalty,
+    at_least_one,
 };
 
 /// Several encoders in one table: low-shot accuracy on the same labelled images.
@@ -52,6 +53,9 @@ pub(crate) struct Compare {
 
     #[arg(long, value_name = "auto|bf16|f32", default_value = "auto", help = PRECISION)]
     pub(crate) precision: PrecisionSetting,
+
+    #[arg(long, help = FRESH_FEATURES)]
+    pub(crate) fresh_features: bool,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,

@@ -7,8 +7,8 @@ use msn_eval::{Amount, Lambda};
 use msn_train::config::PrecisionSetting;
 
 use super::{
-    Draws, FineTune, IMAGES, LabelledData, Linear, OnDevice, PRECISION, Report, Robust, Selection,
-    at_least_one, positive,
+    Draws, FRESH_FEATURES, FineTune, IMAGES, LabelledData, Linear, OnDevice, PRECISION, Report, Robust,
+    Selection, at_least_one, positive,
 };
 
 /// Measure how good the features of an encoder are.
@@ -179,6 +179,9 @@ pub(crate) struct EncoderChoice {
 
     #[arg(long, value_name = "auto|bf16|f32", default_value = "auto", help = PRECISION)]
     pub(crate) precision: PrecisionSetting,
+
+    #[arg(long, help = FRESH_FEATURES)]
+    pub(crate) fresh_features: bool,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,

@@ -119,6 +119,7 @@ fn choice(arguments: &Compare, checkpoint: &str, heads: Option<usize>) -> Encode
         heads,
         features: Some(arguments.features),
         precision: arguments.precision,
+        fresh_features: arguments.fresh_features,
         device: arguments.device.clone(),
     }
 }

@@ -101,6 +101,7 @@ fn classifier(arguments: &Export, saved: &SavedEncoder) -> anyhow::Result<Option
         features: Some(FeatureChoice::BeforeNorm),
         // As the weights are exported.
         precision: PrecisionSetting::F32,
+        fresh_features: false,
         device: OnDevice { name: arguments.device.name.clone() },
     };
     let labelled = few.features(&features::extractor(&choice, &few)?)?;

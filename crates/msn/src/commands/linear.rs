@@ -37,6 +37,8 @@ pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
         // A probe reads the blocks themselves.
         features: Some(FeatureChoice::BeforeNorm),
         precision: arguments.precision,
+        // None are kept: it trains on other crops in each epoch.
+        fresh_features: true,
         device: arguments.device.clone(),
     };
     let extractor = features::extractor(&encoder, &*train.dataset)?;

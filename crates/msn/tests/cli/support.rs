@@ -88,6 +88,8 @@ impl Scratch {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_msn"));
         command.args(arguments).current_dir(self.folder.path());
+        // Caches of its own, so that no test meets what another one has left.
+        command.env("MSN_CACHE", self.folder.path().join("cache"));
         command
     }
 

@@ -2,6 +2,7 @@
 //! protocols have in common, and beside it a file each.
 
 mod compare;
+mod kept;
 mod knn;
 mod linear;
 mod lowshot;

@@ -1,0 +1,161 @@
+//! Features that an earlier command has computed.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use image::{Rgb, RgbImage};
+use msn_data::{Corruption, CorruptionKind};
+use msn_eval::{Extractor, FeatureRows};
+use msn_model::{EncoderConfig, Features, HeadConfig, Precision, state_dict};
+use msn_store::{CacheFolder, Checkpoint, KeepPolicy, RunDir, TARGET_PART};
+use serde_json::json;
+
+/// More than two batches.
+const IMAGES: usize = 70;
+
+fn run(folder: &Path, seed: u64) {
+    let sizes =
+        EncoderConfig { image_size: 16, patch_size: 4, dim: 32, depth: 2, ..EncoderConfig::default() };
+    let config = EncoderConfig { variant: String::new(), heads: 2, ..sizes };
+    let head = HeadConfig { hidden_dim: 8, output_dim: 8, batch_norm: true };
+    let encoder = config.init(Some(&head), seed, &Device::flex()).unwrap();
+    let data = json!({ "path": "x", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "max_file_mib": 1, "max_megapixels": 1 });
+    let state = json!({ "cursor": { "epoch": 3 }, "config": { "seed": 5, "encoder": config, "data": data, "optim": {} } });
+    let parts = [(TARGET_PART.to_owned(), state_dict(&encoder))].into();
+    let run = RunDir::create(folder).unwrap();
+    run.write_config("seed = 5\n").unwrap();
+    run.checkpoints().save(&Checkpoint { step: 1, parts, state }, &KeepPolicy::default()).unwrap();
+}
+
+fn write_image(path: &Path, shade: usize) {
+    let level = |x: u32| (x * 11 + shade as u32 * 3) as u8;
+    RgbImage::from_fn(16, 16, |x, y| Rgb([level(x), level(y), level(x + y)])).save(path).unwrap();
+}
+
+/// A run, seventy images and an empty cache.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        let scratch = Self(tempfile::tempdir().unwrap());
+        run(&scratch.path("run"), 5);
+        std::fs::create_dir(scratch.path("images")).unwrap();
+        (0..IMAGES).for_each(|image| write_image(&scratch.image(image), image));
+        scratch
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn image(&self, image: usize) -> std::path::PathBuf {
+        self.path(&format!("images/{image:02}.png"))
+    }
+
+    fn plain(&self, run: &str, features: Features, precision: Precision) -> Extractor {
+        Extractor::pretrained(&self.path(run), features, precision, &Device::flex()).unwrap()
+    }
+
+    fn keeping(&self, run: &str, features: Features, precision: Precision) -> Extractor {
+        self.plain(run, features, precision).keeping(CacheFolder::new(self.path("cache"), 1 << 20))
+    }
+
+    /// By a new process, as it were: the cache is opened anew.
+    fn rows(&self, images: &[usize]) -> FeatureRows {
+        rows(&self.keeping("run", Features::BeforeNorm, Precision::F32), &self.path("images"), images)
+    }
+
+    fn computed(&self, images: &[usize]) -> FeatureRows {
+        rows(&self.plain("run", Features::BeforeNorm, Precision::F32), &self.path("images"), images)
+    }
+}
+
+fn rows(extractor: &Extractor, folder: &Path, images: &[usize]) -> FeatureRows {
+    let dataset = msn_data::open(folder).unwrap();
+    let mut done = 0;
+    let rows = extractor.rows(&*dataset, images, |images| done = images).unwrap();
+    assert_eq!(done, rows.images.len());
+    rows
+}
+
+fn all() -> Vec<usize> {
+    (0..IMAGES).collect()
+}
+
+#[test]
+fn what_was_computed_once_is_not_computed_again_and_has_the_same_bits() {
+    let scratch = Scratch::new();
+    let first = scratch.rows(&all());
+    assert_eq!(first, scratch.computed(&all()));
+    let again = scratch.rows(&all());
+    assert_eq!(again, FeatureRows { recalled: IMAGES, ..first });
+}
+
+#[test]
+fn known_and_new_images_come_in_the_order_asked_for() {
+    let scratch = Scratch::new();
+    scratch.rows(&[69, 3, 40, 8]);
+    std::fs::write(scratch.image(4), "broken").unwrap();
+    let asked: Vec<usize> = [3, 7, 7, 4, 69].into_iter().chain((0..IMAGES).rev()).collect();
+    let found = scratch.rows(&asked);
+    let expected = scratch.computed(&asked);
+    assert_eq!((found.images, &found.features), (expected.images, &expected.features));
+    assert_eq!(found.skipped, expected.skipped);
+    assert_eq!(found.skipped.len(), 2, "the broken image was asked for twice");
+    assert!((6..IMAGES).contains(&found.recalled), "{}", found.recalled);
+    assert_eq!(scratch.rows(&asked).recalled, expected.features.rows());
+}
+
+#[test]
+fn an_image_is_known_by_its_content() {
+    let scratch = Scratch::new();
+    scratch.rows(&all());
+    write_image(&scratch.image(5), 1000);
+    std::fs::rename(scratch.image(6), scratch.path("images/a.png")).unwrap();
+    let found = scratch.rows(&all());
+    assert_eq!(found.recalled, IMAGES - 1, "one has changed, one has another name");
+    assert_eq!(found.features, scratch.computed(&all()).features);
+}
+
+#[test]
+fn other_encoders_and_other_ways_to_compute_share_nothing() {
+    let scratch = Scratch::new();
+    run(&scratch.path("other"), 6);
+    let images = scratch.path("images");
+    for (run, features, precision) in [
+        ("run", Features::BeforeNorm, Precision::F32),
+        ("other", Features::BeforeNorm, Precision::F32),
+        ("run", Features::AfterNorm, Precision::F32),
+        ("run", Features::BeforeNorm, Precision::Bf16),
+    ] {
+        let expected = rows(&scratch.plain(run, features, precision), &images, &all());
+        for recalled in [0, IMAGES] {
+            let found = rows(&scratch.keeping(run, features, precision), &images, &all());
+            assert_eq!(
+                found,
+                FeatureRows { recalled, ..expected.clone() },
+                "{run} {features:?} {precision:?}"
+            );
+        }
+    }
+    let extractor = scratch.keeping("run", Features::BeforeNorm, Precision::F32);
+    let dataset = msn_data::open(&images).unwrap();
+    let corruption = Some(Corruption { kind: CorruptionKind::Noise, severity: 5 });
+    let corrupted = extractor.corrupted_rows(&*dataset, &all(), corruption, |_| ()).unwrap();
+    assert_eq!(corrupted.recalled, 0);
+    assert_ne!(corrupted.features, scratch.computed(&all()).features);
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_is_done_without() {
+    let scratch = Scratch::new();
+    let expected = scratch.computed(&all());
+    std::fs::write(scratch.path("cache"), "a file, where a folder is expected").unwrap();
+    assert_eq!(scratch.rows(&all()), expected);
+    std::fs::remove_file(scratch.path("cache")).unwrap();
+    // Room for one batch and not for two.
+    let small = CacheFolder::new(scratch.path("cache"), 6_000);
+    let extractor = scratch.plain("run", Features::BeforeNorm, Precision::F32).keeping(small);
+    assert_eq!(rows(&extractor, &scratch.path("images"), &all()), expected);
+    assert_eq!(rows(&extractor, &scratch.path("images"), &all()).recalled, 32);
+}
