@@ -89,7 +89,7 @@ fn images_that_are_known_are_not_decoded_and_keep_their_place() {
     let all: Vec<usize> = (0..11).collect();
     let mut batches = Vec::new();
     let recall =
-        |image: usize, encoded: &[u8]| [1, 2, 8, 9, 10].contains(&image).then(|| (image, encoded.len()));
+        |image: usize, encoded: &[u8]| [1, 2, 8, 9, 10].contains(&image).then_some((image, encoded.len()));
     let skipped = load_unknown(&*dataset, &all, &config(2), recall, |batch| {
         batches.push(batch);
         Ok::<(), Error>(())
