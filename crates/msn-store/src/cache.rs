@@ -1,6 +1,6 @@
 //! A folder of files that can be made again, bounded in size.
 
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, File, FileTimes, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -13,8 +13,10 @@ const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// Files by their names, the least recently used ones removed when a new one needs room.
 ///
-/// Several processes may use one folder: files appear whole (see [`atomic`]), and one that is removed while another
-/// process reads it stays readable there until it is closed (on Windows it is not removed).
+/// Several processes may use one folder: files appear whole (see [`atomic`]) or grow under a lock ([`RowCache`]), and one
+/// that is removed while another process reads it stays readable there until it is closed (on Windows it is not removed).
+///
+/// [`RowCache`]: crate::RowCache
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheFolder {
     path: PathBuf,
@@ -101,13 +103,19 @@ impl CacheFolder {
         self.make_room(length, None)?;
         atomic::write_with(&self.path.join(name), fill)?;
         // Another write may have made room for itself at the same time.
-        self.make_room(0, None)
+        self.make_room(0, None)?;
+        Ok(())
     }
 
-    /// Removes the least recently used files, other than this one, until it may have `length` bytes.
+    /// Removes the least recently used files, other than this one and those that grow as well, until it may have `length`
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::CacheTooSmall`] if it may not, though all others were removed.
     pub(crate) fn make_room_for(&self, name: &str, length: u64) -> Result<()> {
         self.check_length(name, length)?;
-        self.make_room(length, Some(name))
+        let others = self.make_room(length, Some(name))?;
+        self.check_length(name, length.saturating_add(others))
     }
 
     fn check_length(&self, name: &str, length: u64) -> Result<()> {
@@ -119,8 +127,8 @@ impl CacheFolder {
     }
 
     /// Removes the least recently used files, `except` one that does not count, until `length` bytes more fit, and what was
-    /// abandoned.
-    fn make_room(&self, length: u64, except: Option<&str>) -> Result<()> {
+    /// abandoned; gives the bytes of those that are left.
+    fn make_room(&self, length: u64, except: Option<&str>) -> Result<u64> {
         let list = StoreError::io(&self.path, "list");
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(list)? {
@@ -142,11 +150,19 @@ impl CacheFolder {
             if total.saturating_add(length) <= self.max_bytes {
                 break;
             }
+            // One that grows, in another process.
+            if is_locked(path) {
+                continue;
+            }
             remove(path)?;
             total -= bytes;
         }
-        Ok(())
+        Ok(total)
     }
+}
+
+fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -33,15 +33,7 @@ impl RunLock {
             .truncate(false)
             .open(&path)
             .map_err(StoreError::io(&path, "open"))?;
-        let mut locked = file.try_lock();
-        for _ in 1..TRIES {
-            if !matches!(locked, Err(TryLockError::WouldBlock)) {
-                break;
-            }
-            thread::sleep(PAUSE);
-            locked = file.try_lock();
-        }
-        match locked {
+        match try_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = io::read_to_string(&file).ok().and_then(|pid| pid.trim().parse().ok());
@@ -58,6 +50,19 @@ impl RunLock {
             .map_err(StoreError::io(&path, "write the process id"))?;
         Ok(Self { file })
     }
+}
+
+/// Takes the lock of a file, unless someone holds it for longer than it takes to start a program.
+pub(crate) fn try_lock(file: &File) -> Result<(), TryLockError> {
+    let mut locked = file.try_lock();
+    for _ in 1..TRIES {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        thread::sleep(PAUSE);
+        locked = file.try_lock();
+    }
+    locked
 }
 
 impl Drop for RunLock {

@@ -49,10 +49,15 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         ));
     }
     let extractor = Extractor::of(saved, weights, features, choice.precision.precision(), &device)?;
-    Ok(match CacheFolder::of_user("features", MAX_KEPT_BYTES).filter(|_| !choice.fresh_features) {
-        Some(folder) => extractor.keeping(folder),
-        None => extractor,
-    })
+    Ok(keeping(extractor, choice))
+}
+
+/// The extractor that takes the features that earlier commands have computed, unless they are to be fresh.
+pub(crate) fn keeping(extractor: Extractor, choice: &EncoderChoice) -> Extractor {
+    match CacheFolder::of_user("features", MAX_KEPT_BYTES) {
+        Some(folder) if !choice.fresh_features => extractor.keeping(folder),
+        _ => extractor,
+    }
 }
 
 /// The encoder that `--checkpoint` names, raw pixels aside, and which weights of it are meant; says which checkpoints
@@ -179,7 +184,7 @@ pub(crate) fn rows(
         warn(&format!("left out {skipped}"));
     }
     if rows.recalled > 0 {
-        say(&format!("{what}: {} of {} were kept from before", rows.recalled, rows.images.len()));
+        say(&format!("{what}: {} of {} were known already", rows.recalled, rows.images.len()));
     }
     Ok(rows)
 }

@@ -28,11 +28,13 @@ pub struct EvalConfig {
 
 /// Transformed images, in the order asked for, without the broken ones.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EvalBatch<R = Infallible> {
+pub struct EvalBatch<R = Infallible, K = ()> {
     /// The images, by their index in the dataset: `[B]`.
     pub images: Vec<usize>,
     /// `[B, 3, crop, crop]`, normalised.
     pub pixels: Vec<f32>,
+    /// What each of these images will be known by: `[B]`.
+    pub keys: Vec<K>,
     /// The images that were recalled instead, which are not among the others.
     pub recalled: Vec<Recalled<R>>,
     /// The broken images since the batch before: a consumer that stops early gets no other account of them.
@@ -64,24 +66,24 @@ pub fn load_eval<E: From<Error>>(
     config: &EvalConfig,
     each: impl FnMut(EvalBatch) -> Result<(), E>,
 ) -> Result<Vec<Skipped>, E> {
-    load_unknown(dataset, indices, config, |_, _| None, each)
+    load_unknown(dataset, indices, config, |_| Err(()), each)
 }
 
-/// As [`load_eval`], but for the images that `recall` knows, given their index and their encoded bytes: these are not
-/// decoded, and a batch has what is known of them. It is called by the worker threads. A batch of such images alone is
-/// handed over like any other.
+/// As [`load_eval`], but for the images that `recall` knows, given their encoded bytes: these are not decoded, and a batch
+/// has what is known of them. For others it gives the key that they will be known by. It is called by the worker threads. A
+/// batch of known images alone is handed over like any other.
 ///
 /// # Errors
 /// As [`load_eval`].
 ///
 /// # Panics
 /// As [`load_eval`].
-pub fn load_unknown<R: Send, E: From<Error>>(
+pub fn load_unknown<R: Send, K: Send, E: From<Error>>(
     dataset: &dyn Dataset,
     indices: &[usize],
     config: &EvalConfig,
-    recall: impl Fn(usize, &[u8]) -> Option<R> + Sync,
-    each: impl FnMut(EvalBatch<R>) -> Result<(), E>,
+    recall: impl Fn(&[u8]) -> Result<R, K> + Sync,
+    each: impl FnMut(EvalBatch<R, K>) -> Result<(), E>,
 ) -> Result<Vec<Skipped>, E> {
     let EvalConfig { transform, corruption, .. } = config;
     let prepare = |index: usize, image: &Image, scratch: &mut Scratch, out: &mut [f32]| {
@@ -112,17 +114,17 @@ pub fn load_crops<E: From<Error>>(
     let prepare = |index: usize, image: &Image, scratch: &mut Scratch, out: &mut [f32]| {
         crops.apply(index, image, &config.transform, scratch, out);
     };
-    load(dataset, indices, config, |_, _| None, prepare, each)
+    load(dataset, indices, config, |_| Err(()), prepare, each)
 }
 
 /// `prepare` turns an image, given with its index, into `[3, crop, crop]`, unless `recall` knows it.
-fn load<R: Send, E: From<Error>>(
+fn load<R: Send, K: Send, E: From<Error>>(
     dataset: &dyn Dataset,
     indices: &[usize],
     config: &EvalConfig,
-    recall: impl Fn(usize, &[u8]) -> Option<R> + Sync,
+    recall: impl Fn(&[u8]) -> Result<R, K> + Sync,
     prepare: impl Fn(usize, &Image, &mut Scratch, &mut [f32]) + Sync,
-    mut each: impl FnMut(EvalBatch<R>) -> Result<(), E>,
+    mut each: impl FnMut(EvalBatch<R, K>) -> Result<(), E>,
 ) -> Result<Vec<Skipped>, E> {
     assert!(config.batch_size > 0 && config.workers > 0, "at least 1 image a batch and 1 worker: {config:?}");
     let pool = pool(config.workers)?;
@@ -183,14 +185,14 @@ pub fn check_image(dataset: &dyn Dataset, index: usize, limits: &Limits) -> Resu
     Ok(look_at(dataset, index, limits, |_| ())?.err())
 }
 
-fn load_batch<R: Send>(
+fn load_batch<R: Send, K: Send>(
     dataset: &dyn Dataset,
     indices: &[usize],
     config: &EvalConfig,
     stop: &AtomicBool,
-    recall: &(impl Fn(usize, &[u8]) -> Option<R> + Sync),
+    recall: &(impl Fn(&[u8]) -> Result<R, K> + Sync),
     prepare: &(impl Fn(usize, &Image, &mut Scratch, &mut [f32]) + Sync),
-) -> Result<EvalBatch<R>, Error> {
+) -> Result<EvalBatch<R, K>, Error> {
     let values = 3 * config.transform.crop.pow(2);
     let mut pixels = vec![0.0; indices.len() * values];
     let places = pixels.par_chunks_exact_mut(values).with_max_len(1);
@@ -198,20 +200,20 @@ fn load_batch<R: Send>(
     let failed = AtomicBool::new(false);
     let stop = || stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed);
     let load = |(place, &index): (&mut [f32], &usize)| {
-        let recall = |encoded: &[u8]| recall(index, encoded);
         let prepare = |image: &Image, scratch: &mut Scratch| prepare(index, image, scratch, place);
         let loaded = Worker::recall_at_last(dataset, index, &config.limits, stop, recall, prepare);
         loaded.inspect_err(|_| failed.store(true, Ordering::Relaxed))
     };
     let results: Vec<_> = places.zip(indices).map(load).collect::<Result<_, Error>>()?;
     let mut images = Vec::with_capacity(indices.len());
-    let (mut recalled, mut skipped) = (Vec::new(), Vec::new());
+    let (mut keys, mut recalled, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
     for (place, (&index, result)) in indices.iter().zip(results).enumerate() {
         match result {
             Ok(Seen::Recalled(known)) => {
                 recalled.push(Recalled { place: images.len() + recalled.len(), image: index, known });
             }
-            Ok(Seen::Image(())) => {
+            Ok(Seen::Image(key, ())) => {
+                keys.push(key);
                 pixels.copy_within(place * values..(place + 1) * values, images.len() * values);
                 images.push(index);
             }
@@ -219,5 +221,5 @@ fn load_batch<R: Send>(
         }
     }
     pixels.truncate(images.len() * values);
-    Ok(EvalBatch { images, pixels, recalled, skipped })
+    Ok(EvalBatch { images, pixels, keys, recalled, skipped })
 }

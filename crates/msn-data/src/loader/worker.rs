@@ -72,35 +72,39 @@ impl Worker {
         stop: impl Fn() -> bool,
         use_image: impl FnOnce(&Image, &mut Scratch) -> T,
     ) -> Result<Result<T, Skipped>, Error> {
-        let found = Self::recall_at_last(dataset, index, limits, stop, |_| None::<Infallible>, use_image);
+        let found =
+            Self::recall_at_last(dataset, index, limits, stop, |_| Err::<Infallible, ()>(()), use_image);
         Ok(found?.map(|seen| match seen {
-            Seen::Image(used) => used,
+            Seen::Image((), used) => used,
         }))
     }
 
-    /// As [`with_image_at_last`](Self::with_image_at_last), unless `recall` knows the encoded image: then it is not decoded.
+    /// As [`with_image_at_last`](Self::with_image_at_last), unless `recall` knows the encoded image: then it is not decoded;
+    /// else `recall` gives what it will be known by.
     ///
     /// # Errors
     /// As [`with_image_at_last`](Self::with_image_at_last).
-    pub(crate) fn recall_at_last<R, T>(
+    pub(crate) fn recall_at_last<R, K, T>(
         dataset: &dyn Dataset,
         index: usize,
         limits: &Limits,
         stop: impl Fn() -> bool,
-        recall: impl Fn(&[u8]) -> Option<R>,
+        recall: impl Fn(&[u8]) -> Result<R, K>,
         use_image: impl FnOnce(&Image, &mut Scratch) -> T,
-    ) -> Result<Result<Seen<R, T>, Skipped>, Error> {
+    ) -> Result<Result<Seen<R, K, T>, Skipped>, Error> {
         WORKER.with_borrow_mut(|worker| {
             let mut pauses = PAUSES.into_iter();
             loop {
                 let read = worker.read(dataset, index, limits);
                 let loaded = read.and_then(|()| match recall(&worker.bytes) {
-                    Some(recalled) => Ok(Some(recalled)),
-                    None => worker.decode(dataset, index, limits).map(|()| None),
+                    Ok(recalled) => Ok(Ok(recalled)),
+                    Err(key) => worker.decode(dataset, index, limits).map(|()| Err(key)),
                 });
                 let Fault { skipped, cause } = match loaded {
-                    Ok(Some(recalled)) => return Ok(Ok(Seen::Recalled(recalled))),
-                    Ok(None) => return Ok(Ok(Seen::Image(use_image(&worker.image, &mut worker.scratch)))),
+                    Ok(Ok(recalled)) => return Ok(Ok(Seen::Recalled(recalled))),
+                    Ok(Err(key)) => {
+                        return Ok(Ok(Seen::Image(key, use_image(&worker.image, &mut worker.scratch))));
+                    }
                     Err(fault) => fault,
                 };
                 let pause = match cause {
@@ -155,11 +159,11 @@ fn wait(pause: Duration, stop: impl Fn() -> bool) -> bool {
 }
 
 /// What became of an image that can be used.
-pub(crate) enum Seen<R, T> {
+pub(crate) enum Seen<R, K, T> {
     /// It was known by its encoded bytes.
     Recalled(R),
-    /// It was decoded and used.
-    Image(T),
+    /// It was decoded and used; first, what it will be known by.
+    Image(K, T),
 }
 
 /// An image that cannot be used.

@@ -1,9 +1,9 @@
 //! Features that are kept from one command to the next.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use burn::tensor::Device;
 use msn_data::EvalConfig;
 use msn_model::{Encoder, Precision, for_each_tensor};
 use msn_store::{CacheFolder, RowCache};
@@ -11,17 +11,28 @@ use twox_hash::XxHash3_128;
 
 use super::{Extractor, Kind};
 
-/// Counts up when the same encoder and the same image give other features than before.
+/// Counts up when the same encoder and the same image give other features than before, in between two versions.
 const REVISION: u32 = 1;
+
+/// Rows are written when so many have come together, or so much time has passed: what a kill may cost.
+const WRITTEN_ROWS: usize = 1024;
+const WRITTEN_AFTER: Duration = Duration::from_secs(10);
 
 /// The features of one encoder, found by the content of the images.
 #[derive(Debug)]
 pub(super) struct KeptFeatures {
     rows: RowCache,
-    /// Digests of images, by their index, whose features are being computed.
-    awaited: Mutex<HashMap<usize, u128>>,
-    /// False once rows could not be written.
-    writable: AtomicBool,
+    waiting: Mutex<Waiting>,
+}
+
+/// Rows that are not written yet.
+#[derive(Debug)]
+struct Waiting {
+    digests: Vec<u128>,
+    rows: Vec<f32>,
+    since: Instant,
+    /// Set once rows could not be written.
+    failed: bool,
 }
 
 impl Extractor {
@@ -33,7 +44,9 @@ impl Extractor {
         let name = file_name(encoder, *features, *precision, &self.config);
         self.kept = match RowCache::open(folder, &name, self.dim()) {
             Ok(rows) => {
-                Some(KeptFeatures { rows, awaited: Mutex::default(), writable: AtomicBool::new(true) })
+                let (digests, since) = (Vec::new(), Instant::now());
+                let waiting = Mutex::new(Waiting { digests, rows: Vec::new(), since, failed: false });
+                Some(KeptFeatures { rows, waiting })
             }
             Err(error) => {
                 tracing::warn!("features are not kept: {error}");
@@ -45,49 +58,50 @@ impl Extractor {
 }
 
 impl KeptFeatures {
-    /// The features of an image, given with its index and encoded; if there are none, they are awaited.
-    pub(super) fn recall(&self, image: usize, encoded: &[u8]) -> Option<Vec<f32>> {
+    /// The features of an encoded image; if there are none, the digest that they are to be kept under.
+    pub(super) fn recall(&self, encoded: &[u8]) -> Result<Vec<f32>, u128> {
         let digest = XxHash3_128::oneshot(encoded);
-        let row = self.rows.read(digest);
-        if row.is_none() {
-            self.awaited().insert(image, digest);
-        }
-        row
+        self.rows.read(digest).ok_or(digest)
     }
 
-    /// Keeps the features of images, which are awaited; those that are no numbers are not kept. features: [images, dim]
-    pub(super) fn keep(&self, images: &[usize], features: &[f32]) {
-        if images.is_empty() {
-            return;
+    /// Keeps features under their digests; those that are no numbers are not kept.
+    pub(super) fn keep<'a>(&self, features: impl Iterator<Item = (u128, &'a [f32])>) {
+        let mut waiting = self.waiting();
+        for (digest, row) in features.filter(|(_, row)| row.iter().all(|number| number.is_finite())) {
+            waiting.digests.push(digest);
+            waiting.rows.extend_from_slice(row);
         }
-        let mut digests = Vec::with_capacity(images.len());
-        let mut rows = Vec::with_capacity(features.len());
-        let mut awaited = self.awaited();
-        for (image, row) in images.iter().zip(features.chunks_exact(features.len() / images.len())) {
-            // An image that is asked for twice is kept once.
-            if let Some(digest) = awaited.remove(image)
-                && row.iter().all(|number| number.is_finite())
-            {
-                digests.push(digest);
-                rows.extend_from_slice(row);
-            }
+        if waiting.digests.len() >= WRITTEN_ROWS || waiting.since.elapsed() >= WRITTEN_AFTER {
+            self.write(&mut waiting);
         }
-        drop(awaited);
-        if self.writable.load(Ordering::Relaxed)
-            && let Err(error) = self.rows.add(&digests, &rows)
+    }
+
+    /// Writes what is waiting.
+    pub(super) fn flush(&self) {
+        self.write(&mut self.waiting());
+    }
+
+    fn write(&self, waiting: &mut Waiting) {
+        if !waiting.failed
+            && let Err(error) = self.rows.add(&waiting.digests, &waiting.rows)
         {
-            tracing::warn!("features are not kept from here on: {error}");
-            self.writable.store(false, Ordering::Relaxed);
+            tracing::warn!(
+                "features are not kept from here on: {error}; files in that folder may be deleted"
+            );
+            waiting.failed = true;
         }
+        waiting.digests.clear();
+        waiting.rows.clear();
+        waiting.since = Instant::now();
     }
 
-    fn awaited(&self) -> MutexGuard<'_, HashMap<usize, u128>> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Names all that the features of an image depend on besides its content, the instruction set included: sums are rounded
-/// in another order.
+/// Names all that the features of an image depend on besides its content: on a CPU the instruction set too, since sums are
+/// rounded in another order. Graphics cards are told apart by their number alone.
 fn file_name(
     encoder: &Encoder,
     features: msn_model::Features,
@@ -96,10 +110,11 @@ fn file_name(
 ) -> String {
     let EvalConfig { transform, corruption: _, batch_size: _, workers: _, limits } = config;
     let heads = encoder.blocks.first().map(|block| block.heads);
-    let isa = msn_kernels::selected_isa();
     let device = encoder.device();
+    let isa = (device == Device::flex()).then(msn_kernels::selected_isa);
     let key = format!(
-        "{REVISION} {:032x} {heads:?} {features:?} {precision:?} {transform:?} {limits:?} {isa:?} {device:?}",
+        "{} {REVISION} {:032x} {heads:?} {features:?} {precision:?} {transform:?} {limits:?} {device:?} {isa:?}",
+        env!("CARGO_PKG_VERSION"),
         digest(encoder)
     );
     format!("{:032x}.rows", XxHash3_128::oneshot(key.as_bytes()))
@@ -108,11 +123,14 @@ fn file_name(
 /// Of all weights with their names and shapes.
 fn digest(encoder: &Encoder) -> u128 {
     let mut digest = XxHash3_128::new();
+    let mut buffer = [[0; size_of::<f32>()]; 1 << 12];
     for_each_tensor(encoder, |name, array| {
         digest.write(format!("{name} {:?}", array.shape).as_bytes());
-        for numbers in array.data.chunks(1 << 12) {
-            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-            digest.write(&bytes);
+        for numbers in array.data.chunks(buffer.len()) {
+            for (bytes, number) in buffer.iter_mut().zip(numbers) {
+                *bytes = number.to_le_bytes();
+            }
+            digest.write(buffer[..numbers.len()].as_flattened());
         }
     });
     digest.finish_128()

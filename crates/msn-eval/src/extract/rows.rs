@@ -15,7 +15,7 @@ pub struct FeatureRows {
     pub features: Features,
     /// The images that could not be read, which have no row.
     pub skipped: Vec<Skipped>,
-    /// How many rows were kept from before ([`Extractor::keeping`]).
+    /// How many rows were known already ([`Extractor::keeping`]).
     pub recalled: usize,
 }
 
@@ -56,13 +56,13 @@ impl Extractor {
         let mut data = Vec::with_capacity(indices.len() * self.dim());
         let config = EvalConfig { corruption, ..self.config };
         let kept = self.kept.as_ref().filter(|_| corruption.is_none());
-        let recall = |image: usize, encoded: &[u8]| kept?.recall(image, encoded);
+        let recall = |encoded: &[u8]| kept.map_or(Err(None), |kept| kept.recall(encoded).map_err(Some));
         let mut rows_recalled = 0;
-        let skipped = load_unknown(dataset, indices, &config, recall, |batch| {
-            let EvalBatch { images: new, pixels, recalled, .. } = batch;
+        let loaded = load_unknown(dataset, indices, &config, recall, |batch| {
+            let EvalBatch { images: new, pixels, keys, recalled, .. } = batch;
             let computed = if new.is_empty() { Vec::new() } else { self.of_pixels(pixels, new.len()) };
             if let Some(kept) = kept {
-                kept.keep(&new, &computed);
+                kept.keep(keys.into_iter().flatten().zip(computed.chunks_exact(self.dim())));
             }
             rows_recalled += recalled.len();
             let mut new = new.into_iter().zip(computed.chunks_exact(self.dim()));
@@ -80,7 +80,11 @@ impl Extractor {
             }
             progress(images.len());
             Ok::<(), ExtractError>(())
-        })?;
+        });
+        if let Some(kept) = kept {
+            kept.flush();
+        }
+        let skipped = loaded?;
         if images.is_empty() {
             let first = skipped.into_iter().next().expect("an image without a row was skipped");
             let (data, images) = (dataset.path().to_owned(), indices.len());

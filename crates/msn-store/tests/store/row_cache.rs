@@ -1,9 +1,12 @@
 //! Rows that are found by digests, whatever happened to their file.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, FileTimes, OpenOptions};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use msn_store::{CacheFolder, RowCache, StoreError};
+
+use crate::support;
 
 fn open(folder: &Path) -> RowCache {
     RowCache::open(CacheFolder::new(folder.to_owned(), 1 << 20), "rows", 3).unwrap()
@@ -28,18 +31,44 @@ fn rows_are_found_again_by_their_digests() {
 }
 
 #[test]
-fn a_second_process_reads_and_does_not_add() {
+fn one_process_adds_at_a_time_and_the_next_one_takes_over() {
     let folder = tempfile::tempdir().unwrap();
     let first = open(folder.path());
-    first.add(&[1], &[1.0; 3]).unwrap();
+    assert!(first.add(&[1], &[1.0; 3]).unwrap());
     let second = open(folder.path());
-    second.add(&[2], &[2.0; 3]).unwrap();
+    assert!(!second.add(&[2], &[2.0; 3]).unwrap());
     assert_eq!(second.read(1).unwrap(), [1.0; 3]);
     assert!(second.read(2).is_none());
-    drop((first, second));
+    assert!(first.add(&[3], &[3.0; 3]).unwrap());
+    drop(first);
+    assert!(second.add(&[2], &[2.0; 3]).unwrap());
+    assert_eq!(second.read(3).unwrap(), [3.0; 3], "what the first one has added meanwhile");
+    drop(second);
     let third = open(folder.path());
-    third.add(&[2], &[2.0; 3]).unwrap();
-    assert_eq!((third.len(), third.read(2).unwrap()), (2, vec![2.0; 3]));
+    assert_eq!((third.len(), third.read(2).unwrap()), (3, vec![2.0; 3]));
+}
+
+#[test]
+fn threads_read_and_add_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = open(folder.path());
+    let row = |digest: u128| [digest as f32, -(digest as f32), 0.5];
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let rows = &rows;
+            scope.spawn(move || {
+                for digest in (0..50).map(|i| 4 * i + thread) {
+                    assert!(rows.add(&[digest], &row(digest)).unwrap());
+                    for known in 0..200 {
+                        assert!(rows.read(known).is_none_or(|found| found == row(known)));
+                    }
+                }
+            });
+        }
+    });
+    drop(rows);
+    let rows = open(folder.path());
+    assert!((0..200).all(|digest| rows.read(digest).unwrap() == row(digest)));
 }
 
 #[test]
@@ -92,17 +121,38 @@ fn a_file_of_other_rows_is_begun_anew() {
 }
 
 #[test]
-fn the_least_recently_used_file_makes_room_and_never_the_one_that_grows() {
+fn the_least_recently_used_file_makes_room_and_never_one_that_grows() {
     let folder = tempfile::tempdir().unwrap();
-    let cache = CacheFolder::new(folder.path().to_owned(), 200);
+    let cache = CacheFolder::new(folder.path().to_owned(), 300);
     cache.write("other", &[0; 100]).unwrap();
     let rows = RowCache::open(cache.clone(), "rows", 3).unwrap();
     rows.add(&[1], &[1.0; 3]).unwrap();
+    let growing = RowCache::open(cache.clone(), "growing", 3).unwrap();
+    growing.add(&[1, 2], &[1.0; 6]).unwrap();
     assert!(cache.read("other").unwrap().is_some());
-    rows.add(&[2, 3], &[2.0; 6]).unwrap();
+    rows.add(&[2, 3, 4], &[2.0; 9]).unwrap();
     assert!(cache.read("other").unwrap().is_none(), "it was in the way");
-    let error = rows.add(&[4, 5, 6], &[4.0; 9]).unwrap_err();
-    assert!(matches!(error, StoreError::CacheTooSmall { limit: 200, .. }), "{error}");
-    assert_eq!(rows.len(), 3);
-    assert_eq!(rows.read(3).unwrap(), [2.0; 3]);
+    let error = rows.add(&[5, 6, 7], &[5.0; 9]).unwrap_err();
+    assert!(matches!(error, StoreError::CacheTooSmall { limit: 300, .. }), "{error}");
+    assert_eq!((rows.len(), growing.read(2).unwrap()), (4, vec![1.0; 3]));
+    drop(growing);
+    rows.add(&[5, 6, 7], &[5.0; 9]).unwrap();
+    assert!(!folder.path().join("growing").exists(), "no one adds to it any more");
+    assert_eq!(rows.read(7).unwrap(), [5.0; 3]);
+}
+
+#[test]
+fn a_file_that_is_only_read_is_used_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::new(folder.path().to_owned(), 200);
+    let add = |name: &str| RowCache::open(cache.clone(), name, 3).unwrap().add(&[1, 2], &[1.0; 6]).unwrap();
+    for (age, name) in [(20, "older"), (10, "younger")] {
+        add(name);
+        let time = SystemTime::now() - Duration::from_secs(age);
+        let file = File::open(folder.path().join(name)).unwrap();
+        file.set_times(FileTimes::new().set_modified(time)).unwrap();
+    }
+    assert_eq!(RowCache::open(cache.clone(), "older", 3).unwrap().read(1).unwrap(), [1.0; 3]);
+    add("new");
+    assert_eq!(support::names(folder.path()), ["new", "older"]);
 }

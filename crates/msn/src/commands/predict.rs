@@ -95,6 +95,7 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
     let head = saved.classifier.take().ok_or_else(none)?;
     let precision = arguments.encoder.precision.precision();
     let extractor = Extractor::of(saved, weights, msn_model::Features::AfterNorm, precision, &device)?;
+    let extractor = features::keeping(extractor, &arguments.encoder);
     let found = rows(&extractor, images)?;
     let predictions = predict_by_head(&head, &found.features)?;
     Ok(Predicted { found, predictions, from: format!("by the classifier in {checkpoint}") })

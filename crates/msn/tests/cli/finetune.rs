@@ -72,6 +72,9 @@ fn the_result_predicts_what_was_tested_and_is_taken_by_other_commands() {
     let predicted = scratch.msn(&[&predict[..], &["--precision", "f32"]].concat()).success();
     assert!(predicted.stderr.contains("by the classifier in tuned"), "{}", predicted.stderr);
     let rows = scratch.read("predicted.csv");
+    let again = scratch.msn(&[&predict[..], &["--precision", "f32"]].concat()).success();
+    assert!(again.stderr.contains("20 of 20 were known already"), "{}", again.stderr);
+    assert_eq!(scratch.read("predicted.csv"), rows);
     scratch
         .msn(&[&predict[..], &["--features", "after-norm"]].concat())
         .refused_with(&["--features", "--labels"]);
