@@ -40,6 +40,19 @@ impl CacheFolder {
         Some(Self::new(root.join(name), max_bytes))
     }
 
+    /// [`of_user`](Self::of_user) with a bound of as many GiB as the variable `MSN_CACHE_GIB` says, else `default_gib`.
+    pub fn of_user_within(name: &str, default_gib: u64) -> Option<Self> {
+        let gib = std::env::var("MSN_CACHE_GIB").map_or(default_gib, |text| {
+            text.trim().parse().unwrap_or_else(|_| {
+                tracing::warn!(
+                    "MSN_CACHE_GIB: expected a whole number of GiB, found `{text}`; {name} stay at {default_gib}"
+                );
+                default_gib
+            })
+        });
+        Self::of_user(name, gib.saturating_mul(1 << 30))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -48,8 +48,8 @@ const PRECISION: &str = "How the encoder's products are multiplied on a CPU: bf1
 
 /// Help of `--fresh-features`.
 const FRESH_FEATURES: &str = "Compute all features anew, and keep none. Without it, those of images that an earlier command \
-    has seen with the same encoder come from the cache (MSN_CACHE, else ~/.cache/msn; at most 20 GiB of features); an image \
-    is known by its content";
+    has seen with the same encoder come from the cache (MSN_CACHE, else ~/.cache/msn; at most 20 GiB of features, or \
+    MSN_CACHE_GIB); an image is known by its content";
 
 const CPU: &str = "cpu";
 

@@ -22,8 +22,9 @@ use crate::memory;
 use crate::progress::{ImageProgress, say, warn};
 use crate::settings::median_side;
 
-/// Features of all encoders that are kept: of 13 million images by a ViT-S. The least recently used ones make room.
-const MAX_KEPT_BYTES: u64 = 20 << 30;
+/// GiB of features of all encoders that are kept, unless the user says otherwise: of 13 million images by a ViT-S. The least
+/// recently used ones make room.
+const KEPT_GIB: u64 = 20;
 
 /// What `--checkpoint` takes besides paths: this name, and a run after this prefix.
 pub(crate) const RAW_PIXELS: &str = "raw-pixels";
@@ -54,7 +55,7 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
 
 /// The extractor that takes the features that earlier commands have computed, unless they are to be fresh.
 pub(crate) fn keeping(extractor: Extractor, choice: &EncoderChoice) -> Extractor {
-    match CacheFolder::of_user("features", MAX_KEPT_BYTES) {
+    match CacheFolder::of_user_within("features", KEPT_GIB) {
         Some(folder) if !choice.fresh_features => extractor.keeping(folder),
         _ => extractor,
     }

@@ -143,16 +143,7 @@ impl Dataset for Remote {
 
 /// The default of [`Access::shards`].
 pub(super) fn cache_of_user() -> Option<CacheFolder> {
-    const DEFAULT_GIB: u64 = 50;
-    let gib = std::env::var("MSN_CACHE_GIB").map_or(DEFAULT_GIB, |text| {
-        text.trim().parse().unwrap_or_else(|_| {
-            tracing::warn!(
-                "MSN_CACHE_GIB: expected a whole number of GiB, found `{text}`; it stays at {DEFAULT_GIB}"
-            );
-            DEFAULT_GIB
-        })
-    });
-    CacheFolder::of_user("shards", gib.saturating_mul(1 << 30))
+    CacheFolder::of_user_within("shards", 50)
 }
 
 /// An opened shard.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Scratch, names};
+use crate::support::{Finished, Scratch, names};
 
 #[test]
 fn features_are_computed_once_for_all_commands() {
@@ -55,4 +55,16 @@ fn a_damaged_file_costs_time_alone() {
     assert!(first == again);
     let (_, said) = embed("healed.npy");
     assert!(said.contains("24 of 24 were known already"), "{said}");
+}
+
+#[test]
+fn without_room_features_are_not_kept_and_that_is_said() {
+    let scratch = Scratch::with_run();
+    let arguments = ["embed", "--checkpoint", "run", "--data", "images", "--out", "rows.npy"];
+    for _ in 0..2 {
+        let output = scratch.command(&arguments).env("MSN_CACHE_GIB", "0").output().unwrap();
+        let said = Finished::of(output, &arguments).success().stderr;
+        assert_eq!(said.matches("features are not kept from here on").count(), 1, "{said}");
+        assert!(!said.contains("known already"), "{said}");
+    }
 }
