@@ -71,8 +71,7 @@ impl CacheFolder {
         let path = self.path.join(name);
         match File::open(&path) {
             Ok(file) => {
-                // In a folder that is for reading only no use is noted, and nothing is removed either.
-                let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
+                mark_as_used(&file);
                 Ok(Some(file))
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -172,6 +171,12 @@ impl CacheFolder {
         }
         Ok(total)
     }
+}
+
+/// Says that a file of a cache was used just now.
+pub(crate) fn mark_as_used(file: &File) {
+    // In a folder that is for reading only no use is noted, and nothing is removed either.
+    let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
 }
 
 fn is_locked(path: &Path) -> bool {

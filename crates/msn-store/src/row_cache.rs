@@ -5,13 +5,12 @@
 //! is no whole block; it is passed over, and the next block takes its place.
 
 use std::collections::HashMap;
-use std::fs::{self, File, FileTimes, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
-use crate::cache::CacheFolder;
+use crate::cache::{CacheFolder, mark_as_used};
 use crate::error::{Result, StoreError};
 use crate::lock;
 use crate::positional::read_exact_at;
@@ -80,8 +79,7 @@ impl RowCache {
         let path = folder.path().join(name);
         let (file, writable) = open_file(folder.path(), &path)?;
         let access = if writable { take_lock(&file, &path) } else { Access::Reads };
-        // In a folder that is for reading only no use is noted, and nothing is removed either.
-        let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
+        mark_as_used(&file);
         let end = HEADER_BYTES as u64;
         let mut inner = Inner { places: HashMap::new(), end, access, damaged: false };
         let mut found = vec![0; HEADER_BYTES];

@@ -21,18 +21,18 @@ fn config() -> EncoderConfig {
     EncoderConfig { variant: String::new(), heads: 2, ..sizes }
 }
 
-fn encoder(seed: u64) -> Encoder {
+pub(crate) fn encoder(seed: u64) -> Encoder {
     let head = HeadConfig { hidden_dim: 8, output_dim: 8, batch_norm: true };
     config().init(Some(&head), seed, &Device::flex()).unwrap()
 }
 
-fn state() -> Value {
+pub(crate) fn state() -> Value {
     let data =
         json!({ "path": "somewhere", "mean": MEAN, "std": STD, "max_file_mib": 1, "max_megapixels": 1 });
     json!({ "cursor": { "epoch": 3 }, "config": { "seed": 5, "encoder": config(), "data": data, "optim": {} } })
 }
 
-fn tensors(encoder: &Encoder) -> StateDict {
+pub(crate) fn tensors(encoder: &Encoder) -> StateDict {
     let arrays = state_dict(encoder).into_iter();
     arrays.map(|(name, array)| (name, Array::new(array.shape, array.data))).collect()
 }
@@ -45,14 +45,14 @@ fn save(run: &RunDir, step: u64, target: StateDict, state: Value) {
     run.checkpoints().save(&checkpoint, &KeepPolicy::default()).unwrap();
 }
 
-fn run_with(folder: &Path, target: StateDict, state: Value) {
+pub(crate) fn run_with(folder: &Path, target: StateDict, state: Value) {
     let run = RunDir::create(folder).unwrap();
     run.write_config("seed = 5\n").unwrap();
     save(&run, 1, target, state);
 }
 
 /// Images of `width` x `height` px, each different.
-fn images(folder: &Path, count: usize, (width, height): (u32, u32)) -> Vec<RgbImage> {
+pub(crate) fn images(folder: &Path, count: usize, (width, height): (u32, u32)) -> Vec<RgbImage> {
     std::fs::create_dir(folder).unwrap();
     let image = |index: usize| {
         let level = |x: u32| (x * 11 + index as u32 * 17) as u8;
@@ -63,7 +63,7 @@ fn images(folder: &Path, count: usize, (width, height): (u32, u32)) -> Vec<RgbIm
     (0..count).map(image).collect()
 }
 
-fn pretrained(checkpoint: &Path, features: Features) -> Result<Extractor, ExtractError> {
+pub(crate) fn pretrained(checkpoint: &Path, features: Features) -> Result<Extractor, ExtractError> {
     Extractor::pretrained(checkpoint, features, Precision::F32, &Device::flex())
 }
 

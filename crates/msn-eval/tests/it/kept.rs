@@ -3,34 +3,16 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use image::{Rgb, RgbImage};
+use image::RgbImage;
 use msn_data::{Corruption, CorruptionKind};
 use msn_eval::{Extractor, FeatureRows};
-use msn_model::{EncoderConfig, Features, HeadConfig, Precision, state_dict};
-use msn_store::{CacheFolder, Checkpoint, KeepPolicy, RunDir, TARGET_PART};
-use serde_json::json;
+use msn_model::{Features, Precision};
+use msn_store::CacheFolder;
+
+use crate::extract::{encoder, images, run_with, state, tensors};
 
 /// More than two batches.
 const IMAGES: usize = 70;
-
-fn run(folder: &Path, seed: u64) {
-    let sizes =
-        EncoderConfig { image_size: 16, patch_size: 4, dim: 32, depth: 2, ..EncoderConfig::default() };
-    let config = EncoderConfig { variant: String::new(), heads: 2, ..sizes };
-    let head = HeadConfig { hidden_dim: 8, output_dim: 8, batch_norm: true };
-    let encoder = config.init(Some(&head), seed, &Device::flex()).unwrap();
-    let data = json!({ "path": "x", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "max_file_mib": 1, "max_megapixels": 1 });
-    let state = json!({ "cursor": { "epoch": 3 }, "config": { "seed": 5, "encoder": config, "data": data, "optim": {} } });
-    let parts = [(TARGET_PART.to_owned(), state_dict(&encoder))].into();
-    let run = RunDir::create(folder).unwrap();
-    run.write_config("seed = 5\n").unwrap();
-    run.checkpoints().save(&Checkpoint { step: 1, parts, state }, &KeepPolicy::default()).unwrap();
-}
-
-fn write_image(path: &Path, shade: usize) {
-    let level = |x: u32| (x * 11 + shade as u32 * 3) as u8;
-    RgbImage::from_fn(16, 16, |x, y| Rgb([level(x), level(y), level(x + y)])).save(path).unwrap();
-}
 
 /// A run, seventy images and an empty cache.
 struct Scratch(tempfile::TempDir);
@@ -38,10 +20,13 @@ struct Scratch(tempfile::TempDir);
 impl Scratch {
     fn new() -> Self {
         let scratch = Self(tempfile::tempdir().unwrap());
-        run(&scratch.path("run"), 5);
-        std::fs::create_dir(scratch.path("images")).unwrap();
-        (0..IMAGES).for_each(|image| write_image(&scratch.image(image), image));
+        scratch.save_run("run", 5);
+        images(&scratch.path("images"), IMAGES, (16, 16));
         scratch
+    }
+
+    fn save_run(&self, name: &str, seed: u64) {
+        run_with(&self.path(name), tensors(&encoder(seed)), state());
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -110,7 +95,7 @@ fn known_and_new_images_come_in_the_order_asked_for() {
 fn an_image_is_known_by_its_content() {
     let scratch = Scratch::new();
     scratch.rows(&all());
-    write_image(&scratch.image(5), 1000);
+    RgbImage::new(16, 16).save(scratch.image(5)).unwrap();
     std::fs::rename(scratch.image(6), scratch.path("images/a.png")).unwrap();
     let found = scratch.rows(&all());
     assert_eq!(found.recalled, IMAGES - 1, "one has changed, one has another name");
@@ -120,17 +105,17 @@ fn an_image_is_known_by_its_content() {
 #[test]
 fn other_encoders_and_other_ways_to_compute_share_nothing() {
     let scratch = Scratch::new();
-    run(&scratch.path("other"), 6);
-    let images = scratch.path("images");
+    scratch.save_run("other", 6);
+    let folder = scratch.path("images");
     for (run, features, precision) in [
         ("run", Features::BeforeNorm, Precision::F32),
         ("other", Features::BeforeNorm, Precision::F32),
         ("run", Features::AfterNorm, Precision::F32),
         ("run", Features::BeforeNorm, Precision::Bf16),
     ] {
-        let expected = rows(&scratch.plain(run, features, precision), &images, &all());
+        let expected = rows(&scratch.plain(run, features, precision), &folder, &all());
         for recalled in [0, IMAGES] {
-            let found = rows(&scratch.keeping(run, features, precision), &images, &all());
+            let found = rows(&scratch.keeping(run, features, precision), &folder, &all());
             assert_eq!(
                 found,
                 FeatureRows { recalled, ..expected.clone() },
@@ -139,7 +124,7 @@ fn other_encoders_and_other_ways_to_compute_share_nothing() {
         }
     }
     let extractor = scratch.keeping("run", Features::BeforeNorm, Precision::F32);
-    let dataset = msn_data::open(&images).unwrap();
+    let dataset = msn_data::open(&folder).unwrap();
     let corruption = Some(Corruption { kind: CorruptionKind::Noise, severity: 5 });
     let corrupted = extractor.corrupted_rows(&*dataset, &all(), corruption, |_| ()).unwrap();
     assert_eq!(corrupted.recalled, 0);
