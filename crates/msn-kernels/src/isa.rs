@@ -136,20 +136,25 @@ pub fn selected_isa() -> Result<Isa, IsaError> {
 /// # Errors
 /// If this processor lacks `isa`; `f` is not called then.
 pub fn with_isa<R>(isa: Isa, f: impl FnOnce() -> R) -> Result<R, IsaError> {
+    isa.check()?;
+    Ok(with_forced(Some(isa), f))
+}
+
+/// What [`with_isa`] forces on this thread.
+pub(crate) fn forced() -> Option<Isa> {
+    FORCED.get()
+}
+
+/// Runs `f` with what [`forced`] gave, perhaps on another thread.
+pub(crate) fn with_forced<R>(isa: Option<Isa>, f: impl FnOnce() -> R) -> R {
     struct Restore(Option<Isa>);
     impl Drop for Restore {
         fn drop(&mut self) {
             FORCED.set(self.0);
         }
     }
-    isa.check()?;
-    let _restore = Restore(FORCED.replace(Some(isa)));
-    Ok(f())
-}
-
-/// What [`with_isa`] forces on this thread.
-pub(crate) fn forced() -> Option<Isa> {
-    FORCED.get()
+    let _restore = Restore(FORCED.replace(isa));
+    f()
 }
 
 /// Whether products of bf16 run at more than the speed of `f32` here: the processor has instructions

@@ -1,8 +1,8 @@
 //! Work shared among threads without a trace in the result.
 //!
-//! Kernels cut their work into slices by the shapes alone, each element of a result is computed inside
-//! one slice, and sums over slices are taken in the order of the slices. The bits are therefore the same
-//! with any number of threads, whichever of them takes a slice.
+//! Each element of a result is computed inside one slice of the work, in an order of its own, so that it does not matter how
+//! the work is cut. Sums over slices are taken in the order of the slices, and what is summed is cut by the shapes alone. The
+//! bits are therefore the same with any number of threads, whichever of them takes a slice.
 
 use rayon::prelude::*;
 
@@ -13,10 +13,22 @@ use crate::isa;
 /// For sequences of kernels, such as a training step. Any other thread has to hand each kernel over to the pool, sleep, and
 /// be woken when it is done: with its hundreds of kernels that took a twentieth of a step on two cores.
 pub fn on_worker<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    match isa::forced() {
-        None => rayon::scope(|_| f()),
-        Some(isa) => rayon::scope(|_| isa::with_isa(isa, f)).expect("checked when it was forced"),
-    }
+    let forced = isa::forced();
+    rayon::scope(|_| isa::with_forced(forced, f))
+}
+
+/// Runs two sequences of kernels that do not depend on each other, at the same time where the pool has threads for both.
+///
+/// A thread that finds no slice left in one sequence takes slices of the other, where it would wait for the end of the
+/// kernel.
+pub fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    let forced = isa::forced();
+    rayon::join(|| isa::with_forced(forced, a), || isa::with_forced(forced, b))
+}
+
+/// Slices that a kernel should cut its work into, at least, so that all threads have some until shortly before its end.
+pub(crate) fn min_slices() -> usize {
+    16.max(4 * rayon::current_num_threads())
 }
 
 /// Calls `f` with 0, 1, ..., `n - 1`, on the current rayon pool.

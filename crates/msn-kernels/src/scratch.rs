@@ -1,6 +1,7 @@
-//! Working memory, kept by each thread between kernels.
+//! Working memory, kept between kernels.
 
 use std::cell::Cell;
+use std::sync::{Mutex, PoisonError};
 
 /// A cache line, used through pointers to its words.
 #[repr(align(64))]
@@ -14,8 +15,16 @@ thread_local! {
     static IDLE: Cell<Vec<Vec<Line>>> = const { Cell::new(Vec::new()) };
 }
 
+/// Buffers of more lines than this are shared by all threads: whole packed operands, which any thread may need that begins
+/// a kernel, and of which each would come to keep its own. Smaller ones are taken by every slice of work, which should not
+/// wait for a lock.
+const SHARED_LINES: usize = (1 << 20) / size_of::<Line>();
+
+/// Shared buffers that are not in use.
+static SHARED: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+
 /// A buffer of words aligned to a cache line, with arbitrary contents. Dropping it keeps its memory for
-/// the next one of this thread.
+/// the next one.
 pub(crate) struct Scratch {
     lines: Vec<Line>,
     words: usize,
@@ -24,14 +33,8 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// A buffer of at least `words` words.
     pub(crate) fn new(words: usize) -> Self {
-        // Taken and put back whole, so that a kernel that runs on this thread while another one waits
-        // (work stealing) finds what is left and allocates the rest.
-        let mut idle = IDLE.take();
         let needed = words.div_ceil(16);
-        // The one given back last. Buffers are dropped in the reverse order of their making, so a kernel that runs
-        // again finds each of its own. Searching for one that fits took a tenth of the time of attention.
-        let mut lines = idle.pop().unwrap_or_default();
-        IDLE.set(idle);
+        let mut lines = if needed > SHARED_LINES { take_shared(needed) } else { take_own() };
         if lines.len() < needed {
             // Not grown in place, which would copy the old contents.
             lines = vec![Line { _words: [0; 16] }; needed];
@@ -57,8 +60,33 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        if lines.len() > SHARED_LINES {
+            return SHARED.lock().unwrap_or_else(PoisonError::into_inner).push(lines);
+        }
         let mut idle = IDLE.take();
-        idle.push(std::mem::take(&mut self.lines));
+        idle.push(lines);
         IDLE.set(idle);
     }
+}
+
+/// The smallest idle buffer that has room, or else the last one given back, for it to be replaced by a larger one.
+fn take_shared(needed: usize) -> Vec<Line> {
+    let mut idle = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let fitting = (0..idle.len()).filter(|&i| idle[i].len() >= needed).min_by_key(|&i| idle[i].len());
+    match fitting {
+        Some(index) => idle.swap_remove(index),
+        None => idle.pop().unwrap_or_default(),
+    }
+}
+
+/// The buffer that this thread gave back last. Buffers are dropped in the reverse order of their making, so a kernel that
+/// runs again finds each of its own. Searching for one that fits took a tenth of the time of attention.
+fn take_own() -> Vec<Line> {
+    // Taken and put back whole, so that a kernel that runs on this thread while another one waits (work stealing) finds what
+    // is left and allocates the rest.
+    let mut idle = IDLE.take();
+    let lines = idle.pop().unwrap_or_default();
+    IDLE.set(idle);
+    lines
 }

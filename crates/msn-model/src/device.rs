@@ -1,4 +1,4 @@
-//! Where tensors are computed: the devices that this build has, by name.
+//! Where tensors are computed: the devices that this build has, by name, and the threads that work for them.
 
 use burn::tensor::{Device, DeviceType};
 
@@ -47,4 +47,25 @@ pub fn device_named(name: &str) -> Result<Device, Error> {
         return Err(Error::AbsentDevice { name: name.to_owned() });
     }
     Ok((known.open)())
+}
+
+/// Whether the kernels compute for this device, on threads of this process.
+fn is_cpu(device: &Device) -> bool {
+    device.clone().without_autodiff() == Device::flex()
+}
+
+/// Runs `f`, a sequence of tensor operations on `device`: on the CPU as [`msn_kernels::on_worker`] does, on other devices on
+/// the calling thread. There Burn gives each thread a queue and memory of its own, so that a step should not wander.
+pub fn on_worker<R: Send>(device: &Device, f: impl FnOnce() -> R + Send) -> R {
+    if is_cpu(device) { msn_kernels::on_worker(f) } else { f() }
+}
+
+/// Runs two sequences of tensor operations on `device` that do not depend on each other: on the CPU as
+/// [`msn_kernels::join`] does, on other devices one after the other, for the reason of [`on_worker`].
+pub fn join<A: Send, B: Send>(
+    device: &Device,
+    a: impl FnOnce() -> A + Send,
+    b: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if is_cpu(device) { msn_kernels::join(a, b) } else { (a(), b()) }
 }

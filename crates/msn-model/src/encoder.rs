@@ -2,14 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use msn_kernels::on_worker;
 use serde::{Deserialize, Serialize};
 
 use crate::init::Init;
 use crate::layers::token;
 use crate::{
     Block, EncoderConfig, Error, HeadConfig, LayerNorm, PatchEmbed, Path, Precision, ProjectionHead,
-    Segments, StochasticDepth, View, focal_positions, ops,
+    Segments, StochasticDepth, View, focal_positions, on_worker, ops,
 };
 
 /// Which output of the encoder stands for an image.
@@ -100,7 +99,7 @@ impl Encoder {
 
     /// The features of every image of the views: [S, D].
     pub fn features(&self, views: &[View], features: Features) -> Tensor<2> {
-        on_worker(|| {
+        on_worker(&self.device(), || {
             let cls = self.forward(views, None);
             match features {
                 Features::BeforeNorm => cls,

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use msn_data::{Batch, Dataset, Loader, ViewBatch};
-use msn_kernels::on_worker;
-use msn_model::View;
+use msn_model::{View, on_worker};
 use msn_ssl::{Collapse, CollapseWatch, Schedule, Steps};
 use msn_store::{JsonLines, KeepPolicy, RunDir, SkippedLog};
 use serde::Serialize;
@@ -377,7 +376,7 @@ fn views(batch: Batch, patch_size: usize, device: &Device) -> Views {
     let view = |view: &ViewBatch, device: &Device| {
         View::new(&view.pixels, count, view.size, patch_size, view.keep.as_deref(), device)
     };
-    on_worker(|| Views {
+    on_worker(device, || Views {
         target: view(&batch.target, &device.clone().inner()),
         random: batch.random.iter().map(|anchor| view(anchor, device)).collect(),
         focal: batch.focal.iter().map(|anchor| view(anchor, device)).collect(),

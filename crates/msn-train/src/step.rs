@@ -2,10 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::Device;
-use msn_kernels::on_worker;
 use msn_model::{
-    Encoder, Path, Prototypes, StateDict, StochasticDepth, View, encoder_seed, host, load_state,
-    prototypes_seed,
+    Encoder, Path, Prototypes, StateDict, StochasticDepth, View, encoder_seed, host, join, load_state,
+    on_worker, prototypes_seed,
 };
 use msn_ssl::{Collapse, MsnConfig, Schedule, msn_loss};
 use serde::Serialize;
@@ -188,7 +187,7 @@ impl Trainer {
         depth_seeds: &[[u8; 32]],
         watch: bool,
     ) -> (StepReport, Option<Collapse>) {
-        on_worker(|| self.step_on_worker(views, schedule, depth_seeds, watch))
+        on_worker(&self.device(), || self.step_on_worker(views, schedule, depth_seeds, watch))
     }
 
     fn step_on_worker(
@@ -198,11 +197,9 @@ impl Trainer {
         depth_seeds: &[[u8; 32]],
         watch: bool,
     ) -> (StepReport, Option<Collapse>) {
+        let device = self.device();
         let Models { encoder, target, prototypes } = self.models.as_mut().expect(IN_PLACE);
         let batch = views.target.batch();
-        let features = target.forward(&[views.target], None);
-        let targets = target.project(features.clone(), &[batch]);
-
         let groups = [views.random.len() * batch, views.focal.len() * batch];
         let groups: Vec<usize> = groups.into_iter().filter(|rows| *rows > 0).collect();
         let anchor_views = [views.random, views.focal].concat();
@@ -210,10 +207,20 @@ impl Trainer {
         let sequences: usize = groups.iter().sum();
         let seeds = depth_seeds.len();
         assert!(depth.is_none() || seeds == sequences, "Trainer: {seeds} seeds for {sequences} anchors");
-        let cls = encoder.forward(&anchor_views, depth.as_ref());
-        // The graph has a copy of the pixels.
-        drop(anchor_views);
-        let anchors = encoder.project(cls, &groups);
+        // Independent of each other: at the ends of its kernels one has work for threads that the other leaves idle.
+        let ((features, targets), anchors) = join(
+            &device,
+            || {
+                let features = target.forward(&[views.target], None);
+                (features.clone(), target.project(features, &[batch]))
+            },
+            || {
+                let cls = encoder.forward(&anchor_views, depth.as_ref());
+                // The graph has a copy of the pixels.
+                drop(anchor_views);
+                encoder.project(cls, &groups)
+            },
+        );
 
         let targets = enter(targets, anchors.gradient_checkpointing_strategy());
         let loss = msn_loss(anchors, targets, prototypes.weight.val(), &self.objective, schedule.sharpen);

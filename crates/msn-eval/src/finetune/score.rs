@@ -1,8 +1,7 @@
 //! The test images, after the last epoch.
 
 use msn_data::{EvalConfig, Skipped, load_eval};
-use msn_kernels::on_worker;
-use msn_model::{View, host};
+use msn_model::{View, host, on_worker};
 
 use super::classifier::Classifier;
 use super::{FineTuneObserver, Numbered};
@@ -17,11 +16,12 @@ pub(super) fn score(
     observer: &mut dyn FineTuneObserver,
 ) -> Result<(ClassificationReport, Vec<Skipped>), ExtractError> {
     let encoder = &classifier.encoder;
+    let device = encoder.device();
     let (mut probabilities, mut labels) = (Vec::new(), Vec::new());
     let skipped = load_eval(test.dataset, test.images, loading, |batch| {
         let (count, size) = (batch.images.len(), loading.transform.crop);
-        let view = View::new(&batch.pixels, count, size, encoder.patch_size(), None, &encoder.device());
-        let mut logits = host(on_worker(|| classifier.logits(view, None)));
+        let view = View::new(&batch.pixels, count, size, encoder.patch_size(), None, &device);
+        let mut logits = host(on_worker(&device, || classifier.logits(view, None)));
         if let Some(at) = logits.iter().position(|x| !x.is_finite()) {
             return Err(ExtractError::NotFinite {
                 data: test.dataset.path().to_owned(),

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use msn_kernels::on_worker;
-use msn_model::{Path, Precision, StateDict, StochasticDepth, View, host, load_state, state_dict};
+use msn_model::{Path, Precision, StateDict, StochasticDepth, View, host, load_state, on_worker, state_dict};
 use msn_store::TARGET_PART;
 use msn_train::{AdamW, AdamWConfig, Group, Update, clip_scale, gradient_norm};
 
@@ -158,7 +157,7 @@ impl Tuner {
         let average = models.average.map(|model| load_state(model, or_result(average))).transpose()?;
         self.models = Some(Models { trained, average });
         let inner = self.device().inner();
-        let optimizer = AdamW::restore(ADAMW, steps, &moments, &inner);
+        let optimizer = AdamW::restore(ADAMW, steps, moments, &inner);
         let optimizer = optimizer.map_err(|name| msn_model::Error::MissingTensor {
             name: format!("{OPTIMIZER}.second.{name}"),
             shape: Vec::new(),
@@ -176,7 +175,7 @@ impl Tuner {
     /// # Panics
     /// If the batch has not as many images as targets and seeds.
     pub(super) fn step(&mut self, batch: Batch<'_>, pace: Pace) -> StepReport {
-        on_worker(|| self.step_on_worker(batch, pace))
+        on_worker(&self.device(), || self.step_on_worker(batch, pace))
     }
 
     fn step_on_worker(&mut self, batch: Batch<'_>, pace: Pace) -> StepReport {

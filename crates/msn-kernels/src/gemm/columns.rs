@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use rayon::prelude::*;
+
 use super::epilogue::{Base, Epilogue, Shared};
 use super::kernel::{KC, Layout};
 use super::macro_kernel::{Chunk, RowPanels};
@@ -22,8 +24,8 @@ const PACKED_ROWS: usize = 64;
 const GROUP_PANELS: usize = 3;
 /// Rows of C that one thread computes at a time, at most.
 const MAX_ROWS: usize = 120;
-/// Parts that C is cut into, at least, for the sake of machines with many cores.
-const MIN_PARTS: usize = 16;
+/// Column sums that one thread adds up at a time.
+const SUMMED_COLUMNS: usize = 256;
 
 /// The whole product.
 pub(super) struct ColumnsProduct<'a> {
@@ -59,7 +61,7 @@ fn multiply<S: Simd, P: Product>(s: S, problem: ColumnsProduct<'_>) {
     let mut a = Scratch::new(m.next_multiple_of(S::MR) * words);
     let mut b = Scratch::new(panels_len::<S>(n, words));
     let slices = k.div_ceil(PACKED_ROWS);
-    let mut sums = vec![0.0; if problem.column_sums.is_some() { slices * m } else { 0 }];
+    let mut sums = Scratch::new(if problem.column_sums.is_some() { slices * m } else { 0 });
     // At least one block, so that an empty inner dimension gives zeros.
     for first_row in (0..k.max(1)).step_by(block_rows.max(1)) {
         let pack = PackBlock {
@@ -69,10 +71,11 @@ fn multiply<S: Simd, P: Product>(s: S, problem: ColumnsProduct<'_>) {
             words,
             a: SharedMut::new(a.words()),
             b: SharedMut::new(b.words()),
-            sums: SharedMut::new(&mut sums),
+            sums: SharedMut::new(sums.floats()),
         };
-        parallel::for_each(pack.rows.div_ceil(PACKED_ROWS), |slice| {
-            s.call(PackSlice::<P> { block: &pack, slice, product: PhantomData });
+        parallel::for_each(2 * pack.rows.div_ceil(PACKED_ROWS), |task| {
+            let operand = if task % 2 == 0 { Operand::A } else { Operand::B };
+            s.call(PackSlice::<P> { block: &pack, slice: task / 2, operand, product: PhantomData });
         });
         let rows = pack.rows;
         let base = if first_row == 0 { Base::Zero } else { Base::Output };
@@ -89,12 +92,14 @@ fn multiply<S: Simd, P: Product>(s: S, problem: ColumnsProduct<'_>) {
         }
     }
     if let Some(column_sums) = problem.column_sums {
-        column_sums.fill(0.0);
-        for slice in sums.chunks_exact(m) {
-            for (sum, part) in column_sums.iter_mut().zip(slice) {
-                *sum += part;
+        let slices = &*sums.floats();
+        column_sums.par_chunks_mut(SUMMED_COLUMNS).enumerate().for_each(|(chunk, column_sums)| {
+            column_sums.fill(0.0);
+            for slice in slices.chunks_exact(m) {
+                let parts = &slice[chunk * SUMMED_COLUMNS..];
+                column_sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
             }
-        }
+        });
     }
 }
 
@@ -111,9 +116,16 @@ struct PackBlock<'a, 'b> {
     sums: SharedMut<'a, f32>,
 }
 
+#[derive(Clone, Copy)]
+enum Operand {
+    A,
+    B,
+}
+
 struct PackSlice<'a, 'b, P> {
     block: &'a PackBlock<'a, 'b>,
     slice: usize,
+    operand: Operand,
     product: PhantomData<P>,
 }
 
@@ -127,34 +139,36 @@ impl<P: Product> Task for PackSlice<'_, '_, P> {
         let row = self.slice * PACKED_ROWS;
         let count = PACKED_ROWS.min(rows - row);
         let (from, word) = (first_row + row, row / P::PER_WORD);
-        let scale = problem.row_scale.map(|scale| &scale[from..][..count]);
-        with_elements!(Source, problem.b, source => {
-            let panels = Panels { n, width: S::NR, words: *words };
-            let rows = InnerRows { src: &source[from * n..], ld: n, count, scale: None };
-            // SAFETY: each task has rows, and so words, of its own.
-            unsafe { pack::columns::<S, P, _>(s, rows, panels, b, word) };
-        });
-        with_elements!(Source, problem.a, source => {
-            let source = &source[from * m..];
-            let panels = Panels { n: m, width: S::MR, words: *words };
-            let rows = InnerRows { src: source, ld: m, count, scale };
-            // SAFETY: each task has rows, and so words, of its own.
-            unsafe { pack::columns::<S, P, _>(s, rows, panels, a, word) };
-            if problem.column_sums.is_some() {
-                // SAFETY: each task has a slice of its own.
-                let sums = unsafe { sums.part(from / PACKED_ROWS * m, m) };
-                add_rows(s, source, scale, count, sums);
-            }
-        });
+        match self.operand {
+            Operand::A => with_elements!(Source, problem.a, source => {
+                let source = &source[from * m..];
+                let scale = problem.row_scale.map(|scale| &scale[from..][..count]);
+                let panels = Panels { n: m, width: S::MR, words: *words };
+                let rows = InnerRows { src: source, ld: m, count, scale };
+                // SAFETY: each task has rows of A, and so words, of its own.
+                unsafe { pack::columns::<S, P, _>(s, rows, panels, a, word) };
+                if problem.column_sums.is_some() {
+                    // SAFETY: each task has a slice of its own.
+                    let sums = unsafe { sums.part(from / PACKED_ROWS * m, m) };
+                    sum_rows(s, source, scale, count, sums);
+                }
+            }),
+            Operand::B => with_elements!(Source, problem.b, source => {
+                let panels = Panels { n, width: S::NR, words: *words };
+                let rows = InnerRows { src: &source[from * n..], ld: n, count, scale: None };
+                // SAFETY: each task has rows of B, and so words, of its own.
+                unsafe { pack::columns::<S, P, _>(s, rows, panels, b, word) };
+            }),
+        }
     }
 }
 
-/// Adds `count` rows of `sums.len()` elements, each times its scale, to `sums`.
+/// Sums of `count` rows of `sums.len()` elements, each times its scale.
 #[inline(always)]
-fn add_rows<S: Simd, E: Element>(s: S, src: &[E], scale: Option<&[f32]>, count: usize, sums: &mut [f32]) {
+fn sum_rows<S: Simd, E: Element>(s: S, src: &[E], scale: Option<&[f32]>, count: usize, sums: &mut [f32]) {
     let m = sums.len();
     for (at, sums) in sums.chunks_mut(S::LANES).enumerate().map(|(v, sums)| (v * S::LANES, sums)) {
-        let mut sum = s.load(sums);
+        let mut sum = s.splat(0.0);
         for row in 0..count {
             let x = E::load(s, &src[row * m + at..][..sums.len()]);
             sum = match scale {
@@ -181,7 +195,7 @@ impl Block<'_> {
         let panels = n.div_ceil(S::NR);
         let group_panels = GROUP_PANELS.min(panels.div_ceil(4));
         let groups = panels.div_ceil(group_panels);
-        let for_cores = m.div_ceil(MIN_PARTS.div_ceil(groups)).next_multiple_of(S::MR);
+        let for_cores = m.div_ceil(parallel::min_slices().div_ceil(groups)).next_multiple_of(S::MR);
         let chunk_rows = (MAX_ROWS / S::MR * S::MR).min(for_cores);
         let chunks = m.div_ceil(chunk_rows);
         parallel::for_each(groups * chunks, |part| {

@@ -15,8 +15,6 @@ use crate::simd::{Simd, Task};
 
 /// Rows of C that one thread computes at a time, at most.
 const MAX_ROWS: usize = 120;
-/// Parts that C is cut into, at least, for the sake of machines with many cores.
-const MIN_PARTS: usize = 16;
 /// Rows of an untransposed B that one thread packs at a time.
 const PACKED_ROWS: usize = 32;
 
@@ -58,11 +56,12 @@ fn multiply<S: Simd, P: Product>(s: S, problem: &RowsProduct<'_>) {
     let b = &*b.words();
 
     let in_cache = (S::CACHED_WORDS / words.max(1)).clamp(S::MR, MAX_ROWS);
-    let for_cores = m.div_ceil(MIN_PARTS).next_multiple_of(S::MR);
+    let min_parts = parallel::min_slices();
+    let for_cores = m.div_ceil(min_parts).next_multiple_of(S::MR);
     let chunk_rows = (in_cache / S::MR * S::MR).min(for_cores);
     let chunks = m.div_ceil(chunk_rows);
     let panels = n.div_ceil(S::NR);
-    let group_panels = panels.div_ceil(MIN_PARTS.div_ceil(chunks).min(panels));
+    let group_panels = panels.div_ceil(min_parts.div_ceil(chunks).min(panels));
     let groups = panels.div_ceil(group_panels);
     parallel::for_each(chunks * groups, |part| {
         let (chunk, group) = (part / groups, part % groups);

@@ -2,8 +2,8 @@
 
 use msn_kernels::gemm::{self, Base, Epilogue, TnOptions};
 use msn_kernels::{
-    AdamW, Attention, BatchNorm, Bf16, Dims, Isa, Precision, layer_norm_backward, softmax_rows,
-    sum_of_squares,
+    AdamW, Attention, BatchNorm, Bf16, Dims, Isa, Precision, join, layer_norm_backward, on_worker,
+    selected_isa, softmax_rows, sum_of_squares,
 };
 
 use crate::support::{fast_paths, on, to_bf16, uniform};
@@ -80,4 +80,20 @@ fn the_number_of_threads_leaves_no_trace_in_the_bits() {
         assert!(one == with_threads(2), "{isa:?}: two threads differ from one");
         assert!(one == with_threads(3), "{isa:?}: three threads differ from one");
     }
+}
+
+#[test]
+fn a_forced_instruction_set_goes_along_to_other_threads_and_with_nothing_else() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool");
+    let selected = || selected_isa().expect("supported");
+    let unforced = selected();
+    pool.install(|| {
+        let both = on(Isa::Portable, || join(selected, selected));
+        assert_eq!(both, (Isa::Portable, Isa::Portable));
+        assert_eq!(on(Isa::Portable, || on_worker(selected)), Isa::Portable);
+        assert_eq!(join(selected, selected), (unforced, unforced));
+    });
+    // From a thread that is none of the pool's, which has to hand both over.
+    assert_eq!(on(Isa::Portable, || join(selected, selected)), (Isa::Portable, Isa::Portable));
+    assert_eq!(on_worker(selected), unforced);
 }

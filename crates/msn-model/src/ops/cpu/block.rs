@@ -4,7 +4,7 @@
 //! in `f32`; what only feeds a product is kept in that product's precision.
 
 use msn_kernels::gemm::{Base, Epilogue, TnOptions, nn, nt, tn};
-use msn_kernels::{Attention, Dims, Precision, layer_norm, layer_norm_backward, zeros};
+use msn_kernels::{Attention, Dims, Precision, join, layer_norm, layer_norm_backward, zeros};
 
 use super::buffer::{Buffer, gather, scatter_add};
 use super::weights::{WeightGradients, Weights};
@@ -130,15 +130,21 @@ pub(super) fn backward(
     let (qkv, d_out) = (saved.qkv.source(), d_attended.source());
     shape.attention(&lengths).backward(shape.precision, qkv, d_out, d_qkv.output());
     let [gamma, beta, qkv_bias, .., qkv, _, _, _] = &mut gradients.0;
-    let normed = shape.norm(x, weights.norm1);
-    let dims = Dims { m: 3 * dim, n: dim, k: tokens };
-    let sums = TnOptions { column_sums: Some(qkv_bias), ..Default::default() };
-    tn(shape.precision, dims, d_qkv.source(), normed.source(), sums, qkv);
-    drop(normed);
+    let ((), d_normed) = join(
+        || {
+            let normed = shape.norm(x, weights.norm1);
+            let dims = Dims { m: 3 * dim, n: dim, k: tokens };
+            let sums = TnOptions { column_sums: Some(qkv_bias), ..Default::default() };
+            tn(shape.precision, dims, d_qkv.source(), normed.source(), sums, qkv);
+        },
+        || {
+            let mut d_normed = shape.zeros(tokens * dim);
+            let dims = Dims { m: tokens, n: dim, k: 3 * dim };
+            nn(shape.precision, dims, d_qkv.source(), weights.qkv, Epilogue::store(d_normed.output()));
+            d_normed
+        },
+    );
     forget_key_bias(qkv_bias, dim);
-    let mut d_normed = shape.zeros(tokens * dim);
-    let dims = Dims { m: tokens, n: dim, k: 3 * dim };
-    nn(shape.precision, dims, d_qkv.source(), weights.qkv, Epilogue::store(d_normed.output()));
     layer_norm_backward(x, weights.norm1.0, EPS, d_normed.source(), Base::Output, &mut dx, gamma, beta);
     (dx, gradients)
 }
@@ -207,20 +213,26 @@ pub(super) fn backward_cls(
     let (query_weight, key_value_weight) = weights.qkv.split_at(dim * dim);
     let normed = shape.norm(x, weights.norm1);
     let cls = normed.rows(shape.segments.cls_rows(), dim);
-    let dims = Dims { m: dim, n: dim, k: sequences };
-    let sums = TnOptions { column_sums: Some(query_bias), ..Default::default() };
-    tn(shape.precision, dims, d_queries.source(), cls.source(), sums, query_gradient);
-    let dims = Dims { m: 2 * dim, n: dim, k: tokens };
-    let sums = TnOptions { column_sums: Some(key_value_bias), ..Default::default() };
-    tn(shape.precision, dims, d_keys_values.source(), normed.source(), sums, key_value_gradient);
-    drop(normed);
+    let (d_queries, d_keys_values) = (d_queries.source(), d_keys_values.source());
+    let ((), (mut d_normed, d_cls)) = join(
+        || {
+            let dims = Dims { m: 2 * dim, n: dim, k: tokens };
+            let sums = TnOptions { column_sums: Some(key_value_bias), ..Default::default() };
+            tn(shape.precision, dims, d_keys_values, normed.source(), sums, key_value_gradient);
+            let dims = Dims { m: dim, n: dim, k: sequences };
+            let sums = TnOptions { column_sums: Some(query_bias), ..Default::default() };
+            tn(shape.precision, dims, d_queries, cls.source(), sums, query_gradient);
+        },
+        || {
+            let (mut d_normed, mut d_cls) = (zeros(tokens * dim), zeros(sequences * dim));
+            let dims = Dims { m: tokens, n: dim, k: 2 * dim };
+            nn(shape.precision, dims, d_keys_values, key_value_weight, Epilogue::store(&mut d_normed[..]));
+            let dims = Dims { m: sequences, n: dim, k: dim };
+            nn(shape.precision, dims, d_queries, query_weight, Epilogue::store(&mut d_cls[..]));
+            (d_normed, d_cls)
+        },
+    );
     forget_key_bias(qkv_bias, dim);
-
-    let (mut d_normed, mut d_cls) = (zeros(tokens * dim), zeros(sequences * dim));
-    let dims = Dims { m: tokens, n: dim, k: 2 * dim };
-    nn(shape.precision, dims, d_keys_values.source(), key_value_weight, Epilogue::store(&mut d_normed[..]));
-    let dims = Dims { m: sequences, n: dim, k: dim };
-    nn(shape.precision, dims, d_queries.source(), query_weight, Epilogue::store(&mut d_cls[..]));
     scatter_add(&mut d_normed, shape.segments.cls_rows(), &d_cls, dim);
     let mut dx = zeros(tokens * dim);
     layer_norm_backward(x, weights.norm1.0, EPS, &d_normed[..], Base::Zero, &mut dx, gamma, beta);
@@ -297,27 +309,42 @@ fn tail_backward(
     let row_scale = shape.factors(1);
     let gelu = Epilogue::GeluGrad { pre, row_scale, out: d_pre.output(), act: act.output() };
     nn(precision, dims, dy, weights.fc2, gelu);
-    let dims = Dims { m: dim, n: hidden, k: rows };
-    tn(precision, dims, dy, act.source(), TnOptions { row_scale, column_sums: Some(fc2_bias) }, fc2);
-    drop(act);
-    let dims = Dims { m: hidden, n: dim, k: rows };
-    let sums = TnOptions { column_sums: Some(fc1_bias), ..Default::default() };
-    tn(precision, dims, d_pre.source(), shape.norm(&saved.middle, weights.norm2).source(), sums, fc1);
-    let mut d_normed = shape.zeros(rows * dim);
-    let dims = Dims { m: rows, n: dim, k: hidden };
-    nn(precision, dims, d_pre.source(), weights.fc1, Epilogue::store(d_normed.output()));
+    let ((), d_normed) = join(
+        || {
+            let dims = Dims { m: dim, n: hidden, k: rows };
+            tn(precision, dims, dy, act.source(), TnOptions { row_scale, column_sums: Some(fc2_bias) }, fc2);
+            drop(act);
+            let dims = Dims { m: hidden, n: dim, k: rows };
+            let sums = TnOptions { column_sums: Some(fc1_bias), ..Default::default() };
+            let normed = shape.norm(&saved.middle, weights.norm2);
+            tn(precision, dims, d_pre.source(), normed.source(), sums, fc1);
+        },
+        || {
+            let mut d_normed = shape.zeros(rows * dim);
+            let dims = Dims { m: rows, n: dim, k: hidden };
+            nn(precision, dims, d_pre.source(), weights.fc1, Epilogue::store(d_normed.output()));
+            d_normed
+        },
+    );
     let mut d_middle = zeros(rows * dim);
     let (gradient, past) = (d_normed.source(), Base::Slice(dy));
     layer_norm_backward(&saved.middle, weights.norm2.0, EPS, gradient, past, &mut d_middle, gamma, beta);
 
     let row_scale = shape.factors(0);
-    let mut d_attended = shape.zeros(rows * dim);
-    let dims = Dims { m: rows, n: dim, k: dim };
-    let store = Epilogue::Store { bias: None, row_scale, out: d_attended.output() };
-    nn(precision, dims, &d_middle[..], weights.proj, store);
-    let dims = Dims { m: dim, n: dim, k: rows };
-    let options = TnOptions { row_scale, column_sums: Some(proj_bias) };
-    tn(precision, dims, &d_middle[..], saved.attended.source(), options, proj);
+    let ((), d_attended) = join(
+        || {
+            let dims = Dims { m: dim, n: dim, k: rows };
+            let options = TnOptions { row_scale, column_sums: Some(proj_bias) };
+            tn(precision, dims, &d_middle[..], saved.attended.source(), options, proj);
+        },
+        || {
+            let mut d_attended = shape.zeros(rows * dim);
+            let dims = Dims { m: rows, n: dim, k: dim };
+            let store = Epilogue::Store { bias: None, row_scale, out: d_attended.output() };
+            nn(precision, dims, &d_middle[..], weights.proj, store);
+            d_attended
+        },
+    );
     (d_middle, d_attended)
 }
 
