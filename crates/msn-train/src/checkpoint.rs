@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use burn::module::Module;
 use burn::tensor::Device;
 use msn_data::{Cursor, Dataset, fingerprint};
-use msn_model::state_dict;
-use msn_store::{KeepPolicy, Loaded, RunDir, StateDict, StoreError, TARGET_PART};
+use msn_model::{for_each_tensor, state_dict};
+use msn_store::{KeepPolicy, Loaded, RunDir, Shapes, StateDict, StoreError, TARGET_PART};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -152,23 +153,30 @@ pub(crate) fn restore(loaded: Loaded, config: &Config, device: &Device) -> Resul
     let (target, encoder, prototypes) = (part(TARGET_PART)?, part(ENCODER)?, part(PROTOTYPES_PART)?);
     let models = fresh.with_weights(target, encoder, prototypes).map_err(fits)?;
     let inner = models.target.device();
-    let optimizer = |name: &str, steps: u64, moments: StateDict, model: StateDict| {
-        check_moments(&moments, &model).map_err(|found| problem(format!("{name}.safetensors: {found}")))?;
-        AdamW::restore(config.train.adamw(), steps, &moments, &inner).map_err(|parameter| {
+    let optimizer = |name: &str, steps: u64, moments: StateDict, shapes: Shapes| {
+        check_moments(&moments, &shapes).map_err(|found| problem(format!("{name}.safetensors: {found}")))?;
+        AdamW::restore(config.train.adamw(), steps, moments, &inner).map_err(|parameter| {
             problem(format!("{name}.safetensors: expected two moments of `{parameter}`, found one"))
         })
     };
     let (name, steps) = (ENCODER_OPTIMIZER, state.encoder_optimizer_steps);
-    let encoder_optimizer = optimizer(name, steps, part(name)?, state_dict(&models.encoder))?;
+    let encoder_optimizer = optimizer(name, steps, part(name)?, shapes(&models.encoder))?;
     let (name, steps) = (PROTOTYPE_OPTIMIZER, state.prototype_optimizer_steps);
-    let prototype_optimizer = optimizer(name, steps, part(name)?, state_dict(&models.prototypes))?;
+    let prototype_optimizer = optimizer(name, steps, part(name)?, shapes(&models.prototypes))?;
     let trainer = Trainer::from_parts(config, models, encoder_optimizer, prototype_optimizer);
     Ok((trainer, state))
 }
 
+/// Of every parameter, without a copy of them all.
+fn shapes<M: Module>(module: &M) -> Shapes {
+    let mut shapes = Shapes::new();
+    for_each_tensor(module, |name, array| drop(shapes.insert(name, array.shape)));
+    shapes
+}
+
 /// Refuses moments that are not those of the model's parameters, of which some may have none: those that never had a
 /// gradient. But an optimizer that knows one weight matrix knows all.
-fn check_moments(moments: &StateDict, model: &StateDict) -> Result<(), String> {
+fn check_moments(moments: &StateDict, model: &Shapes) -> Result<(), String> {
     for (name, array) in moments {
         let parameter = name
             .split_once('.')
@@ -179,12 +187,12 @@ fn check_moments(moments: &StateDict, model: &StateDict) -> Result<(), String> {
         let Some(expected) = model.get(parameter) else {
             return Err(format!("`{name}`: the model has no parameter of that name"));
         };
-        let (expected, found) = (expected.data.len(), array.data.len());
+        let (expected, found) = (expected.iter().product::<usize>(), array.data.len());
         if expected != found {
             return Err(format!("`{name}`: expected {expected} elements, found {found}"));
         }
     }
-    let mut matrices = model.iter().filter(|(_, array)| array.shape.len() > 1);
+    let mut matrices = model.iter().filter(|(_, shape)| shape.len() > 1);
     let missing = matrices.find(|(name, _)| !moments.contains_key(&format!("first.{name}")));
     match missing {
         Some((name, _)) if !moments.is_empty() => Err(format!("expected `first.{name}`, found none")),
@@ -244,7 +252,8 @@ mod tests {
 
     #[test]
     fn moments_of_another_model_are_named() {
-        let model = arrays(&[("a.weight", &[2, 3]), ("b.weight", &[4, 2]), ("a.bias", &[2])]);
+        let model = [("a.weight", vec![2, 3]), ("b.weight", vec![4, 2]), ("a.bias", vec![2])];
+        let model: Shapes = model.map(|(name, shape)| (name.to_owned(), shape)).into();
         let moments = [("first.a.weight", &[6][..]), ("first.b.weight", &[8])];
         let check =
             |more: &[(&str, &[usize])]| check_moments(&arrays(&[&moments[..], more].concat()), &model);

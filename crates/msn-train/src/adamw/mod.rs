@@ -121,21 +121,22 @@ impl AdamW {
     pub fn restore(
         config: AdamWConfig,
         steps: u64,
-        state: &StateDict,
+        mut state: StateDict,
         device: &Device,
     ) -> Result<Self, String> {
-        let vector = |array: &Array| {
-            let data = TensorData::new(array.data.clone(), [array.data.len()]);
-            Tensor::<1>::from_data(data, device)
+        let vector = |array: Array| {
+            let length = array.data.len();
+            Tensor::<1>::from_data(TensorData::new(array.data, [length]), device)
         };
         let mut moments = BTreeMap::new();
-        for (name, first) in
-            state.iter().filter_map(|(name, array)| Some((name.strip_prefix("first.")?, array)))
-        {
-            let second =
-                state.get(&format!("second.{name}")).filter(|second| second.data.len() == first.data.len());
-            let second = second.ok_or_else(|| name.to_owned())?;
-            moments.insert(name.to_owned(), Moments { first: vector(first), second: vector(second) });
+        while let Some((name, array)) = state.pop_first() {
+            let parameter = name
+                .strip_prefix("first.")
+                .ok_or_else(|| name.strip_prefix("second.").unwrap_or(&name).to_owned())?;
+            let second = state.remove(&format!("second.{parameter}"));
+            let second = second.filter(|second| second.data.len() == array.data.len());
+            let second = second.ok_or_else(|| parameter.to_owned())?;
+            moments.insert(parameter.to_owned(), Moments { first: vector(array), second: vector(second) });
         }
         Ok(Self { config, steps, moments, groups: BTreeMap::new() })
     }
@@ -394,9 +395,16 @@ mod tests {
         for _ in 0..3 {
             module = step(module, &mut optimizer);
         }
-        let restored = AdamW::restore(CONFIG, optimizer.steps(), &optimizer.state(), &device.clone().inner());
+        let restored = AdamW::restore(CONFIG, optimizer.steps(), optimizer.state(), &device.clone().inner());
         let mut restored = restored.expect("both moments are there");
         let (a, b) = (step(module.clone(), &mut optimizer), step(module, &mut restored));
         assert_eq!(state_dict(&a), state_dict(&b));
+
+        for moment in ["first.weight", "second.weight"] {
+            let mut half = optimizer.state();
+            half.remove(moment).expect("a moment of the one parameter");
+            let refused = AdamW::restore(CONFIG, 3, half, &device.clone().inner());
+            assert_eq!(refused.expect_err("one of two moments"), "weight");
+        }
     }
 }
