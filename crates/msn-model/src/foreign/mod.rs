@@ -14,6 +14,9 @@ use crate::{EncoderConfig, Error, VARIANTS};
 const SECTIONS: [&str; 8] =
     ["target_encoder", "teacher", "model_ema", "state_dict", "model", "", "encoder", "student"];
 
+/// Words in the names of averaged weights, where they stand beside those that they average.
+const AVERAGED: [&str; 4] = ["teacher", "target", "momentum", "ema"];
+
 /// What every encoder has; its name shows how the others begin.
 const LANDMARK: &str = "cls_token";
 
@@ -78,8 +81,10 @@ pub fn find_encoder(
     }
     let used: BTreeSet<&String> = sources.iter().flat_map(|(_, _, parts)| parts).collect();
     let unused: Vec<String> = tensors.shapes.keys().filter(|name| !used.contains(name)).cloned().collect();
-    let of_trunk =
-        |name: &&String| naming.trunk().iter().any(|start| tensors.stripped(name).starts_with(start));
+    let of_trunk = |name: &&String| {
+        let stripped = tensors.stripped(name);
+        stripped.is_some_and(|name| naming.trunk().iter().any(|start| name.starts_with(start)))
+    };
     let foreign: Vec<String> = unused.iter().filter(of_trunk).cloned().collect();
     if !foreign.is_empty() {
         return Err(Error::ForeignParts { names: foreign });
@@ -132,8 +137,12 @@ impl<'a> Tensors<'a> {
         found.map(|(name, _)| name.as_str())
     }
 
-    fn stripped<'n>(&self, name: &'n str) -> &'n str {
-        name.strip_prefix(self.prefix).unwrap_or(name)
+    /// What a tensor of the file is called without the prefix; `None` for one of another part of the file.
+    fn stripped<'n>(&self, name: &'n str) -> Option<&'n str> {
+        name.strip_prefix(self.prefix).or(match self.naming {
+            Naming::HuggingFace => Some(name),
+            Naming::Timm => None,
+        })
     }
 
     /// The shape of the tensor that we call `name`, if there is one.
@@ -205,10 +214,9 @@ impl<'a> Tensors<'a> {
 /// What the names of the encoder in this section begin with, and whose names they are.
 fn prefix(shapes: &Shapes) -> Option<(&str, Naming)> {
     let landmarks = shapes.keys().filter_map(|name| name.strip_suffix(LANDMARK));
-    let mut beginnings: Vec<&str> =
-        landmarks.filter(|start| start.is_empty() || start.ends_with('.')).collect();
-    beginnings.sort_by_key(|start| start.len());
-    let &start = beginnings.first()?;
+    let beginnings = landmarks.filter(|start| start.is_empty() || start.ends_with('.'));
+    let is_averaged = |start: &str| AVERAGED.iter().any(|word| start.contains(word));
+    let start = beginnings.min_by_key(|start| (!is_averaged(start), start.len()))?;
     Some(match start.strip_suffix("embeddings.") {
         Some(outer) => (outer, Naming::HuggingFace),
         None => (start, Naming::Timm),

@@ -55,6 +55,20 @@ fn averaged_weights_are_taken_before_those_that_they_average() {
 }
 
 #[test]
+fn averaged_weights_are_taken_before_others_of_the_same_section() {
+    for (others, averaged) in [
+        ("student_backbone.", "teacher_backbone."),
+        ("online_encoder.", "target_encoder."),
+        ("backbone.", "momentum_backbone."),
+        ("", "model_ema.module."),
+    ] {
+        let both = [renamed(vit(), others), renamed(vit(), averaged)].into_iter().flatten().collect();
+        let found = find_encoder(&flat(both), Some(3)).expect("two encoders");
+        assert!(found.wanted().all(|name| name.starts_with(averaged)), "{averaged}");
+    }
+}
+
+#[test]
 fn what_is_no_part_of_the_encoder_is_listed() {
     let mut shapes = vit();
     shapes.insert("head.weight".to_owned(), vec![5, 48]);
