@@ -51,7 +51,7 @@ pub use knn::{Knn, KnnScore};
 pub use linear::{LinearProbe, LinearReport, RateScore};
 pub use logistic::{LogisticFit, LogisticRegression, default_lambda};
 pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore, SplitSet};
-pub use predict::{Prediction, fit_labels, predict, predict_by_head};
+pub use predict::{Keep, Prediction, Predictions, fit_labels, predict, predict_by_head};
 pub use report::{CalibrationBin, ClassScore, ClassificationReport, Confusion, classification_report};
 pub use robust::{CorruptionScore, RobustReport, robustness};
 pub use select::{SelectionScore, select, select_at_random};

@@ -7,7 +7,7 @@ use crate::logistic::{Training, first_largest, softmax};
 use crate::product::rows_by_rows;
 use crate::{Classes, Error, Features, Labelled, Lambda, LogisticFit};
 
-/// Rows that are classified at a time, lest the probabilities of all classes take more memory than the features.
+/// Rows that are classified at a time.
 const BLOCK: usize = 4096;
 
 /// The most probable class of one image.
@@ -19,6 +19,45 @@ pub struct Prediction {
     pub probability: f64,
 }
 
+/// What images are predicted to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    /// Class names.
+    pub classes: Vec<String>,
+    /// The most probable class of each image.
+    pub best: Vec<Prediction>,
+    /// Softmax probabilities of all classes, [rows, C], where they are kept.
+    pub probabilities: Option<Vec<f32>>,
+}
+
+/// Which probabilities are kept: those of all classes may take more memory than the features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// That of the most probable class.
+    Best,
+    /// Those of all classes.
+    All,
+}
+
+impl Predictions {
+    fn none(classes: &[String], keep: Keep) -> Self {
+        let probabilities = (keep == Keep::All).then(Vec::new);
+        Self { classes: classes.to_vec(), best: Vec::new(), probabilities }
+    }
+
+    /// probabilities: [rows, C]
+    fn add(&mut self, probabilities: &[f32]) {
+        let best = |row: &[f32]| {
+            let class = first_largest(row);
+            Prediction { label: self.classes[class].clone(), probability: f64::from(row[class]) }
+        };
+        self.best.extend(probabilities.chunks(self.classes.len()).map(best));
+        if let Some(all) = &mut self.probabilities {
+            all.extend(probabilities);
+        }
+    }
+}
+
 /// Fits a logistic regression on the labelled rows and classifies the others, one prediction a row in their order.
 ///
 /// Both are normalised here ([`Features::normalise`]).
@@ -26,45 +65,42 @@ pub struct Prediction {
 /// # Errors
 /// [`Error::Dimension`] if the columns differ, [`Error::Setting`] for a lambda out of range,
 /// [`Error::NotConverged`].
-pub fn predict(labelled: &Labelled, images: &Features, lambda: Lambda) -> Result<Vec<Prediction>, Error> {
+pub fn predict(
+    labelled: &Labelled,
+    images: &Features,
+    lambda: Lambda,
+    keep: Keep,
+) -> Result<Predictions, Error> {
     labelled.features().check_dim(images)?;
     let (classes, fit) = fit_labels(labelled, lambda)?;
-    let mut predictions = Vec::with_capacity(images.rows());
+    let mut predictions = Predictions::none(classes.names(), keep);
     for block in images.blocks(BLOCK) {
-        predictions.extend(most_probable(classes.names(), &fit.probabilities(&block.normalise())?));
+        predictions.add(&fit.probabilities(&block.normalise())?);
     }
     Ok(predictions)
 }
 
-/// The most probable class of each row by a classifier that came with the encoder. head: [C, D]; images: features after
+/// Classifies rows by a classifier that came with the encoder. head: [C, D]; images: features after
 /// the final norm, [rows, D].
 ///
 /// # Errors
 /// [`Error::Dimension`] if the features are not as wide as the classifier.
-pub fn predict_by_head(head: &LinearHead, images: &Features) -> Result<Vec<Prediction>, Error> {
+pub fn predict_by_head(head: &LinearHead, images: &Features, keep: Keep) -> Result<Predictions, Error> {
     let (dim, classes) = (head.weight.shape[1], head.classes.len());
     if images.dim() != dim {
         return Err(Error::Dimension { expected: dim, found: images.dim() });
     }
-    let classify = |block: Features| {
+    let mut predictions = Predictions::none(&head.classes, keep);
+    for block in images.blocks(BLOCK) {
         let mut rows = vec![0.0; block.rows() * classes];
         rows_by_rows(block.data(), &head.weight.data, dim, &mut rows);
         for row in rows.chunks_mut(classes) {
             row.iter_mut().zip(&head.bias.data).for_each(|(logit, bias)| *logit += bias);
             softmax(row);
         }
-        most_probable(&head.classes, &rows)
-    };
-    Ok(images.blocks(BLOCK).flat_map(classify).collect())
-}
-
-/// The class that each row is most probably of. probabilities: [rows, C]
-fn most_probable(classes: &[String], probabilities: &[f32]) -> Vec<Prediction> {
-    let best = |row: &[f32]| {
-        let class = first_largest(row);
-        Prediction { label: classes[class].clone(), probability: f64::from(row[class]) }
-    };
-    probabilities.chunks(classes.len()).map(best).collect()
+        predictions.add(&rows);
+    }
+    Ok(predictions)
 }
 
 /// The classes of the labelled rows, and the logistic regression on these rows, [normalised](Features::normalise).

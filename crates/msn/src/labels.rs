@@ -21,6 +21,8 @@ pub(crate) struct LabelFile {
 
 struct Row {
     place: Place,
+    /// Its number among the images that the file labels, if it is one of them.
+    image: Option<usize>,
     name: String,
     label: String,
 }
@@ -52,8 +54,11 @@ impl LabelFile {
             )
         })?;
 
-        let names: HashMap<&str, usize> =
-            (0..images.len()).map(|index| (images.name(index), index)).collect();
+        // `None`: several images have the name.
+        let mut names: HashMap<&str, Option<usize>> = HashMap::new();
+        for index in 0..images.len() {
+            names.entry(images.name(index)).and_modify(|image| *image = None).or_insert(Some(index));
+        }
         let folders = [path.parent().unwrap_or(Path::new("")), images_path];
         let mut rows = Vec::new();
         let mut lines = HashMap::new();
@@ -65,7 +70,11 @@ impl LabelFile {
             let file_path = folders.map(|folder| folder.join(name)).into_iter().find(|path| path.is_file());
             let place = match (file_path, names.get(name)) {
                 (Some(path), _) => Place::File(path),
-                (None, Some(&index)) => Place::Image(index),
+                (None, Some(&Some(index))) => Place::Image(index),
+                (None, Some(None)) => bail!(
+                    "{file}, line {line}: expected the name of one image in {}, but several are called `{name}`",
+                    images_path.display()
+                ),
                 (None, None) => bail!(
                     "{file}, line {line}: expected the path of an image beside this file or in {}, found `{name}`",
                     images_path.display()
@@ -76,11 +85,20 @@ impl LabelFile {
                     "{file}, line {line}: expected each image once, found `{name}` in line {first} as well"
                 );
             }
-            rows.push(Row { place, name: name.to_owned(), label: label.to_owned() });
+            let image = match &place {
+                Place::Image(index) => Some(*index),
+                Place::File(path) => name_below(path, images_path).and_then(|name| *names.get(&*name)?),
+            };
+            rows.push(Row { place, image, name: name.to_owned(), label: label.to_owned() });
         }
         drop(names);
         ensure!(!rows.is_empty(), "{file}: expected labels, found none");
         Ok(Self { path: path.to_owned(), images, rows })
+    }
+
+    /// Name and label of each labelled image, and its number among the images that the file labels, if it is one of them.
+    pub(crate) fn labelled(&self) -> impl Iterator<Item = (&str, &str, Option<usize>)> {
+        self.rows.iter().map(|row| (&*row.name, &*row.label, row.image))
     }
 
     /// Features of the labelled images that can be read, which must have at least two different labels.
@@ -131,6 +149,12 @@ impl LabelFile {
     }
 }
 
+/// What a file is called among the images of a folder.
+fn name_below(file: &Path, folder: &Path) -> Option<String> {
+    let (file, folder) = (file.canonicalize().ok()?, folder.canonicalize().ok()?);
+    file.strip_prefix(folder).ok()?.to_str().map(ToOwned::to_owned)
+}
+
 fn column(header: &StringRecord, name: &str) -> Option<usize> {
     // Spreadsheets begin a UTF-8 file with a byte-order mark.
     header.iter().position(|found| found.trim_start_matches('\u{feff}') == name)
@@ -151,6 +175,13 @@ impl Dataset for LabelFile {
 
     fn label(&self, index: usize) -> Option<&str> {
         Some(&self.rows[index].label)
+    }
+
+    fn is_reachable(&self) -> bool {
+        self.rows.iter().any(|row| match &row.place {
+            Place::Image(_) => self.images.is_reachable(),
+            Place::File(path) => path.exists(),
+        })
     }
 
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {

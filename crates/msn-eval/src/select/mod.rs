@@ -2,6 +2,8 @@
 
 mod kmeans;
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -19,23 +21,37 @@ const NEIGHBOURS: usize = 20;
 const CLUSTERS: u64 = u64::MAX;
 const AT_RANDOM: u64 = u64::MAX - 1;
 
-/// The numbers of `budget` rows to label: one for each cluster of the rows, the largest cluster first.
+/// The numbers of `budget` rows to label besides those that are `labelled` already: one for each cluster of the rows that has
+/// no labelled one, the largest cluster first.
 ///
 /// TypiClust (Hacohen, Dekel and Weinshall, "Active learning on a budget", 2022, section 3.2): as many k-means clusters
-/// as labels, which makes the selection diverse, and of each the most typical row, the one with the least mean distance
-/// to its 20 nearest neighbours in the cluster. Unlike there, small clusters are not left out, and distances are those
-/// of normalised rows ([`Features::normalise`]), which the classifier sees.
+/// as labels, old and new, which makes the selection diverse, and of each the most typical row, the one with the least mean
+/// distance to its 20 nearest neighbours in the cluster. Unlike there, small clusters are not left out, and distances are
+/// those of normalised rows ([`Features::normalise`]), which the classifier sees.
 ///
 /// The selection is the same for the same seed on any number of threads.
 ///
 /// # Errors
-/// [`Error::Budget`] for a budget of 0 or of more than there are rows.
-pub fn select(features: &Features, budget: usize, seed: u64) -> Result<Vec<usize>, Error> {
-    check(budget, features.rows())?;
+/// [`Error::Budget`] for a budget of 0 or of more than there are rows without a label.
+///
+/// # Panics
+/// If a labelled row is none of the rows.
+pub fn select(
+    features: &Features,
+    labelled: &BTreeSet<usize>,
+    budget: usize,
+    seed: u64,
+) -> Result<Vec<usize>, Error> {
+    assert!(labelled.last().is_none_or(|&row| row < features.rows()), "labelled rows are rows");
+    check(budget, features.rows() - labelled.len())?;
     let rows = features.clone().normalise();
-    let cluster_of = kmeans(&rows, budget, &mut stream(seed, CLUSTERS, 0));
-    let mut clusters = crate::classes::members(&cluster_of, budget);
+    let count = labelled.len() + budget;
+    let cluster_of = kmeans(&rows, count, &mut stream(seed, CLUSTERS, 0));
+    let mut clusters = crate::classes::members(&cluster_of, count);
+    // At most as many as there are labelled rows go, so that the budget is left.
+    clusters.retain(|members| members.iter().all(|row| !labelled.contains(row)));
     clusters.sort_by_key(|members| (std::cmp::Reverse(members.len()), members[0]));
+    clusters.truncate(budget);
     Ok(clusters.iter().map(|members| most_typical(&rows, members)).collect())
 }
 

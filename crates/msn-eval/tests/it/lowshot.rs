@@ -2,8 +2,8 @@
 
 use crate::common::{clusters, labelled, labels, names, with_threads};
 use msn_eval::{
-    Amount, Classes, Error, Features, Labelled, Lambda, LogisticRegression, LowShot, LowShotReport, SplitSet,
-    accuracy, default_lambda, draw, predict,
+    Amount, Classes, Error, Features, Keep, Labelled, Lambda, LogisticRegression, LowShot, LowShotReport,
+    SplitSet, accuracy, default_lambda, draw, predict,
 };
 
 fn shots(shots: &[usize]) -> Vec<Amount> {
@@ -148,7 +148,8 @@ fn wrong_input_is_named() {
 fn predictions_name_the_class_and_its_probability() {
     let few = labelled(4, 2, 16, 0.3, 1);
     let images = clusters(4, 25, 16, 0.3, 2);
-    let found = predict(&few, &images, Lambda::Default).expect("valid input");
+    let found = predict(&few, &images, Lambda::Default, Keep::All).expect("valid input");
+    let found = found.best;
     assert_eq!(found.iter().map(|p| p.label.clone()).collect::<Vec<_>>(), names(&labels(4, 25)));
     // Confident beyond chance, and a probability.
     assert!(found.iter().all(|p| p.probability > 0.5 && p.probability <= 1.0));
@@ -157,12 +158,14 @@ fn predictions_name_the_class_and_its_probability() {
 #[test]
 fn the_probability_is_the_softmax_of_the_fit() {
     let (few, images) = (labelled(3, 6, 8, 2.0, 1), clusters(3, 5, 8, 2.0, 2));
-    let found = predict(&few, &images, Lambda::Default).expect("valid input");
+    let found = predict(&few, &images, Lambda::Default, Keep::All).expect("valid input");
     // Six images of a class: the larger penalty.
     let fit = LogisticRegression::new(0.075);
     let fit = fit.solve(&few.features().clone().normalise(), &labels(3, 6), 3).expect("it converges");
     let expected = fit.probabilities(&images.normalise()).expect("same columns");
-    for (found, row) in found.iter().zip(expected.chunks(3)) {
+    assert_eq!(found.probabilities.as_deref(), Some(&expected[..]));
+    assert_eq!(found.classes, names(&[0, 1, 2]));
+    for (found, row) in found.best.iter().zip(expected.chunks(3)) {
         let best = row.iter().copied().fold(0.0, f32::max);
         assert_eq!(found.probability, f64::from(best));
     }
@@ -171,8 +174,12 @@ fn the_probability_is_the_softmax_of_the_fit() {
 #[test]
 fn one_labelled_image_decides_for_all() {
     let one = Labelled::new(clusters(1, 1, 4, 0.1, 1), vec!["only".to_owned()]).expect("one label");
-    let found = predict(&one, &clusters(2, 2, 4, 0.1, 2), Lambda::Default).expect("valid input");
+    let images = clusters(2, 2, 4, 0.1, 2);
+    let found = predict(&one, &images, Lambda::Default, Keep::Best).expect("valid input");
+    assert_eq!(found.probabilities, None);
+    let found = found.best;
     assert!(found.len() == 4 && found.iter().all(|p| p.label == "only" && p.probability == 1.0));
     let wide = Features::new(1, 5, vec![0.0; 5]).expect("finite");
-    assert!(matches!(predict(&one, &wide, Lambda::Default), Err(Error::Dimension { expected: 4, found: 5 })));
+    let refused = predict(&one, &wide, Lambda::Default, Keep::Best);
+    assert!(matches!(refused, Err(Error::Dimension { expected: 4, found: 5 })));
 }

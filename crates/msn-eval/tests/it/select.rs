@@ -12,11 +12,28 @@ fn one_image_of_each_cluster_is_chosen() {
     let kept: Vec<usize> = (0..180).filter(|row| *row < 30 || row % 30 < 10).collect();
     let rows = rows.select(&kept);
     for seed in 0..5 {
-        let chosen = select(&rows, 6, seed).expect("fewer than rows");
+        let chosen = select(&rows, &BTreeSet::new(), 6, seed).expect("fewer than rows");
         let classes: BTreeSet<usize> = chosen.iter().map(|&row| kept[row] / 30).collect();
         assert_eq!(classes.len(), 6, "seed {seed}: {chosen:?}");
         assert_eq!(kept[chosen[0]] / 30, 0, "the largest cluster comes first");
     }
+}
+
+#[test]
+fn images_like_labelled_ones_are_left_out() {
+    let rows = clusters(6, 20, 16, 0.2, 1);
+    // One of each of the first three clusters, and two of the fourth.
+    let labelled = BTreeSet::from([3, 25, 44, 61, 70]);
+    for seed in 0..5 {
+        let chosen = select(&rows, &labelled, 2, seed).expect("fewer than rows");
+        let classes: BTreeSet<usize> = chosen.iter().map(|&row| row / 20).collect();
+        assert_eq!(chosen.len(), 2, "seed {seed}");
+        assert!(chosen.iter().all(|row| !labelled.contains(row)), "seed {seed}: {chosen:?}");
+        assert!(classes.contains(&4) && classes.contains(&5), "seed {seed}: {chosen:?}");
+    }
+    let all_but_one: BTreeSet<usize> = (0..119).collect();
+    assert_eq!(select(&rows, &all_but_one, 1, 0).expect("one is left"), [119]);
+    assert!(matches!(select(&rows, &all_but_one, 2, 0), Err(Error::Budget { rows: 1, found: 2 })));
 }
 
 #[test]
@@ -33,16 +50,16 @@ fn the_chosen_image_is_the_one_with_the_nearest_neighbours() {
         others[..20].iter().sum::<f64>()
     };
     let expected = (0..60).min_by(|&a, &b| mean(a).total_cmp(&mean(b))).expect("sixty rows");
-    assert_eq!(select(&rows, 1, 0).expect("one of sixty"), [expected]);
+    assert_eq!(select(&rows, &BTreeSet::new(), 1, 0).expect("one of sixty"), [expected]);
 }
 
 #[test]
 fn a_selection_has_no_image_twice_and_repeats_with_its_seed() {
     let rows = clusters(4, 25, 10, 3.0, 3);
     for budget in [1, 7, 99, 100] {
-        let chosen = select(&rows, budget, 5).expect("at most as many as rows");
+        let chosen = select(&rows, &BTreeSet::new(), budget, 5).expect("at most as many as rows");
         assert_eq!(chosen.iter().collect::<BTreeSet<_>>().len(), budget);
-        assert_eq!(with_threads(3, || select(&rows, budget, 5)).expect("the same"), chosen);
+        assert_eq!(with_threads(3, || select(&rows, &BTreeSet::new(), budget, 5)).expect("the same"), chosen);
         let random = select_at_random(100, budget, 5).expect("at most as many as rows");
         assert_eq!(random.iter().collect::<BTreeSet<_>>().len(), budget);
         assert_eq!(select_at_random(100, budget, 5).expect("the same"), random);
@@ -53,7 +70,7 @@ fn a_selection_has_no_image_twice_and_repeats_with_its_seed() {
 #[test]
 fn equal_images_can_be_chosen_from() {
     let rows = Features::new(5, 2, [1.0, 2.0].repeat(5)).expect("finite");
-    let chosen = select(&rows, 3, 0).expect("three of five");
+    let chosen = select(&rows, &BTreeSet::new(), 3, 0).expect("three of five");
     assert_eq!(chosen.iter().collect::<BTreeSet<_>>().len(), 3);
 }
 
@@ -78,7 +95,7 @@ fn chosen_labels_go_further_than_random_ones() {
         SelectionScore::of(&train, &test, &selections, Lambda::Default).expect("valid input")
     };
     let random = ten(&|seed| select_at_random(400, 10, seed).expect("of 400"));
-    let chosen = ten(&|seed| select(train.features(), 10, seed).expect("of 400"));
+    let chosen = ten(&|seed| select(train.features(), &BTreeSet::new(), 10, seed).expect("of 400"));
     assert!(chosen.mean > random.mean + 10.0 && chosen.classes > random.classes, "{chosen:?} {random:?}");
 }
 
@@ -86,7 +103,7 @@ fn chosen_labels_go_further_than_random_ones() {
 fn wrong_input_is_named() {
     let rows = clusters(1, 3, 2, 1.0, 1);
     for budget in [0, 4] {
-        let message = select(&rows, budget, 0).expect_err("out of range").to_string();
+        let message = select(&rows, &BTreeSet::new(), budget, 0).expect_err("out of range").to_string();
         assert_eq!(message, format!("budget: expected a number of images from 1 to 3, found {budget}"));
         assert!(matches!(select_at_random(3, budget, 0), Err(Error::Budget { rows: 3, .. })));
     }

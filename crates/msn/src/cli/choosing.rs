@@ -73,13 +73,16 @@ pub(crate) struct Compare {
 /// Choose which images to label first.
 ///
 /// The features are split into as many clusters as there are labels to give, and of each cluster the most typical image
-/// is chosen: labels on these go further than on images picked at random.
+/// is chosen: labels on these go further than on images picked at random. With --labels, more images are chosen, unlike those
+/// that have labels already.
 #[derive(Args)]
 #[command(after_help = "\
-Example:
+Examples:
   msn select --checkpoint runs/photos --data photos --budget 50 --out few.csv
   # fill in the column `label` of few.csv, then:
-  msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv")]
+  msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
+  # and for the next round:
+  msn select --checkpoint runs/photos --data photos --labels few.csv --budget 50 --out more.csv")]
 pub(crate) struct Select {
     #[command(flatten)]
     pub(crate) encoder: EncoderChoice,
@@ -91,7 +94,12 @@ pub(crate) struct Select {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) budget: usize,
 
-    /// File to write, which must be new: a CSV with the columns `path` and `label`, the latter empty.
+    /// Labels that there are already: a CSV file with the columns `path` and `label`.
+    #[arg(long, value_name = "FILE.csv")]
+    pub(crate) labels: Option<PathBuf>,
+
+    /// File to write, which must be new: a CSV with the columns `path` and `label`, the latter empty; those of --labels come
+    /// first.
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) out: PathBuf,
 

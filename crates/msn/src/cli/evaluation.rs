@@ -136,6 +136,10 @@ pub(crate) struct Predict {
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) out: PathBuf,
 
+    /// Write the probabilities of all classes as well, a column p(CLASS) each.
+    #[arg(long)]
+    pub(crate) probabilities: bool,
+
     #[command(flatten)]
     pub(crate) penalty: Penalty,
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use msn_data::Dataset;
-use msn_eval::{Extractor, FeatureRows, Prediction, predict_by_head};
+use msn_eval::{Classes, Extractor, FeatureRows, Keep, Predictions, predict_by_head};
+use msn_store::StoreError;
 use msn_store::export::write_csv;
 
 use crate::cli::Predict;
@@ -13,6 +14,7 @@ use crate::device;
 use crate::failure::wrong_arguments;
 use crate::features;
 use crate::labels::LabelFile;
+use crate::memory;
 use crate::output;
 use crate::progress::{counted, say};
 
@@ -22,13 +24,13 @@ const COLUMNS: [&str; 3] = ["path", "label", "probability"];
 /// Predicted labels, and what they rest on.
 struct Predicted {
     found: FeatureRows,
-    predictions: Vec<Prediction>,
+    predictions: Predictions,
     /// Such as `from 20 labelled`.
     from: String,
 }
 
 pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
-    let header = format!("{}\n", COLUMNS.join(","));
+    let header = COLUMNS.join(",");
     let inputs: Vec<&Path> = arguments.labels.as_deref().into_iter().chain([&*arguments.images]).collect();
     output::check(&arguments.out, &inputs, |start| start.starts_with(header.as_bytes()))?;
     let images = msn_data::open(&arguments.images)?;
@@ -36,14 +38,10 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
         Some(labels) => by_labels(arguments, labels, &images)?,
         None => by_classifier(arguments, &*images)?,
     };
-    let lines = found.images.iter().zip(&predictions).map(|(&image, prediction)| {
-        let name = images.name(image).to_owned();
-        [name, prediction.label.clone(), format!("{:.4}", prediction.probability)]
-    });
-    write_csv(&arguments.out, &COLUMNS, lines)?;
+    write(&arguments.out, &*images, &found, &predictions)?;
     say(&format!(
         "labels of {}, predicted {from}, in {}",
-        counted(predictions.len(), "image"),
+        counted(predictions.best.len(), "image"),
         arguments.out.display()
     ));
     if !found.skipped.is_empty() {
@@ -56,6 +54,40 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes a line for each image that could be read.
+fn write(
+    out: &Path,
+    images: &dyn Dataset,
+    found: &FeatureRows,
+    predictions: &Predictions,
+) -> Result<(), StoreError> {
+    let Predictions { classes, best, probabilities } = predictions;
+    let mut header = COLUMNS.map(ToOwned::to_owned).to_vec();
+    if probabilities.is_some() {
+        header.extend(classes.iter().map(|class| format!("p({class})")));
+    }
+    let all =
+        |row: usize| probabilities.iter().flat_map(move |all| &all[row * classes.len()..][..classes.len()]);
+    let lines = found.images.iter().zip(best).enumerate().map(|(row, (&image, best))| {
+        let mut line =
+            vec![images.name(image).to_owned(), best.label.clone(), format!("{:.4}", best.probability)];
+        line.extend(all(row).map(|probability| format!("{probability:.4}")));
+        line
+    });
+    write_csv(out, &header, lines)
+}
+
+/// Which probabilities are wanted, of so many images and classes.
+fn keep(arguments: &Predict, images: usize, classes: usize) -> anyhow::Result<Keep> {
+    if !arguments.probabilities {
+        return Ok(Keep::Best);
+    }
+    let needed = images as f64 * classes as f64 * size_of::<f32>() as f64;
+    let what = format!("--probabilities of {images} images and {classes} classes need");
+    memory::check_host(&what, needed, "fewer images at a time, or none of all classes")?;
+    Ok(Keep::All)
+}
+
 /// By a regression on a few labels.
 fn by_labels(arguments: &Predict, labels: &Path, images: &Arc<dyn Dataset>) -> anyhow::Result<Predicted> {
     let few = LabelFile::open(labels, &arguments.images, images.clone())?;
@@ -63,7 +95,8 @@ fn by_labels(arguments: &Predict, labels: &Path, images: &Arc<dyn Dataset>) -> a
     let extractor = features::extractor(&arguments.encoder, &**images)?;
     let labelled = few.features(&extractor)?;
     let found = rows(&extractor, &**images)?;
-    let predictions = msn_eval::predict(&labelled, &found.features, arguments.penalty.lambda())?;
+    let keep = keep(arguments, found.images.len(), Classes::of(labelled.labels()).len())?;
+    let predictions = msn_eval::predict(&labelled, &found.features, arguments.penalty.lambda(), keep)?;
     Ok(Predicted { found, predictions, from: format!("from {} labelled", labelled.labels().len()) })
 }
 
@@ -97,7 +130,8 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
     let extractor = Extractor::of(saved, weights, msn_model::Features::AfterNorm, precision, &device)?;
     let extractor = features::keeping(extractor, &arguments.encoder);
     let found = rows(&extractor, images)?;
-    let predictions = predict_by_head(&head, &found.features)?;
+    let keep = keep(arguments, found.images.len(), head.classes.len())?;
+    let predictions = predict_by_head(&head, &found.features, keep)?;
     Ok(Predicted { found, predictions, from: format!("by the classifier in {checkpoint}") })
 }
 

@@ -1,6 +1,6 @@
 //! `msn eval select`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use msn_eval::{SelectionScore, select_at_random};
 use serde::Serialize;
@@ -64,7 +64,8 @@ pub(crate) fn run(arguments: &Selection) -> anyhow::Result<()> {
         let random = (0..arguments.seeds).map(|seed| select_at_random(rows, budget, seed));
         let random = score(random.collect::<Result<_, _>>()?)?;
         let features = train.labelled.features();
-        let selected = (0..arguments.seeds).map(|seed| msn_eval::select(features, budget, seed));
+        let selected =
+            (0..arguments.seeds).map(|seed| msn_eval::select(features, &BTreeSet::new(), budget, seed));
         let selected = score(selected.collect::<Result<_, _>>()?)?;
         let wins =
             selected.top1.iter().zip(&random.top1).filter(|(selected, random)| selected > random).count();

@@ -39,6 +39,19 @@ fn a_few_labels_classify_all_images() {
         let probability: f64 = row[2].parse().unwrap();
         assert!((0.5..=1.0).contains(&probability), "{row:?}");
     }
+
+    // Over the file of before, which is an output too.
+    scratch.msn(&[&predict("test", "predicted.csv")[..], &["--probabilities"]].concat()).success();
+    let with_all = scratch.read("predicted.csv");
+    assert_eq!(with_all.lines().next(), Some("path,label,probability,p(a),p(b)"));
+    for (line, before) in with_all.lines().zip(text.lines()).skip(1) {
+        let row: Vec<&str> = line.split(',').collect();
+        assert_eq!(row[..3].join(","), before);
+        let [a, b]: [f64; 2] = [row[3].parse().unwrap(), row[4].parse().unwrap()];
+        // Four decimals each.
+        assert!((a + b - 1.0).abs() < 2e-4, "{line}");
+        assert_eq!(row[2], if row[1] == "a" { row[3] } else { row[4] });
+    }
 }
 
 #[test]

@@ -53,6 +53,28 @@ fn selected_images_are_labelled_and_predict_the_rest() {
 }
 
 #[test]
+fn the_next_round_keeps_the_labels_and_chooses_among_the_others() {
+    let scratch = easy();
+    // By a name of --data, and by a path beside the file.
+    fs::write(scratch.path("few.csv"), "path,label\na/0.png,left\ntest/a/1.png,left\n").unwrap();
+    let select =
+        ["select", "--checkpoint", "raw-pixels", "--data", "test", "--labels", "few.csv", "--budget"];
+    let select = |budget, out| scratch.msn(&[&select[..], &[budget, "--out", out]].concat());
+    let finished = select("1", "more.csv").success();
+    assert!(finished.stderr.contains("after the 2 labelled ones"), "{}", finished.stderr);
+    let more = scratch.read("more.csv");
+    let lines: Vec<&str> = more.lines().collect();
+    assert_eq!(lines[..3], ["path,label", "a/0.png,left", "a/1.png,left"]);
+    assert!(lines.len() == 4 && lines[3].starts_with("b/") && lines[3].ends_with(','), "{more}");
+    select("18", "rest.csv").success();
+    let rest = scratch.read("rest.csv");
+    let names: std::collections::BTreeSet<&str> =
+        rest.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(names.len(), 20, "each image once: {rest}");
+    select("19", "none.csv").fails_with(&["from 1 to 18", "found 19"]);
+}
+
+#[test]
 fn a_selection_is_compared_with_chance() {
     let scratch = easy();
     let select = ["eval", "select", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test"];
