@@ -46,7 +46,7 @@ pub enum Error {
         found: String,
     },
     /// An encoded image is longer than allowed.
-    #[error("{}: expected at most {limit} bytes of image file, found {found}", path.display())]
+    #[error("{}: expected at most {limit} bytes of image file (max_file_mib), found {found}", path.display())]
     TooManyBytes {
         /// The file, or the name of the image in its source.
         path: PathBuf,
@@ -245,6 +245,7 @@ impl Error {
             Self::Remote(error) if error.is_missing() => Cause::Absent,
             #[cfg(feature = "remote")]
             Self::Remote(_) => Cause::Server,
+            Self::TooManyBytes { .. } => Cause::TooLarge,
             _ => Cause::Content,
         }
     }
@@ -263,6 +264,8 @@ impl Error {
 pub(crate) enum Cause {
     /// What it holds is no usable image.
     Content,
+    /// It is larger than allowed.
+    TooLarge,
     /// It is not where it should be, or closed to this user. Waiting does not bring it back; a person may.
     Absent,
     /// A disk fails, perhaps for now.
@@ -286,6 +289,16 @@ fn is_about_the_file(error: &io::Error) -> bool {
     )
 }
 
+impl DecodeError {
+    /// Why an image cannot be used, told by the error of decoding it.
+    pub(crate) fn cause(&self) -> Cause {
+        match self {
+            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } => Cause::TooLarge,
+            _ => Cause::Content,
+        }
+    }
+}
+
 /// Why bytes are no usable image.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -299,7 +312,7 @@ pub enum DecodeError {
         found: String,
     },
     /// The file is larger than allowed.
-    #[error("expected at most {limit} bytes of image file, found {found}")]
+    #[error("expected at most {limit} bytes of image file (max_file_mib), found {found}")]
     TooManyBytes {
         /// The limit.
         limit: usize,
@@ -307,7 +320,7 @@ pub enum DecodeError {
         found: usize,
     },
     /// The image is larger than allowed.
-    #[error("expected at most {limit} pixels, found {width} x {height}")]
+    #[error("expected at most {limit} pixels (max_megapixels), found {width} x {height}")]
     TooManyPixels {
         /// The limit.
         limit: u64,

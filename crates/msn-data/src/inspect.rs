@@ -58,6 +58,8 @@ pub struct Inspection {
     pub classes: BTreeMap<String, usize>,
     /// Images without a class.
     pub unlabelled: usize,
+    /// The largest value of any channel of any pixel, of 255.
+    pub brightest: Option<u8>,
     /// Mean and deviation of the channels over all pixels, every image with the same weight; `None` if no image can be
     /// used.
     pub channels: Option<Normalization>,
@@ -121,6 +123,7 @@ struct Sums {
     heights: Vec<u32>,
     bytes: Vec<u64>,
     formats: BTreeMap<&'static str, usize>,
+    brightest: Option<u8>,
     channels: Channels,
     usable: Vec<usize>,
     broken: usize,
@@ -135,6 +138,7 @@ impl Sums {
                 self.heights.push(facts.height);
                 self.bytes.push(facts.bytes);
                 *self.formats.entry(facts.format.name()).or_default() += 1;
+                self.brightest = self.brightest.max(Some(facts.brightest));
                 self.channels.add(&facts);
                 self.usable.push(index);
             }
@@ -170,6 +174,7 @@ impl Sums {
             formats: self.formats,
             classes,
             unlabelled,
+            brightest: self.brightest,
             channels: self.channels.finish(),
             usable: self.usable,
         }

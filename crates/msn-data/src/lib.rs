@@ -32,7 +32,7 @@ mod views;
 
 pub use augment::{Mix, Mixing, RandAugment, RandomErasing};
 pub use corrupt::{Corruption, CorruptionKind, SEVERITIES};
-pub use decode::{Format, Limits, decode, decode_into};
+pub use decode::{FULL_RANGE, Format, Limits, decode, decode_into};
 pub use error::{DecodeError, Error};
 pub use eval::{
     EvalBatch, EvalConfig, EvalTransform, RandomCrops, Recalled, check_image, load_crops, load_eval,

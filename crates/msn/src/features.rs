@@ -14,6 +14,7 @@ use msn_store::{CacheFolder, RunDir, StoreError};
 use msn_train::config::PrecisionSetting;
 use serde::Serialize;
 
+use crate::classes::warn_of_shared_names;
 use crate::cli::{EncoderChoice, FeatureChoice, LabelledData};
 use crate::device;
 use crate::failure::wrong_arguments;
@@ -243,6 +244,7 @@ impl LabelledImages {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let images = Self::of(msn_data::open(path)?)?;
         check_listed(path, &*images.dataset)?;
+        warn_of_shared_names(&*images.dataset);
         Ok(images)
     }
 

@@ -3,6 +3,7 @@
 // These panic where nobody reads any more; see `progress::say` and `report::print`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod classes;
 mod cli;
 mod commands;
 mod device;

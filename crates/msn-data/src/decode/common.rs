@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
 
-use super::{Format, Limits};
+use super::{FULL_RANGE, Format, Limits};
 use crate::{DecodeError, Image};
 
 /// Largest decoded pixel: four channels of 32-bit float (TIFF).
@@ -34,7 +34,7 @@ pub(super) fn decode_into(
     limits.check_pixels(width, height)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let decoded = DynamicImage::from_decoder(decoder).map_err(malformed)?;
-    *image = to_rgb(decoded);
+    *image = to_rgb(decoded, limits.levels);
     orient(image, orientation);
     Ok(())
 }
@@ -49,17 +49,40 @@ pub(super) fn orient(image: &mut Image, orientation: Orientation) {
     let rgb = RgbImage::from_raw(width, height, pixels).expect("an Image has the bytes of its size");
     let mut turned = DynamicImage::ImageRgb8(rgb);
     turned.apply_orientation(orientation);
-    *image = to_rgb(turned);
+    *image = to_rgb(turned, FULL_RANGE);
 }
 
-fn to_rgb(decoded: DynamicImage) -> Image {
+/// `levels`: see [`Limits::levels`].
+fn to_rgb(mut decoded: DynamicImage, levels: [u16; 2]) -> Image {
     let (width, height) = (decoded.width(), decoded.height());
+    if levels != FULL_RANGE {
+        stretch(&mut decoded, levels);
+    }
     let pixels = if decoded.color().has_alpha() {
         on_white(&decoded.into_rgba8().into_raw())
     } else {
         decoded.into_rgb8().into_raw()
     };
     Image::new(width, height, pixels)
+}
+
+/// Spreads the samples between `black` and `white` over all that 16 bits hold; of 16-bit images alone.
+fn stretch(image: &mut DynamicImage, [black, white]: [u16; 2]) {
+    let range = u64::from(white - black);
+    let stretched = |sample: &mut u16| {
+        let above = u64::from((*sample).clamp(black, white) - black);
+        *sample = ((above * u64::from(u16::MAX) + range / 2) / range) as u16;
+    };
+    // Transparency has no range but its own.
+    match image {
+        DynamicImage::ImageLuma16(grey) => grey.iter_mut().for_each(stretched),
+        DynamicImage::ImageRgb16(rgb) => rgb.iter_mut().for_each(stretched),
+        DynamicImage::ImageLumaA16(grey) => grey.pixels_mut().for_each(|pixel| stretched(&mut pixel.0[0])),
+        DynamicImage::ImageRgba16(rgba) => {
+            rgba.pixels_mut().for_each(|pixel| pixel.0[..3].iter_mut().for_each(stretched));
+        }
+        _ => {}
+    }
 }
 
 /// Composes RGBA pixels with straight alpha on white: `c * a + 255 * (1 - a)`, rounded.

@@ -36,9 +36,7 @@ impl Format {
         if pnm::accepts(bytes) {
             return Ok(Self::Pnm);
         }
-        let guessed = image::guess_format(bytes).ok().filter(|&guessed| guessed != ImageFormat::Pnm);
-        let found = FORMATS.iter().find(|(_, library, ..)| Some(*library) == guessed);
-        found.map(|&(format, ..)| format).ok_or_else(|| {
+        image::guess_format(bytes).ok().and_then(Self::of_library).ok_or_else(|| {
             let first: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
             DecodeError::UnknownFormat { found: first.join(" ") }
         })
@@ -46,45 +44,42 @@ impl Format {
 
     /// Its name, for people.
     pub fn name(self) -> &'static str {
-        self.row().2
+        self.row().1
     }
 
     /// How files of this format end, without the dot.
     pub fn extension(self) -> &'static str {
-        self.row().3
+        self.row().2
     }
 
     /// What the `image` crate calls it.
     pub(super) fn library(self) -> ImageFormat {
-        self.row().1
+        self.row().0
     }
 
-    fn row(self) -> &'static (Self, ImageFormat, &'static str, &'static str) {
-        FORMATS.iter().find(|(format, ..)| *format == self).expect("every format has a row")
+    /// As the `image` crate knows it, its name, and how its files end.
+    fn row(self) -> (ImageFormat, &'static str, &'static str) {
+        match self {
+            Self::Jpeg => (ImageFormat::Jpeg, "JPEG", "jpg"),
+            Self::Png => (ImageFormat::Png, "PNG", "png"),
+            Self::WebP => (ImageFormat::WebP, "WebP", "webp"),
+            Self::Bmp => (ImageFormat::Bmp, "BMP", "bmp"),
+            Self::Tiff => (ImageFormat::Tiff, "TIFF", "tif"),
+            Self::Gif => (ImageFormat::Gif, "GIF", "gif"),
+            Self::Pnm => (ImageFormat::Pnm, "PNM", "pnm"),
+        }
+    }
+
+    /// What the `image` crate tells by the first bytes, bare pixels aside, of which it takes text as well.
+    fn of_library(library: ImageFormat) -> Option<Self> {
+        let formats = [Self::Jpeg, Self::Png, Self::WebP, Self::Bmp, Self::Tiff, Self::Gif];
+        formats.into_iter().find(|format| format.library() == library)
     }
 }
-
-/// Each format as the `image` crate knows it, its name, and how its files end.
-const FORMATS: [(Format, ImageFormat, &str, &str); 7] = [
-    (Format::Jpeg, ImageFormat::Jpeg, "JPEG", "jpg"),
-    (Format::Png, ImageFormat::Png, "PNG", "png"),
-    (Format::WebP, ImageFormat::WebP, "WebP", "webp"),
-    (Format::Bmp, ImageFormat::Bmp, "BMP", "bmp"),
-    (Format::Tiff, ImageFormat::Tiff, "TIFF", "tif"),
-    (Format::Gif, ImageFormat::Gif, "GIF", "gif"),
-    (Format::Pnm, ImageFormat::Pnm, "PNM", "pnm"),
-];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_format_has_a_row_of_its_own() {
-        for (format, library, name, extension) in FORMATS {
-            assert_eq!((format.library(), format.name(), format.extension()), (library, name, extension));
-        }
-    }
 
     #[test]
     fn text_pixmaps_are_no_known_format() {

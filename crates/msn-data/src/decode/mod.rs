@@ -13,7 +13,7 @@ use crate::{DecodeError, Image};
 
 pub use format::Format;
 
-/// Guards against files that would fill the memory.
+/// What is made of encoded images: guards against files that would fill the memory, and the range of 16-bit samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -21,21 +21,28 @@ pub struct Limits {
     pub max_bytes: usize,
     /// Largest image, in pixels. A worker holds up to about 12 bytes a pixel while it decodes.
     pub max_pixels: u64,
+    /// The samples of a 16-bit image that become black and white, the lower one first; those between are spread evenly over
+    /// the 256 levels, those outside cut off.
+    pub levels: [u16; 2],
 }
+
+/// All that 16 bits hold.
+pub const FULL_RANGE: [u16; 2] = [0, u16::MAX];
 
 impl Default for Limits {
     /// 128 MiB and 100 million pixels: beyond any photograph, below what an ordinary machine minds.
     fn default() -> Self {
-        Self { max_bytes: 128 << 20, max_pixels: 100_000_000 }
+        Self { max_bytes: 128 << 20, max_pixels: 100_000_000, levels: FULL_RANGE }
     }
 }
 
 impl Limits {
     /// Limits in the units of a configuration: MiB and millions of pixels.
-    pub fn of(max_file_mib: usize, max_megapixels: u64) -> Self {
+    pub fn of(max_file_mib: usize, max_megapixels: u64, levels: [u16; 2]) -> Self {
         Self {
             max_bytes: max_file_mib.saturating_mul(1 << 20),
             max_pixels: max_megapixels.saturating_mul(1_000_000),
+            levels,
         }
     }
 
@@ -48,7 +55,7 @@ impl Limits {
 }
 
 /// Decodes JPEG, PNG, WebP, BMP, TIFF, GIF (first frame) or binary PPM and PGM data, told apart by content. EXIF orientation is applied,
-/// transparency is composed on white, 16 bits a channel are rounded to 8, CMYK is converted.
+/// transparency is composed on white, 16 bits a channel become 8 as [`Limits::levels`] says, CMYK is converted.
 ///
 /// # Errors
 /// If the data is of no such format, broken, truncated, or beyond the limits.

@@ -11,6 +11,8 @@ pub(super) struct ImageFacts {
     pub(super) height: u32,
     pub(super) bytes: u64,
     pub(super) format: Format,
+    /// The largest value of any channel of any pixel, of 255.
+    pub(super) brightest: u8,
     /// Mean of each channel, of pixels in [0, 1].
     mean: [f64; 3],
     /// Mean of the squares of each channel.
@@ -35,6 +37,7 @@ impl ImageFacts {
             height: image.height(),
             bytes: bytes.len() as u64,
             format: Format::of(bytes).expect("it was decoded"),
+            brightest: image.pixels().iter().copied().max().unwrap_or(0),
             mean: sums.map(|sum| sum as f64 / (255.0 * pixels)),
             mean_square: squares.map(|sum| sum as f64 / (255.0 * 255.0 * pixels)),
         }

@@ -108,7 +108,7 @@ impl Worker {
                     Err(fault) => fault,
                 };
                 let pause = match cause {
-                    Cause::Content | Cause::Absent => return Ok(Err(skipped)),
+                    Cause::Content | Cause::TooLarge | Cause::Absent => return Ok(Err(skipped)),
                     Cause::Disk => pauses.next(),
                     Cause::Server => None,
                 };
@@ -132,7 +132,7 @@ impl Worker {
         dataset.read_into(index, limits.max_bytes, &mut self.bytes).map_err(|e| {
             let cause = match e.cause() {
                 // All of the data are gone with it: so it looks when a disk is not mounted any more.
-                Cause::Absent if matches!(e, Error::Io { .. }) && !dataset.path().exists() => Cause::Disk,
+                Cause::Absent if matches!(e, Error::Io { .. }) && !dataset.is_reachable() => Cause::Disk,
                 cause => cause,
             };
             Fault::of(dataset, index, &e, cause)
@@ -142,7 +142,7 @@ impl Worker {
     /// Decodes what [`read`](Self::read) has read.
     fn decode(&mut self, dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Fault> {
         decode_into(&self.bytes, limits, &mut self.image)
-            .map_err(|e| Fault::of(dataset, index, &e, Cause::Content))
+            .map_err(|e| Fault::of(dataset, index, &e, e.cause()))
     }
 }
 

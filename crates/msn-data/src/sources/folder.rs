@@ -1,6 +1,6 @@
 //! A folder of images at any depth.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,8 +10,14 @@ use walkdir::WalkDir;
 use super::file::read_file;
 use super::folder_index::{self, Stamp};
 use super::names::Names;
-use super::{Dataset, display_name, is_image_name};
+use super::{Dataset, Witnesses, display_name, has_extension, is_image_name, tar};
 use crate::Error;
+
+/// Endings of formats that nothing here reads, and whose files a person may take for images of the folder.
+const UNREAD: [&str; 18] = [
+    "arw", "avif", "cr2", "cr3", "dcm", "dicom", "dng", "exr", "heic", "heif", "j2k", "jp2", "jxl", "ndpi",
+    "nef", "nii", "npy", "svs",
+];
 
 /// The images below a folder, ordered by name. Symbolic links are followed; a link back to a folder that holds it
 /// is left out. What is called an image and is no file (a pipe, a device) is left out too.
@@ -20,23 +26,39 @@ pub(super) struct Folder {
     names: Names,
     /// Paths that their names do not give back: those that are not UTF-8.
     odd: HashMap<usize, PathBuf>,
+    witnesses: Witnesses,
 }
 
 impl Folder {
     /// Walks through the folder, or takes what a walk before found where no folder has changed since.
     pub(super) fn open(root: &Path, cache: Option<&CacheFolder>) -> Result<Self, Error> {
         if let Some(names) = cache.and_then(|cache| folder_index::load(cache, root)) {
-            return Ok(Self { path: root.to_owned(), names, odd: HashMap::new() });
+            return Ok(Self::new(root, names, HashMap::new()));
         }
         let began = SystemTime::now();
-        let Walk { names, odd, folders } = walk(root)?;
+        let Walk { names, odd, folders, mut left_out } = walk(root)?;
+        if names.is_empty() {
+            // Then these are what is read.
+            left_out.retain(|kind, _| !SHARDS.contains(kind));
+        }
+        if !left_out.is_empty() {
+            let kinds: Vec<String> =
+                left_out.iter().map(|(kind, count)| format!("{count} .{kind}")).collect();
+            tracing::warn!("{}: files that are left out: {}", root.display(), kinds.join(", "));
+        }
         if names.is_empty() {
             return Err(Error::NoImages { path: root.to_owned() });
         }
-        if let Some(cache) = cache.filter(|_| odd.is_empty()) {
+        // A list that is kept would not say again what is left out.
+        if let Some(cache) = cache.filter(|_| odd.is_empty() && left_out.is_empty()) {
             folder_index::save(cache, root, began, &folders, &names);
         }
-        Ok(Self { path: root.to_owned(), names, odd })
+        Ok(Self::new(root, names, odd))
+    }
+
+    fn new(root: &Path, names: Names, odd: HashMap<usize, PathBuf>) -> Self {
+        let witnesses = Witnesses::of(names.len(), |image| root.join(names.get(image)));
+        Self { path: root.to_owned(), names, odd, witnesses }
     }
 }
 
@@ -48,12 +70,25 @@ struct Walk {
     odd: HashMap<usize, PathBuf>,
     /// All folders, with their stamps from before they were read.
     folders: Vec<(String, Stamp)>,
+    /// Number of files of each kind that a person may take for images and that are none here.
+    left_out: BTreeMap<&'static str, usize>,
+}
+
+/// The kinds of files that a folder without images is read from.
+const SHARDS: [&str; 2] = ["parquet", "tar"];
+
+/// What a file is that may be taken for images of a folder and is none of them.
+fn kind_left_out(path: &Path) -> Option<&'static str> {
+    let kinds = UNREAD.into_iter().chain(SHARDS);
+    let is_of = |kind: &str| if kind == "tar" { tar::accepts(path) } else { has_extension(path, kind) };
+    kinds.into_iter().find(|kind| is_of(kind))
 }
 
 fn walk(root: &Path) -> Result<Walk, Error> {
     let mut found = Names::default();
     let mut odd_paths = HashMap::new();
     let mut folders = Vec::new();
+    let mut left_out = BTreeMap::new();
     for entry in WalkDir::new(root).follow_links(true) {
         let (path, is_folder) = match entry {
             Ok(entry) if !entry.file_type().is_dir() && !entry.file_type().is_file() => continue,
@@ -84,6 +119,8 @@ fn walk(root: &Path) -> Result<Walk, Error> {
                 odd_paths.insert(found.len(), path);
             }
             found.push(&name);
+        } else if let Some(kind) = kind_left_out(&path) {
+            *left_out.entry(kind).or_default() += 1;
         }
     }
     let order = found.sorted();
@@ -93,7 +130,7 @@ fn walk(root: &Path) -> Result<Walk, Error> {
     } else {
         order.iter().enumerate().filter_map(|(now, before)| Some((now, odd_paths.remove(before)?))).collect()
     };
-    Ok(Walk { names, odd, folders })
+    Ok(Walk { names, odd, folders, left_out })
 }
 
 impl Dataset for Folder {
@@ -114,5 +151,9 @@ impl Dataset for Folder {
             Some(path) => read_file(path, max_bytes, bytes),
             None => read_file(&self.path.join(self.names.get(index)), max_bytes, bytes),
         }
+    }
+
+    fn is_reachable(&self) -> bool {
+        self.witnesses.is_any_left()
     }
 }

@@ -6,17 +6,16 @@ use std::path::{Path, PathBuf};
 
 use super::file::read_file;
 use super::names::{Labels, Names};
-use super::{Dataset, parent_folder};
+use super::{Dataset, Witnesses, parent_folder};
 use crate::Error;
 
 /// The images that a list names, in its order; their paths are absolute or relative to the folder of the list.
 pub(super) struct List {
     path: PathBuf,
     folder: PathBuf,
-    /// The paths as they are written in the list.
-    files: Names,
-    /// The same with `/` between folders.
+    /// The paths of the images.
     names: Names,
+    witnesses: Witnesses,
     /// `None`: the folders that the images lie in.
     labels: Option<Labels>,
 }
@@ -80,10 +79,15 @@ impl List {
         if files.is_empty() {
             return Err(Error::NoImages { path: path.to_owned() });
         }
-        let mut names = Names::default();
-        files.iter().for_each(|file| names.push(&file.replace('\\', "/")));
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { path: path.to_owned(), folder, files, names, labels })
+        let mut names = Names::default();
+        for file in files.iter() {
+            // A list from Windows separates folders by what elsewhere is a part of a name.
+            let windows = file.contains('\\') && !folder.join(file).exists();
+            names.push(&if windows { file.replace('\\', "/") } else { file.to_owned() });
+        }
+        let witnesses = Witnesses::of(names.len(), |image| folder.join(names.get(image)));
+        Ok(Self { path: path.to_owned(), folder, names, labels, witnesses })
     }
 }
 
@@ -93,7 +97,7 @@ impl Dataset for List {
     }
 
     fn len(&self) -> usize {
-        self.files.len()
+        self.names.len()
     }
 
     fn name(&self, index: usize) -> &str {
@@ -108,6 +112,10 @@ impl Dataset for List {
     }
 
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        read_file(&self.folder.join(self.files.get(index)), max_bytes, bytes)
+        read_file(&self.folder.join(self.names.get(index)), max_bytes, bytes)
+    }
+
+    fn is_reachable(&self) -> bool {
+        self.witnesses.is_any_left()
     }
 }

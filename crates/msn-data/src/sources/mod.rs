@@ -15,6 +15,7 @@ mod remote;
 mod shards;
 mod tar;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,6 +95,12 @@ pub trait Dataset: Send + Sync {
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error>;
+
+    /// Whether what the images are read from is still there as a whole, asked where one of them is not: if a disk is no longer
+    /// mounted, none of them is broken.
+    fn is_reachable(&self) -> bool {
+        self.path().exists()
+    }
 
     /// How the images may be read.
     fn reading(&self) -> Reading {
@@ -240,8 +247,11 @@ fn open_folder(path: &Path, access: &Access) -> Opened {
         Err(e @ Error::NoImages { .. }) => e,
         Err(e) => return Err(e),
     };
-    let mut files: Vec<PathBuf> =
-        WalkDir::new(path).into_iter().filter_map(|entry| Some(entry.ok()?.into_path())).collect();
+    let mut files: Vec<PathBuf> = WalkDir::new(path)
+        .follow_links(true)
+        .into_iter()
+        .filter_map(|entry| Some(entry.ok()?.into_path()))
+        .collect();
     files.retain(|file| file.is_file());
     files.sort_unstable();
     let of_kind = |accepts: fn(&Path) -> bool| -> Vec<PathBuf> {
@@ -265,6 +275,29 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>, Error> {
 
 fn has_extension(path: &Path, expected: &str) -> bool {
     path.extension().is_some_and(|found| found.eq_ignore_ascii_case(expected))
+}
+
+/// Some files of a source that were there when it was opened, by which to tell whether its disk still is.
+struct Witnesses(Vec<PathBuf>);
+
+impl Witnesses {
+    /// Of the files whose paths `file` gives, below `count`: the first, the one in the middle and the last.
+    fn of(count: usize, file: impl Fn(usize) -> PathBuf) -> Self {
+        let places = BTreeSet::from([0, count / 2, count.saturating_sub(1)]);
+        Self(
+            places
+                .into_iter()
+                .filter(|&place| place < count)
+                .map(file)
+                .filter(|file| file.exists())
+                .collect(),
+        )
+    }
+
+    /// Whether one of them is still there, or none ever was.
+    fn is_any_left(&self) -> bool {
+        self.0.is_empty() || self.0.iter().any(|file| file.exists())
+    }
 }
 
 /// True if a file of this name counts as an image. `._x.jpg` files, which macOS adds to archives, do not.

@@ -1,9 +1,10 @@
 //! Several sources one after the other: the shards of an archive, the files of a table.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Dataset;
+use super::{Dataset, display_name, file_name};
 use crate::Error;
 
 /// The images of all parts, in their order.
@@ -27,15 +28,15 @@ impl Shards {
         Self { path: path.to_owned(), parts, bounds }
     }
 
-    /// Opens every file; those without an image are left out.
+    /// Opens every file, under the name that stands before those of its images; those without an image are left out.
     pub(super) fn open<D: Dataset + 'static>(
         path: &Path,
         files: &[PathBuf],
-        mut open: impl FnMut(&Path) -> Result<D, Error>,
+        mut open: impl FnMut(&Path, &str) -> Result<D, Error>,
     ) -> Result<Self, Error> {
         let mut parts: Vec<Arc<dyn Dataset>> = Vec::new();
-        for file in files {
-            let part = open(file)?;
+        for (file, name) in files.iter().zip(shard_names(files)) {
+            let part = open(file, &name)?;
             if part.is_empty() {
                 tracing::warn!("{}: no image found: left out", file.display());
             } else {
@@ -53,6 +54,21 @@ impl Shards {
         let part = self.bounds.partition_point(|&start| start <= index) - 1;
         (part, index - self.bounds[part])
     }
+}
+
+/// What stands before the names of the images of each file: the file's name, or, where files in several folders are called
+/// the same, what the paths of all files do not have in common. So each image has a name of its own.
+pub(super) fn shard_names(files: &[impl AsRef<Path>]) -> Vec<String> {
+    let names: Vec<String> = files.iter().map(|file| file_name(file.as_ref())).collect();
+    let distinct: HashSet<&String> = names.iter().collect();
+    if distinct.len() == names.len() {
+        return names;
+    }
+    let folder = files[0].as_ref().parent().unwrap_or(Path::new(""));
+    let common = |file: &Path| folder.components().zip(file.components()).take_while(|(a, b)| a == b).count();
+    let shared = files.iter().map(|file| common(file.as_ref())).min().unwrap_or(0);
+    let rest = |file: &Path| file.components().skip(shared).collect::<PathBuf>();
+    files.iter().map(|file| display_name(&rest(file.as_ref()))).collect()
 }
 
 impl Dataset for Shards {
@@ -77,5 +93,19 @@ impl Dataset for Shards {
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let (part, index) = self.locate(index);
         self.parts[part].read_into(index, max_bytes, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_called_by_their_files_or_by_what_tells_them_apart() {
+        assert_eq!(shard_names(&["/d/train/0.tar", "/d/test/1.tar"]), ["0.tar", "1.tar"]);
+        assert_eq!(shard_names(&["/d/train/0.tar", "/d/test/0.tar"]), ["train/0.tar", "test/0.tar"]);
+        assert_eq!(shard_names(&["a/0.tar", "a/b/0.tar", "a/b/1.tar"]), ["0.tar", "b/0.tar", "b/1.tar"]);
+        let addresses = ["https://host/x/train/0.parquet", "https://host/x/test/0.parquet"];
+        assert_eq!(shard_names(&addresses), ["train/0.parquet", "test/0.parquet"]);
     }
 }

@@ -59,23 +59,16 @@ impl Tar {
         Ok(contents.into_tar(file, "", None))
     }
 
-    /// One archive of many, whose name stands before those of its images. Of a damaged one the whole images remain, and
-    /// one more that cannot be read: so the damage is listed with the other broken images and stops the run if it is
-    /// large.
-    pub(super) fn open_shard(path: &Path) -> Result<Self, Error> {
-        Self::of_shard(SharedFile::open(path)?)
-    }
-
-    /// As [`open_shard`](Self::open_shard), for a file that is open already.
-    pub(super) fn of_shard(file: SharedFile) -> Result<Self, Error> {
-        let path = file.path().to_owned();
+    /// One archive of many; `name` stands before those of its images. Of a damaged one the whole images remain, and one more
+    /// that cannot be read: so the damage is listed with the other broken images and stops the run if it is large.
+    pub(super) fn of_shard(file: SharedFile, name: &str) -> Result<Self, Error> {
         refuse_compressed(&file)?;
         let (contents, end) = Contents::of(&file);
         let damage = end.err().map(|e| e.to_string());
         if let Some(damage) = &damage {
             tracing::warn!("{damage}");
         }
-        Ok(contents.into_tar(file, &format!("{}/", file_name(&path)), damage))
+        Ok(contents.into_tar(file, &format!("{name}/"), damage))
     }
 }
 
@@ -274,7 +267,8 @@ fn broken(path: &Path, e: io::Error, last: &str, end: u64, found: u64, complete:
 
 /// The archives that a pattern or a folder names, one after the other.
 pub(super) fn open_all(path: &Path, files: &[PathBuf]) -> Result<Arc<dyn Dataset>, Error> {
-    Ok(Arc::new(Shards::open(path, files, Tar::open_shard)?))
+    let open = |file: &Path, name: &str| Tar::of_shard(SharedFile::open(file)?, name);
+    Ok(Arc::new(Shards::open(path, files, open)?))
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ fn idx_files_give_grey_or_coloured_images_with_their_labels() {
     put_idx(&colours, [0, 0, 8, 4], &[1, 1, 2, 3], &[9, 8, 7, 6, 5, 4]);
     assert_eq!(first_pixel(&*open(&colours).unwrap(), 0), [9, 8, 7]);
     let message = dataset.read(0, 5).unwrap_err().to_string();
-    assert!(message.contains("at most 5 bytes of image file, found 6"), "{message}");
+    assert!(message.contains("at most 5 bytes of image file (max_file_mib), found 6"), "{message}");
 }
 
 #[test]

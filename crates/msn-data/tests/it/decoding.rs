@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::{
     DynamicImage, GrayAlphaImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage,
 };
-use msn_data::{DecodeError, Image, Limits, decode};
+use msn_data::{DecodeError, FULL_RANGE, Image, Limits, decode};
 
 use crate::common::{encoded, picture, truncated_jpeg};
 
@@ -246,13 +246,44 @@ fn what_is_no_image_is_named_by_its_first_bytes() {
 
 #[test]
 fn limits_in_the_units_of_a_configuration_do_not_overflow() {
-    assert_eq!(Limits::of(2, 3), Limits { max_bytes: 2_097_152, max_pixels: 3_000_000 });
-    assert_eq!(Limits::of(usize::MAX, u64::MAX), Limits { max_bytes: usize::MAX, max_pixels: u64::MAX });
+    let levels = [0, 4095];
+    let limits = Limits { max_bytes: 2_097_152, max_pixels: 3_000_000, levels };
+    assert_eq!(Limits::of(2, 3, levels), limits);
+    let none = Limits { max_bytes: usize::MAX, max_pixels: u64::MAX, levels };
+    assert_eq!(Limits::of(usize::MAX, u64::MAX, levels), none);
+}
+
+/// Red values of a row of pixels of 12-bit samples in a 16-bit file.
+fn reds_of_12_bits(levels: [u16; 2], image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(vec![]);
+    image.write_to(&mut bytes, format).unwrap();
+    let limits = Limits { levels, ..Limits::default() };
+    decode(&bytes.into_inner(), &limits).unwrap().pixels().iter().step_by(3).copied().collect()
+}
+
+#[test]
+fn samples_of_16_bits_are_spread_between_the_levels_given() {
+    let samples = vec![0, 100, 2100, 4095, 65535];
+    let grey = ImageBuffer::<Luma<u16>, _>::from_raw(5, 1, samples.clone()).unwrap();
+    let opaque = samples.iter().flat_map(|&sample| [sample, sample, sample, u16::MAX]).collect();
+    let opaque = ImageBuffer::<Rgba<u16>, _>::from_raw(5, 1, opaque).unwrap();
+    for (image, format) in [
+        (DynamicImage::from(grey.clone()), ImageFormat::Png),
+        (grey.into(), ImageFormat::Tiff),
+        (opaque.into(), ImageFormat::Png),
+    ] {
+        // 255 (v - black) / (white - black), rounded: 2100 is 8.17, 130.77 and 127.66.
+        assert_eq!(reds_of_12_bits(FULL_RANGE, &image, format), [0, 0, 8, 16, 255], "{format:?}");
+        assert_eq!(reds_of_12_bits([0, 4095], &image, format), [0, 6, 131, 255, 255], "{format:?}");
+        assert_eq!(reds_of_12_bits([100, 4095], &image, format), [0, 0, 128, 255, 255], "{format:?}");
+    }
+    let eight = DynamicImage::from(RgbImage::from_pixel(1, 1, Rgb([7, 7, 7])));
+    assert_eq!(reds_of_12_bits([0, 4095], &eight, ImageFormat::Png), [7], "8 bits are what they are");
 }
 
 #[test]
 fn limits_are_checked_before_pixels_are_made() {
-    let limits = Limits { max_bytes: 100_000, max_pixels: 99 };
+    let limits = Limits { max_bytes: 100_000, max_pixels: 99, ..Limits::default() };
     let too_many = Err(DecodeError::TooManyPixels { limit: 99, width: 10, height: 10 });
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Gif, ImageFormat::WebP, ImageFormat::Bmp]
     {

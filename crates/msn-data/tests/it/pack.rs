@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::ImageFormat;
-use msn_data::{Dataset, Error, Image, Limits, PackConfig, PackRecord, ShardSize, decode, open, pack};
+use msn_data::{
+    Dataset, Error, FULL_RANGE, Image, Limits, PackConfig, PackRecord, ShardSize, decode, open, pack,
+};
 use msn_store::ShardFolder;
 
 use crate::common::{encoded, fixture, labels, picture, png, truncated_jpeg};
@@ -16,7 +18,7 @@ const IN_ORDER: PackConfig = PackConfig {
     shuffle: None,
     skip_unreadable: false,
     workers: 2,
-    limits: Limits { max_bytes: 1 << 20, max_pixels: 1_000_000 },
+    limits: Limits { max_bytes: 1 << 20, max_pixels: 1_000_000, levels: FULL_RANGE },
 };
 
 fn packed(source: &dyn Dataset, out: &Path, config: &PackConfig) -> PackRecord {

@@ -79,6 +79,41 @@ fn symlinks_are_followed_and_loops_are_cut() {
 }
 
 #[test]
+fn a_source_is_out_of_reach_when_its_files_are_gone_and_not_when_some_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("images");
+    let files = ["a/1.png", "b/2.png", "b/3.png", "c/4.png"];
+    put(&images, &files);
+    let list = folder.path().join("list.txt");
+    fs::write(&list, files.map(|file| format!("images/{file}\n")).concat()).unwrap();
+    let wrong = folder.path().join("wrong.txt");
+    fs::write(&wrong, "never/there.png\n").unwrap();
+    let (opened, listed, never) = (open(&images).unwrap(), open(&list).unwrap(), open(&wrong).unwrap());
+    fs::remove_file(images.join("a/1.png")).unwrap();
+    assert!(opened.is_reachable() && listed.is_reachable());
+    // As the empty folder that a disk leaves behind.
+    fs::remove_dir_all(&images).unwrap();
+    fs::create_dir(&images).unwrap();
+    assert!(!opened.is_reachable() && !listed.is_reachable());
+    assert!(never.is_reachable(), "what was never there is a mistake in the list");
+}
+
+#[test]
+fn shards_of_the_same_name_in_several_folders_name_their_images_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    for (part, image) in [("train", 1), ("test", 2)] {
+        fs::create_dir(folder.path().join(part)).unwrap();
+        write_tar(&folder.path().join(part).join("0.tar"), &[("cat/x.png", &png(image))]);
+    }
+    let dataset = open(folder.path()).unwrap();
+    assert_eq!(names(&*dataset), ["test/0.tar/cat/x.png", "train/0.tar/cat/x.png"]);
+    assert_eq!(labels(&*dataset), [Some("cat"), Some("cat")]);
+    let dataset = open(&folder.path().join("{train,test}/0.tar")).unwrap();
+    assert_eq!(names(&*dataset), ["train/0.tar/cat/x.png", "test/0.tar/cat/x.png"]);
+    assert_eq!(dataset.read(1, usize::MAX).unwrap(), png(2));
+}
+
+#[test]
 fn a_tar_is_read_at_random_in_sorted_order_with_classes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("images.tar");
@@ -154,6 +189,21 @@ fn a_list_keeps_its_order_and_takes_paths_from_its_folder() {
     assert_eq!(dataset.label(0), Some("cats"));
     assert_eq!(dataset.read(1, usize::MAX).unwrap(), png(1));
     assert_eq!(dataset.read(2, usize::MAX).unwrap(), png(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn backslashes_separate_folders_unless_a_file_is_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &["cats/1.png", r"dogs\2.png"]);
+    let list = folder.path().join("list.txt");
+    fs::write(&list, "cats\\1.png\ndogs\\2.png\n").unwrap();
+    let dataset = open(&list).unwrap();
+    assert_eq!(names(&*dataset), ["cats/1.png", r"dogs\2.png"]);
+    assert_eq!(
+        [dataset.read(0, usize::MAX).unwrap(), dataset.read(1, usize::MAX).unwrap()],
+        [png(0), png(1)]
+    );
 }
 
 #[test]

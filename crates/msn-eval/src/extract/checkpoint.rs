@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use msn_data::{Limits, Normalization};
+use msn_data::{FULL_RANGE, Limits, Normalization};
 use msn_model::{Encoder, EncoderConfig, HEAD_PREFIX, LinearHead, encoder_seed, load_state, take_tensor};
 use msn_store::{Checkpoint, Loaded, Rejected, RunDir, StateDict, TARGET_PART};
 use serde::Deserialize;
@@ -77,6 +77,19 @@ struct DataSection {
     std: [f32; 3],
     max_file_mib: usize,
     max_megapixels: u64,
+    /// Checkpoints of earlier versions have none.
+    #[serde(default = "full_range")]
+    levels: [u16; 2],
+}
+
+impl DataSection {
+    fn limits(&self) -> Limits {
+        Limits::of(self.max_file_mib, self.max_megapixels, self.levels)
+    }
+}
+
+fn full_range() -> [u16; 2] {
+    FULL_RANGE
 }
 
 /// Seed of the weights that stand for an untrained encoder of another program's architecture.
@@ -115,7 +128,7 @@ impl SavedEncoder {
             classifier,
             seed: config.seed,
             normalization: Normalization { mean: config.data.mean, std: config.data.std },
-            limits: Limits::of(config.data.max_file_mib, config.data.max_megapixels),
+            limits: config.data.limits(),
             rejected,
             notes: Vec::new(),
         })
@@ -169,11 +182,10 @@ fn load(path: &Path) -> Result<Loaded, ExtractError> {
         .file_name()
         .and_then(|name| name.to_str())
         .is_some_and(|name| name.starts_with("step-") && !path.join("config.toml").exists());
+    let wanted = |part: &str| [TARGET_PART, CLASSIFIER_PART].contains(&part);
     if is_checkpoint {
-        let checkpoint = Checkpoint::read(path)?;
+        let checkpoint = Checkpoint::read_parts(path, wanted)?;
         return Ok(Loaded { checkpoint, folder: path.to_path_buf(), rejected: Vec::new() });
     }
-    Ok(RunDir::open(path)?
-        .checkpoints()
-        .load_newest_parts(|part| [TARGET_PART, CLASSIFIER_PART].contains(&part))?)
+    Ok(RunDir::open(path)?.checkpoints().load_newest_parts(wanted)?)
 }

@@ -63,6 +63,9 @@ pub struct DataConfig {
     pub max_file_mib: usize,
     /// Largest number of pixels of an image, millions; at least 1.
     pub max_megapixels: u64,
+    /// The samples of 16-bit images that become black and white, 0 to 65535, the first below the second; those between are
+    /// spread evenly over 256 levels, those outside cut off. Images of 8 bits stay as they are.
+    pub levels: [u16; 2],
 }
 
 impl Default for DataConfig {
@@ -77,6 +80,7 @@ impl Default for DataConfig {
             queue: 2,
             max_file_mib: limits.max_bytes >> 20,
             max_megapixels: limits.max_pixels / 1_000_000,
+            levels: limits.levels,
         }
     }
 }
@@ -87,9 +91,9 @@ impl DataConfig {
         Normalization { mean: self.mean, std: self.std }
     }
 
-    /// Guards against huge images.
+    /// Guards against huge images, and the range of 16-bit samples.
     pub fn limits(&self) -> Limits {
-        Limits::of(self.max_file_mib, self.max_megapixels)
+        Limits::of(self.max_file_mib, self.max_megapixels, self.levels)
     }
 
     /// Checks the fields that no other part of the program checks.
@@ -105,7 +109,13 @@ impl DataConfig {
         };
         // What still fits a count of bytes and of pixels.
         within("data.max_file_mib", (usize::MAX >> 20) as u64, self.max_file_mib as u64)?;
-        within("data.max_megapixels", u64::MAX / 1_000_000, self.max_megapixels)
+        within("data.max_megapixels", u64::MAX / 1_000_000, self.max_megapixels)?;
+        let [black, white] = self.levels;
+        if black < white {
+            return Ok(());
+        }
+        let (expected, found) = ("the lower number first".to_owned(), format!("[{black}, {white}]"));
+        Err(Error::Config { field: "data.levels", expected, found })
     }
 }
 

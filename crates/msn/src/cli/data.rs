@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use msn_data::ShardSize;
+use msn_data::{FULL_RANGE, Limits, ShardSize};
 
 use super::{IMAGES, at_least_one};
 
@@ -15,16 +15,36 @@ pub(crate) enum DataCommand {
     Pack(Pack),
 }
 
+/// Guards against huge images, as data.max_file_mib and data.max_megapixels are in training.
+#[derive(Args)]
+pub(crate) struct SizeLimits {
+    /// Largest image file, MiB.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = at_least_one)]
+    max_file_mib: usize,
+
+    /// Largest image, millions of pixels.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    max_megapixels: u64,
+}
+
+impl SizeLimits {
+    /// With this range of 16-bit samples.
+    pub(crate) fn with_levels(&self, levels: [u16; 2]) -> Limits {
+        Limits::of(self.max_file_mib, self.max_megapixels, levels)
+    }
+}
+
 /// Count images, their sizes, formats, classes and broken files; measure mean and deviation of the channels.
 #[derive(Args)]
 #[command(after_help = "\
-Every image is read and decoded. Broken ones are listed with the reason and are no failure: \
-pretrain skips them.
+Every image is read and decoded. Broken and too large ones are listed with the reason and are no \
+failure: pretrain skips them.
 
 Examples:
   msn data inspect photos
   msn data inspect photos --sheet sheet.png --json photos.json
-  msn data inspect 'shards-{000000..000099}.tar' --sample 5000")]
+  msn data inspect 'shards-{000000..000099}.tar' --sample 5000
+  msn data inspect x-rays --levels 0,4095   # 12 bits in 16-bit files")]
 pub(crate) struct Inspect {
     #[arg(value_name = "PATH", help = IMAGES)]
     pub(crate) path: PathBuf,
@@ -40,6 +60,13 @@ pub(crate) struct Inspect {
     /// Where to draw a contact sheet of some images, with their classes or names.
     #[arg(long, value_name = "FILE.png")]
     pub(crate) sheet: Option<PathBuf>,
+
+    /// The samples of 16-bit images that become black and white [default: 0,65535]. For pretrain, data.levels=[BLACK,WHITE].
+    #[arg(long, value_name = "BLACK,WHITE", value_parser = levels, hide_default_value = true, default_value = "0,65535")]
+    pub(crate) levels: Levels,
+
+    #[command(flatten)]
+    pub(crate) limits: SizeLimits,
 
     /// Where to write the same as JSON, with all classes and broken files; - for standard output, without the text.
     #[arg(long, value_name = "FILE")]
@@ -91,8 +118,8 @@ pub(crate) struct DataViews {
 /// Pack images from any source into tar shards in the WebDataset convention.
 ///
 /// A sample is KEY.jpg (or .png, ...) and KEY.json with its name and class. Encoded images are copied as they are; bare
-/// pixels (CIFAR, IDX) become PNG. Images that cannot be decoded are left out and listed in shards.json; at one that a
-/// disk or a server does not give, packing stops, to be gone on with.
+/// pixels (CIFAR, IDX) become PNG. Images that cannot be decoded are left out and listed in shards.json; at one that is too
+/// large, or that a disk or a server does not give, packing stops, to be gone on with.
 #[derive(Args)]
 #[command(after_help = "\
 A shard appears under its name when it is whole. After a stop, the same command with --resume \
@@ -124,13 +151,29 @@ pub(crate) struct Pack {
     #[arg(long, conflicts_with = "seed")]
     pub(crate) in_order: bool,
 
-    /// Leave out images that a disk or a server does not give, too.
+    /// Leave out images that are too large, or that a disk or a server does not give, too.
     #[arg(long)]
     pub(crate) skip_unreadable: bool,
+
+    #[command(flatten)]
+    pub(crate) limits: SizeLimits,
 
     /// Go on with the folder in --out that was begun with the same arguments.
     #[arg(long)]
     pub(crate) resume: bool,
+}
+
+/// The samples of 16-bit images that become black and white, the lower one first.
+pub(crate) type Levels = [u16; 2];
+
+fn levels(text: &str) -> Result<Levels, String> {
+    let [_, largest] = FULL_RANGE;
+    let parts =
+        text.split_once(',').map(|(black, white)| [black, white].map(|part| part.trim().parse().ok()));
+    match parts {
+        Some([Some(black), Some(white)]) if black < white => Ok([black, white]),
+        _ => Err(format!("expected two whole numbers up to {largest}, the lower one first, such as 0,4095")),
+    }
 }
 
 fn up_to_100(text: &str) -> Result<usize, String> {
@@ -171,6 +214,15 @@ fn shard_size(text: &str) -> Result<ShardSize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_are_two_numbers_the_lower_one_first() {
+        assert_eq!(levels("0,4095"), Ok([0, 4095]));
+        assert_eq!(levels("100, 65535"), Ok([100, 65535]));
+        for text in ["", "5", "7,7", "9,3", "0,65536", "-1,5", "a,b"] {
+            assert!(levels(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_of_shards_are_images_or_bytes() {

@@ -8,7 +8,8 @@ use serde::Serialize;
 /// Labelled images to learn from, and others to test on.
 #[derive(Args, Serialize)]
 pub(crate) struct LabelledData {
-    /// Labelled images to learn from: in folders named after their classes, PATH/CLASS/NAME.jpg, or a .csv of path,label.
+    /// Labelled images to learn from: in folders named after their classes, PATH/CLASS/NAME.jpg, or a .csv of path,label. The
+    /// class of an image is the folder that holds it, however deep that lies.
     #[arg(long, value_name = "PATH")]
     pub(crate) train: PathBuf,
 

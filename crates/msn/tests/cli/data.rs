@@ -39,6 +39,43 @@ fn inspect_tells_what_is_there_as_text_and_as_json() {
 }
 
 #[test]
+fn inspect_warns_of_what_is_left_out_of_shared_class_names_and_of_few_levels() {
+    let scratch = Scratch::new();
+    for folder in ["dogs/left", "cats/left"] {
+        fs::create_dir_all(scratch.path("odd").join(folder)).unwrap();
+        // 12 bits in a file of 16.
+        let samples = (0..16).map(|i| 273 * i).collect();
+        let image = image::ImageBuffer::<image::Luma<u16>, Vec<u16>>::from_raw(4, 4, samples).unwrap();
+        image.save(scratch.path("odd").join(folder).join("1.png")).unwrap();
+    }
+    fs::write(scratch.path("odd/scan.DCM"), "a format that is not read").unwrap();
+    fs::write(scratch.path("odd/notes.txt"), "no image").unwrap();
+    let finished = scratch.msn(&["data", "inspect", "odd"]).success();
+    for part in ["left out: 1 .dcm", "`left` is one class", "cats/left, dogs/left", "brighter than 16 of 255"]
+    {
+        assert!(finished.stderr.contains(part), "expected `{part}` in: {}", finished.stderr);
+    }
+    let finished = scratch.msn(&["data", "inspect", "odd", "--levels", "0,4095"]).success();
+    assert!(!finished.stderr.contains("brighter"), "{}", finished.stderr);
+    scratch
+        .msn(&["data", "inspect", "odd", "--levels", "9,5"])
+        .refused_with(&["--levels", "lower one first"]);
+}
+
+#[test]
+fn images_that_are_too_large_stop_packing_and_the_limit_can_be_raised() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("large")).unwrap();
+    image::GrayImage::new(1200, 1000).save(scratch.path("large/a.png")).unwrap();
+    image::GrayImage::new(10, 10).save(scratch.path("large/b.png")).unwrap();
+    let pack = ["data", "pack", "large", "--out", "shards", "--max-megapixels"];
+    let stopped = scratch.msn(&[&pack[..], &["1"]].concat());
+    stopped.fails_with(&["a.png", "at most 1000000 pixels (max_megapixels)", "--resume"]);
+    let whole = scratch.msn(&[&pack[..], &["2", "--resume"]].concat()).success();
+    assert!(whole.stderr.contains("2 images of"), "{}", whole.stderr);
+}
+
+#[test]
 fn inspect_can_look_at_a_sample() {
     let scratch = Scratch::new();
     let text = scratch.msn(&["data", "inspect", "images", "--sample", "10"]).success().stdout;

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+use super::Dataset;
 use super::file::{SharedFile, check_length};
 use super::names::{Labels, Names};
 use super::shards::Shards;
-use super::{Dataset, file_name};
 use crate::Error;
 use chunks::Chunks;
 use pages::Pages;
@@ -38,7 +38,13 @@ pub(super) struct Parquet {
 }
 
 impl Parquet {
-    pub(super) fn open(file: SharedFile, number: usize, cache: &SharedCache) -> Result<Self, Error> {
+    /// `name` stands before those of the images; `number` tells the file's pages from those of others in `cache`.
+    pub(super) fn open(
+        file: SharedFile,
+        name: &str,
+        number: usize,
+        cache: &SharedCache,
+    ) -> Result<Self, Error> {
         let path = &file.path().to_owned();
         let length = file.length();
         let chunks = Chunks::new(file);
@@ -55,9 +61,8 @@ impl Parquet {
             }
             bounds.push(end as usize);
         }
-        let stem = file_name(path);
         let mut names = Names::default();
-        (0..*bounds.last().expect("not empty")).for_each(|row| names.push(&format!("{stem}/{row:06}")));
+        (0..*bounds.last().expect("not empty")).for_each(|row| names.push(&format!("{name}/{row:06}")));
         let labels = guarded(path, || columns.labels(&reader, &chunks))?;
         let pages = Pages::new(reader, chunks, columns.image, number, Arc::clone(cache));
         Ok(Self { path: path.to_owned(), pages, bounds, names, labels })
@@ -116,6 +121,8 @@ fn of_system(error: &ParquetError) -> Option<io::Error> {
 /// The files that a path, a pattern or a folder names, one after the other.
 pub(super) fn open_all(path: &Path, files: &[PathBuf]) -> Result<Arc<dyn Dataset>, Error> {
     let (cache, mut numbers) = (SharedCache::default(), 0..);
-    let open = |file: &Path| Parquet::open(SharedFile::open(file)?, numbers.next().expect("endless"), &cache);
+    let open = |file: &Path, name: &str| {
+        Parquet::open(SharedFile::open(file)?, name, numbers.next().expect("endless"), &cache)
+    };
     Ok(Arc::new(Shards::open(path, files, open)?))
 }

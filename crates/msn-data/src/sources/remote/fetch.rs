@@ -14,6 +14,7 @@ use msn_store::CacheFolder;
 
 use super::super::file::SharedFile;
 use super::super::parquet::{Parquet, SharedCache};
+use super::super::shards::shard_names;
 use super::super::tar::{Place, Tar};
 use super::{Images, Kind};
 use crate::Error;
@@ -38,6 +39,8 @@ pub(super) struct Fetcher {
 
 struct Shared {
     files: Vec<RemoteFile>,
+    /// What stands before the names of the images of each file.
+    names: Vec<String>,
     kind: Kind,
     cache: CacheFolder,
     pages: SharedCache,
@@ -82,9 +85,11 @@ struct Announced {
 impl Fetcher {
     pub(super) fn new(files: Vec<RemoteFile>, kind: Kind, cache: CacheFolder) -> Result<Self, Error> {
         let slots = files.iter().map(|_| Mutex::new(Slot::Absent)).collect();
+        let addresses: Vec<&str> = files.iter().map(RemoteFile::address).collect();
+        let names = shard_names(&addresses);
         let (pages, announced) = (SharedCache::default(), Mutex::default());
         let for_now = Mutex::new(None);
-        let shared = Arc::new(Shared { files, kind, cache, pages, slots, for_now, announced });
+        let shared = Arc::new(Shared { files, names, kind, cache, pages, slots, for_now, announced });
         let (wanted, receiver) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..AHEAD {
@@ -100,6 +105,11 @@ impl Fetcher {
     /// Number of shards.
     pub(super) fn len(&self) -> usize {
         self.shared.files.len()
+    }
+
+    /// What stands before the names of the images of a shard.
+    pub(super) fn name(&self, shard: usize) -> &str {
+        &self.shared.names[shard]
     }
 
     pub(super) fn file(&self, shard: usize) -> &RemoteFile {
@@ -170,15 +180,15 @@ impl Fetcher {
 
 impl Shared {
     fn open(&self, shard: usize) -> Result<(Images, Vec<Place>), Error> {
-        let remote = &self.files[shard];
+        let (remote, name) = (&self.files[shard], &self.names[shard]);
         let file = SharedFile::from_file(Path::new(remote.address()), remote.cached(&self.cache)?)?;
         match self.kind {
             Kind::Archive => {
-                let images = Tar::of_shard(file)?;
+                let images = Tar::of_shard(file, name)?;
                 let places = images.places().to_vec();
                 Ok((Arc::new(images), places))
             }
-            Kind::Table => Ok((Arc::new(Parquet::open(file, shard, &self.pages)?), Vec::new())),
+            Kind::Table => Ok((Arc::new(Parquet::open(file, name, shard, &self.pages)?), Vec::new())),
         }
     }
 

@@ -1,9 +1,12 @@
 //! What a shard holds, gone through once and kept.
 
+use std::path::Path;
+
 use msn_store::CacheFolder;
 
 use super::super::names::{Labels, Names};
 use super::super::tar::Place;
+use super::super::{file_name, fingerprint};
 use super::fetch::{Fetcher, in_parallel};
 use crate::Error;
 
@@ -23,12 +26,16 @@ pub(super) struct ShardIndex {
 pub(super) fn of_all(fetcher: &Fetcher, lists: Option<&CacheFolder>) -> Result<Vec<ShardIndex>, Error> {
     let shards: Vec<usize> = (0..fetcher.len()).collect();
     in_parallel(&shards, |&shard| {
-        // The name stands for the content: nothing kept under it is ever stale.
-        let name = format!("shard-{}.json", fetcher.file(shard).name());
+        // The name stands for the content and for what the images are called: nothing kept under it is ever stale.
+        let (file, called) = (fetcher.file(shard), fetcher.name(shard));
+        let name = match called == file_name(Path::new(file.address())) {
+            true => format!("shard-{}.json", file.name()),
+            false => format!("shard-{}-{:016x}.json", file.name(), fingerprint(called.bytes())),
+        };
         if let Some(kept) = lists.and_then(|lists| load(lists, &name)) {
             return Ok(kept);
         }
-        tracing::info!("{}: reading what it holds", fetcher.file(shard).address());
+        tracing::info!("{}: reading what it holds", file.address());
         let (images, places) = fetcher.open(shard)?;
         let indices = 0..images.len();
         let index = ShardIndex {

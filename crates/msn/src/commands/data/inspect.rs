@@ -5,10 +5,11 @@ use std::path::Path;
 use std::thread::available_parallelism;
 
 use anyhow::bail;
-use msn_data::{InspectConfig, Inspection, Limits, Normalization, Spread, contact_sheet, inspect};
+use msn_data::{InspectConfig, Inspection, Normalization, Spread, contact_sheet, inspect};
 use serde::Serialize;
 
 use super::{check_picture, write_picture};
+use crate::classes::warn_of_shared_names;
 use crate::cli::Inspect;
 use crate::output;
 use crate::progress::{ImageProgress, counted, say, warn};
@@ -18,6 +19,9 @@ use crate::report::{self, Table};
 const SHOWN_CLASSES: usize = 20;
 /// Broken files that are shown; the JSON has more.
 const SHOWN_BROKEN: usize = 20;
+
+/// Where nothing is as bright as this, of 255, images may have fewer bits than their files: 13 of 16 give 31.
+const DARK: u8 = 64;
 
 /// The results as JSON.
 #[derive(Serialize)]
@@ -34,11 +38,12 @@ pub(crate) fn run(arguments: &Inspect) -> anyhow::Result<()> {
         check_picture("--sheet", sheet, path)?;
     }
     let dataset = msn_data::open(path)?;
+    warn_of_shared_names(&*dataset);
     let config = InspectConfig {
         sample: arguments.sample,
         seed: arguments.seed,
         workers: available_parallelism().map_or(1, usize::from),
-        limits: Limits::default(),
+        limits: arguments.limits.with_levels(arguments.levels),
     };
     let wanted = arguments.sample.unwrap_or(usize::MAX).min(dataset.len());
     let mut progress = ImageProgress::new("images", wanted);
@@ -54,6 +59,12 @@ pub(crate) fn run(arguments: &Inspect) -> anyhow::Result<()> {
         None => Ok(()),
     };
     let results = Results { path, found: &found };
+    if let Some(brightest) = found.brightest.filter(|&brightest| brightest < DARK) {
+        warn(&format!(
+            "no sample is brighter than {brightest} of 255: 16-bit files that use fewer bits keep few of their levels; give their \
+             range, such as --levels 0,4095 here and data.levels=[0,4095] to pretrain"
+        ));
+    }
     report::show_json(&text(path, &found), "inspect", arguments.json.as_deref(), &results)?;
     if found.usable.is_empty() {
         bail!("{}: not one of {} can be used", path.display(), counted(found.looked_at, "image"));

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::thread::available_parallelism;
 
 use anyhow::{anyhow, bail};
-use msn_data::{Error, Limits, PackConfig, PackRecord, pack};
+use msn_data::{Error, FULL_RANGE, PackConfig, PackRecord, pack};
 use msn_store::ShardFolder;
 
+use crate::classes::warn_of_shared_names;
 use crate::cli::Pack;
 use crate::commands::pretrain::quoted;
 use crate::progress::{ImageProgress, counted, say, warn};
@@ -16,12 +17,13 @@ const SHOWN_SKIPPED: usize = 20;
 
 pub(crate) fn run(arguments: &Pack) -> anyhow::Result<()> {
     let dataset = msn_data::open(&arguments.source)?;
+    warn_of_shared_names(&*dataset);
     let config = PackConfig {
         size: arguments.shard_size.unwrap_or_default(),
         shuffle: (!arguments.in_order).then_some(arguments.seed),
         skip_unreadable: arguments.skip_unreadable,
         workers: available_parallelism().map_or(1, usize::from),
-        limits: Limits::default(),
+        limits: arguments.limits.with_levels(FULL_RANGE),
     };
     let job = PackRecord::new(&*dataset, &config);
     let (folder, record) = if arguments.resume {
@@ -39,7 +41,7 @@ pub(crate) fn run(arguments: &Pack) -> anyhow::Result<()> {
     let record = record.map_err(|error| match error {
         Error::Unreadable { .. } => anyhow!(
             "{error}; packing ended here, since leaving the image out would leave it out for good: go on with --resume once \
-             it can be read, or with --resume --skip-unreadable without it"
+             it can be read (if it is too large: with a higher limit), or with --resume --skip-unreadable without it"
         ),
         error => error.into(),
     })?;
