@@ -20,8 +20,9 @@ use crate::simd::{Simd, Task};
 const BLOCK_WORDS: usize = 3 * KC;
 /// Rows that one thread packs at a time.
 const PACKED_ROWS: usize = 64;
-/// Column panels of C that one thread computes at a time.
-const GROUP_PANELS: usize = 3;
+/// Columns of C that one thread computes at a time, at most: for each, its packed rows of A come from the last-level cache
+/// again.
+const GROUP_COLUMNS: usize = 192;
 /// Rows of C that one thread computes at a time, at most.
 const MAX_ROWS: usize = 120;
 /// Column sums that one thread adds up at a time.
@@ -193,7 +194,7 @@ impl Block<'_> {
     fn multiply<S: Simd, P: Product>(&self, s: S) {
         let Dims { m, n, .. } = self.dims;
         let panels = n.div_ceil(S::NR);
-        let group_panels = GROUP_PANELS.min(panels.div_ceil(4));
+        let group_panels = (GROUP_COLUMNS / S::NR).min(panels.div_ceil(2));
         let groups = panels.div_ceil(group_panels);
         let for_cores = m.div_ceil(parallel::min_slices().div_ceil(groups)).next_multiple_of(S::MR);
         let chunk_rows = (MAX_ROWS / S::MR * S::MR).min(for_cores);

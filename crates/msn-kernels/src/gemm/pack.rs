@@ -193,6 +193,16 @@ fn whole_panel<S: Simd, P: Product, E: Element>(s: S, src: &[E], ld: usize, widt
     }
 }
 
+/// Asks for what the panels after the next one will take of a row: the rows are too many, and each panel takes too little of
+/// one, for the processor to see where this goes.
+#[inline(always)]
+fn ahead<S: Simd, E: Element>(s: S, row: &[E]) {
+    const BYTES: usize = 256;
+    if !row.is_empty() {
+        s.prefetch(row.as_ptr().wrapping_add(BYTES / size_of::<E>()));
+    }
+}
+
 #[inline(always)]
 fn panel_of<S: Simd, P: Product, E: Element, const WIDTH: usize>(
     s: S,
@@ -204,6 +214,8 @@ fn panel_of<S: Simd, P: Product, E: Element, const WIDTH: usize>(
         let row = word * P::PER_WORD * ld;
         let even = &src[row..][..WIDTH];
         let odd = if P::PER_WORD == 2 { &src[row + ld..][..WIDTH] } else { &[] };
+        ahead(s, even);
+        ahead(s, odd);
         for at in (0..WIDTH).step_by(S::LANES) {
             let end = WIDTH.min(at + S::LANES);
             let odd = if P::PER_WORD == 2 { &odd[at..end] } else { &[] };
