@@ -50,7 +50,7 @@ pub fn device_named(name: &str) -> Result<Device, Error> {
 }
 
 /// Whether the kernels compute for this device, on threads of this process.
-fn is_cpu(device: &Device) -> bool {
+pub fn is_cpu(device: &Device) -> bool {
     device.clone().without_autodiff() == Device::flex()
 }
 

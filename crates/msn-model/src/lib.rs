@@ -25,7 +25,7 @@ mod variants;
 mod view;
 
 pub use config::{EncoderConfig, HeadConfig};
-pub use device::{device_named, join, on_worker};
+pub use device::{device_named, is_cpu, join, on_worker};
 pub use encoder::{Encoder, Features};
 pub use error::Error;
 pub use export::{LinearHead, named, onnx};

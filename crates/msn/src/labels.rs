@@ -60,6 +60,7 @@ impl LabelFile {
             names.entry(images.name(index)).and_modify(|image| *image = None).or_insert(Some(index));
         }
         let folders = [path.parent().unwrap_or(Path::new("")), images_path];
+        let images_folder = images_path.canonicalize().ok();
         let mut rows = Vec::new();
         let mut lines = HashMap::new();
         for record in reader.records() {
@@ -87,7 +88,10 @@ impl LabelFile {
             }
             let image = match &place {
                 Place::Image(index) => Some(*index),
-                Place::File(path) => name_below(path, images_path).and_then(|name| *names.get(&*name)?),
+                Place::File(path) => {
+                    let name = images_folder.as_deref().and_then(|folder| name_below(path, folder));
+                    name.and_then(|name| *names.get(&*name)?)
+                }
             };
             rows.push(Row { place, image, name: name.to_owned(), label: label.to_owned() });
         }
@@ -149,10 +153,9 @@ impl LabelFile {
     }
 }
 
-/// What a file is called among the images of a folder.
+/// What a file is called among the images of a folder, given by its canonical path.
 fn name_below(file: &Path, folder: &Path) -> Option<String> {
-    let (file, folder) = (file.canonicalize().ok()?, folder.canonicalize().ok()?);
-    file.strip_prefix(folder).ok()?.to_str().map(ToOwned::to_owned)
+    file.canonicalize().ok()?.strip_prefix(folder).ok()?.to_str().map(ToOwned::to_owned)
 }
 
 fn column(header: &StringRecord, name: &str) -> Option<usize> {

@@ -3,9 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use burn::tensor::Device;
 use msn_data::EvalConfig;
-use msn_model::{Encoder, Precision, for_each_tensor};
+use msn_model::{Encoder, Precision, for_each_tensor, is_cpu};
 use msn_store::{CacheFolder, RowCache};
 use twox_hash::XxHash3_128;
 
@@ -111,7 +110,7 @@ fn file_name(
     let EvalConfig { transform, corruption: _, batch_size: _, workers: _, limits } = config;
     let heads = encoder.blocks.first().map(|block| block.heads);
     let device = encoder.device();
-    let isa = (device == Device::flex()).then(msn_kernels::selected_isa);
+    let isa = is_cpu(&device).then(msn_kernels::selected_isa);
     let key = format!(
         "{} {REVISION} {:032x} {heads:?} {features:?} {precision:?} {transform:?} {limits:?} {device:?} {isa:?}",
         env!("CARGO_PKG_VERSION"),

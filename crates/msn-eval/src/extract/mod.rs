@@ -13,7 +13,7 @@ use std::thread::available_parallelism;
 
 use burn::tensor::Device;
 use msn_data::{EvalConfig, EvalTransform, Limits, Normalization};
-use msn_model::{Encoder, Precision};
+use msn_model::{Encoder, Precision, is_cpu};
 
 pub use checkpoint::{CLASSIFIER_PART, Origin, SavedEncoder, Weights};
 pub use error::ExtractError;
@@ -123,7 +123,7 @@ impl Extractor {
     ) -> Result<Self, ExtractError> {
         let config = saved.loading();
         let origin = Some(saved.origin.clone());
-        let precision = if *device == Device::flex() { precision } else { Precision::F32 };
+        let precision = if is_cpu(device) { precision } else { Precision::F32 };
         let mut encoder = Box::new(saved.into_encoder(weights, device)?);
         encoder.path = msn_model::Path::Kernels(precision);
         Ok(Self { kind: Kind::Encoder { encoder, features, precision }, config, origin, kept: None })
