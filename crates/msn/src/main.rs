@@ -24,6 +24,9 @@ use clap::Parser;
 
 use cli::{Cli, Command, Evaluation};
 
+#[global_allocator]
+static ALLOCATOR: msn_model::LineAligned = msn_model::LineAligned;
+
 fn main() -> ExitCode {
     msn_model::keep_freed_memory();
     let cli = match Cli::try_parse() {

@@ -6,6 +6,7 @@ mod batch_norm;
 mod elements;
 mod gemm;
 mod isa;
+mod memory;
 mod resize;
 mod rows;
 mod support;

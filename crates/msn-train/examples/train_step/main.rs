@@ -18,11 +18,15 @@ use burn::module::Module;
 use burn::tensor::Device;
 use case::{Case, Images, Task, Tokens};
 use clap::{Parser, ValueEnum};
+use msn_kernels::LineAligned;
 use msn_model::{Encoder, Features, Path};
 use msn_ssl::Schedule;
 use msn_train::config::PrecisionSetting;
 use msn_train::{StepReport, Trainer};
 use serde::Serialize;
+
+#[global_allocator]
+static ALLOCATOR: LineAligned = LineAligned;
 
 #[derive(Parser)]
 struct Arguments {

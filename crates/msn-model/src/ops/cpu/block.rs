@@ -4,7 +4,7 @@
 //! in `f32`; what only feeds a product is kept in that product's precision.
 
 use msn_kernels::gemm::{Base, Epilogue, TnOptions, nn, nt, tn};
-use msn_kernels::{Attention, Dims, Precision, join, layer_norm, layer_norm_backward, zeros};
+use msn_kernels::{Attention, Dims, Precision, Recycled, join, layer_norm, layer_norm_backward, zeros};
 
 use super::buffer::{Buffer, gather, scatter_add};
 use super::weights::{WeightGradients, Weights};
@@ -29,13 +29,13 @@ impl Shape {
         self.factors.as_ref().map(|factors| &factors[branch][..])
     }
 
-    fn zeros(&self, count: usize) -> Buffer {
-        Buffer::zeros(self.precision, count)
+    fn buffer(&self, count: usize) -> Buffer {
+        Buffer::new(self.precision, count)
     }
 
     /// Layer norm of rows, as operand of a product. x: [R, D] -> [R, D]
     fn norm(&self, x: &[f32], (gamma, beta): (&[f32], &[f32])) -> Buffer {
-        let mut normed = self.zeros(x.len());
+        let mut normed = self.buffer(x.len());
         layer_norm(x, gamma, beta, EPS, normed.output());
         normed
     }
@@ -72,7 +72,7 @@ struct Tail {
     /// Result of the attention: [R, D].
     attended: Buffer,
     /// Residual stream after the attention branch: [R, D].
-    middle: Vec<f32>,
+    middle: Recycled<f32>,
     /// Argument of GELU: [R, H]; only for a backward pass.
     pre: Option<Buffer>,
 }
@@ -103,11 +103,11 @@ pub(super) fn recompute(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> Save
 fn before_mlp(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> Saved {
     let (dim, tokens) = (shape.dim, shape.segments.tokens());
     let normed = shape.norm(x, weights.norm1);
-    let mut qkv = shape.zeros(tokens * 3 * dim);
+    let mut qkv = shape.buffer(tokens * 3 * dim);
     let dims = Dims { m: tokens, n: 3 * dim, k: dim };
     nt(shape.precision, dims, normed.source(), weights.qkv, Epilogue::bias(weights.qkv_bias, qkv.output()));
     drop(normed);
-    let mut attended = shape.zeros(tokens * dim);
+    let mut attended = shape.buffer(tokens * dim);
     let lengths: Vec<usize> = shape.segments.lengths().collect();
     shape.attention(&lengths).forward(shape.precision, qkv.source(), attended.output());
     let tail = project(x, attended, weights, shape);
@@ -125,7 +125,7 @@ pub(super) fn backward(
     let (dim, tokens) = (shape.dim, shape.segments.tokens());
     let mut gradients = WeightGradients::zeros(dim, shape.hidden);
     let (mut dx, d_attended) = tail_backward(&saved.tail, weights, shape, dy, &mut gradients);
-    let mut d_qkv = shape.zeros(tokens * 3 * dim);
+    let mut d_qkv = shape.buffer(tokens * 3 * dim);
     let lengths: Vec<usize> = shape.segments.lengths().collect();
     let (qkv, d_out) = (saved.qkv.source(), d_attended.source());
     shape.attention(&lengths).backward(shape.precision, qkv, d_out, d_qkv.output());
@@ -138,7 +138,7 @@ pub(super) fn backward(
             tn(shape.precision, dims, d_qkv.source(), normed.source(), sums, qkv);
         },
         || {
-            let mut d_normed = shape.zeros(tokens * dim);
+            let mut d_normed = shape.buffer(tokens * dim);
             let dims = Dims { m: tokens, n: dim, k: 3 * dim };
             nn(shape.precision, dims, d_qkv.source(), weights.qkv, Epilogue::store(d_normed.output()));
             d_normed
@@ -173,16 +173,16 @@ fn before_mlp_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> SavedCls {
     let normed = shape.norm(x, weights.norm1);
     let (query_weight, key_value_weight) = weights.qkv.split_at(dim * dim);
     let (query_bias, key_value_bias) = weights.qkv_bias.split_at(dim);
-    let mut keys_values = shape.zeros(tokens * 2 * dim);
+    let mut keys_values = shape.buffer(tokens * 2 * dim);
     let dims = Dims { m: tokens, n: 2 * dim, k: dim };
     let epilogue = Epilogue::bias(key_value_bias, keys_values.output());
     nt(shape.precision, dims, normed.source(), key_value_weight, epilogue);
     let cls = normed.rows(shape.segments.cls_rows(), dim);
     drop(normed);
-    let mut queries = shape.zeros(sequences * dim);
+    let mut queries = shape.buffer(sequences * dim);
     let dims = Dims { m: sequences, n: dim, k: dim };
     nt(shape.precision, dims, cls.source(), query_weight, Epilogue::bias(query_bias, queries.output()));
-    let mut attended = shape.zeros(sequences * dim);
+    let mut attended = shape.buffer(sequences * dim);
     let lengths: Vec<usize> = shape.segments.lengths().collect();
     shape.attention(&lengths).cls_forward(queries.source(), keys_values.source(), attended.output());
     let residual = gather(x, shape.segments.cls_rows(), dim);
@@ -201,7 +201,7 @@ pub(super) fn backward_cls(
     let (dim, tokens, sequences) = (shape.dim, shape.segments.tokens(), shape.segments.sequences());
     let mut gradients = WeightGradients::zeros(dim, shape.hidden);
     let (d_residual, d_attended) = tail_backward(&saved.tail, weights, shape, dy, &mut gradients);
-    let (mut d_queries, mut d_keys_values) = (shape.zeros(sequences * dim), shape.zeros(tokens * 2 * dim));
+    let (mut d_queries, mut d_keys_values) = (shape.buffer(sequences * dim), shape.buffer(tokens * 2 * dim));
     let (q, kv) = (saved.queries.source(), saved.keys_values.source());
     let (dq, dkv) = (d_queries.output(), d_keys_values.output());
     let lengths: Vec<usize> = shape.segments.lengths().collect();
@@ -244,7 +244,7 @@ pub(super) fn backward_cls(
 fn project(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape: &Shape) -> Tail {
     let dim = shape.dim;
     let rows = residual.len() / dim;
-    let mut middle = zeros(rows * dim);
+    let mut middle = Recycled::new(rows * dim);
     let dims = Dims { m: rows, n: dim, k: dim };
     let add = branch(weights.proj_bias, shape.factors(0), residual, &mut middle);
     nt(shape.precision, dims, attended.source(), weights.proj, add);
@@ -257,8 +257,8 @@ fn mlp(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape, purpose: For) -> V
     let Tail { middle, pre, .. } = tail;
     let rows = middle.len() / dim;
     let normed = shape.norm(middle, weights.norm2);
-    *pre = (purpose == For::Backward).then(|| shape.zeros(rows * hidden));
-    let mut act = shape.zeros(rows * hidden);
+    *pre = (purpose == For::Backward).then(|| shape.buffer(rows * hidden));
+    let mut act = shape.buffer(rows * hidden);
     let dims = Dims { m: rows, n: hidden, k: dim };
     let (bias, pre) = (Some(weights.fc1_bias), pre.as_mut().map(Buffer::output));
     nt(precision, dims, normed.source(), weights.fc1, Epilogue::Gelu { bias, pre, act: act.output() });
@@ -274,7 +274,7 @@ fn mlp(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape, purpose: For) -> V
 fn recompute_pre(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape) {
     let (dim, hidden) = (shape.dim, shape.hidden);
     let rows = tail.middle.len() / dim;
-    let mut pre = shape.zeros(rows * hidden);
+    let mut pre = shape.buffer(rows * hidden);
     let dims = Dims { m: rows, n: hidden, k: dim };
     let store = Epilogue::bias(weights.fc1_bias, pre.output());
     nt(shape.precision, dims, shape.norm(&tail.middle, weights.norm2).source(), weights.fc1, store);
@@ -303,7 +303,7 @@ fn tail_backward(
     let rows = dy.len() / dim;
     let [_, _, _, proj_bias, gamma, beta, fc1_bias, fc2_bias, _, proj, fc1, fc2] = &mut gradients.0;
 
-    let (mut d_pre, mut act) = (shape.zeros(rows * hidden), shape.zeros(rows * hidden));
+    let (mut d_pre, mut act) = (shape.buffer(rows * hidden), shape.buffer(rows * hidden));
     let dims = Dims { m: rows, n: hidden, k: dim };
     let pre = saved.pre.as_ref().expect("kept for the backward pass").source();
     let row_scale = shape.factors(1);
@@ -320,7 +320,7 @@ fn tail_backward(
             tn(precision, dims, d_pre.source(), normed.source(), sums, fc1);
         },
         || {
-            let mut d_normed = shape.zeros(rows * dim);
+            let mut d_normed = shape.buffer(rows * dim);
             let dims = Dims { m: rows, n: dim, k: hidden };
             nn(precision, dims, d_pre.source(), weights.fc1, Epilogue::store(d_normed.output()));
             d_normed
@@ -338,7 +338,7 @@ fn tail_backward(
             tn(precision, dims, &d_middle[..], saved.attended.source(), options, proj);
         },
         || {
-            let mut d_attended = shape.zeros(rows * dim);
+            let mut d_attended = shape.buffer(rows * dim);
             let dims = Dims { m: rows, n: dim, k: dim };
             let store = Epilogue::Store { bias: None, row_scale, out: d_attended.output() };
             nn(precision, dims, &d_middle[..], weights.proj, store);

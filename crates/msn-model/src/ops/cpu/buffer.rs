@@ -1,20 +1,21 @@
 //! Activations that the backward pass needs, in the precision of the products.
 
-use msn_kernels::{Bf16, Output, Precision, Source, zeros};
+use msn_kernels::{Bf16, Number, Output, Precision, Recycled, Source};
 
 /// A matrix in `f32` or bf16, row-major.
 #[derive(Debug)]
 pub(super) enum Buffer {
-    F32(Vec<f32>),
-    Bf16(Vec<Bf16>),
+    F32(Recycled<f32>),
+    Bf16(Recycled<Bf16>),
 }
 
 impl Buffer {
-    /// `count` zeros. Products in bf16 round their operands anyway, so keeping those in bf16 loses nothing.
-    pub(super) fn zeros(precision: Precision, count: usize) -> Self {
+    /// `count` numbers, for a kernel to overwrite all of them. Products in bf16 round their operands anyway, so keeping those
+    /// in bf16 loses nothing.
+    pub(super) fn new(precision: Precision, count: usize) -> Self {
         match precision {
-            Precision::F32 => Self::F32(zeros(count)),
-            Precision::Bf16 => Self::Bf16(zeros(count)),
+            Precision::F32 => Self::F32(Recycled::new(count)),
+            Precision::Bf16 => Self::Bf16(Recycled::new(count)),
         }
     }
 
@@ -42,8 +43,13 @@ impl Buffer {
 }
 
 /// The given rows of a matrix of `width` columns.
-pub(super) fn gather<T: Copy>(data: &[T], rows: impl Iterator<Item = usize>, width: usize) -> Vec<T> {
-    rows.flat_map(|row| &data[row * width..(row + 1) * width]).copied().collect()
+pub(super) fn gather<T: Number>(data: &[T], rows: impl Iterator<Item = usize>, width: usize) -> Recycled<T> {
+    let rows: Vec<usize> = rows.collect();
+    let mut gathered = Recycled::new(rows.len() * width);
+    for (to, row) in gathered.chunks_exact_mut(width).zip(rows) {
+        to.copy_from_slice(&data[row * width..(row + 1) * width]);
+    }
+    gathered
 }
 
 /// Adds the rows of `from` to the given rows of `onto`, both of `width` columns.

@@ -1,31 +1,55 @@
 //! How the process gets memory, and holds on to it.
 
+mod allocator;
+mod recycled;
+
 use std::mem::MaybeUninit;
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use crate::Bf16;
 
+pub use allocator::LineAligned;
+pub use recycled::{Recycled, give_back_recycled};
+
 /// Elements that one thread clears at a time, so many that small buffers are left to one.
 const CHUNK: usize = 1 << 17;
 
-/// Numbers that [`zeros`] makes.
-pub trait Zero: Copy + Send + Sync {
+/// What buffers hold.
+pub trait Number: Copy + Send + Sync + 'static {
     /// Zero.
     const ZERO: Self;
+    /// What is no number.
+    const NAN: Self;
+
+    /// Buffers of [`Recycled`] that are not in use.
+    fn idle() -> &'static Mutex<Vec<Vec<Self>>>;
 }
 
-impl Zero for f32 {
+impl Number for f32 {
     const ZERO: Self = 0.0;
+    const NAN: Self = Self::NAN;
+
+    fn idle() -> &'static Mutex<Vec<Vec<Self>>> {
+        static IDLE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+        &IDLE
+    }
 }
 
-impl Zero for Bf16 {
+impl Number for Bf16 {
     const ZERO: Self = Bf16::ZERO;
+    const NAN: Self = Self(0x7fc0);
+
+    fn idle() -> &'static Mutex<Vec<Vec<Self>>> {
+        static IDLE: Mutex<Vec<Vec<Bf16>>> = Mutex::new(Vec::new());
+        &IDLE
+    }
 }
 
 /// `count` zeros, written by all threads of the current rayon pool: activations and gradients are large, and memory is
 /// fetched from the system by the thread that writes it first.
-pub fn zeros<T: Zero>(count: usize) -> Vec<T> {
+pub fn zeros<T: Number>(count: usize) -> Vec<T> {
     let mut zeros = Vec::with_capacity(count);
     let memory = &mut zeros.spare_capacity_mut()[..count];
     memory.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(MaybeUninit::new(T::ZERO)));
