@@ -19,7 +19,8 @@ pub struct Recycled<T: Number> {
 impl<T: Number> Recycled<T> {
     /// `count` numbers.
     pub fn new(count: usize) -> Self {
-        let mut numbers = take_idle(count).unwrap_or_else(|| zeros(count));
+        let idle = take(&mut T::idle().lock().unwrap_or_else(PoisonError::into_inner), count);
+        let mut numbers = idle.unwrap_or_else(|| zeros(count));
         if cfg!(debug_assertions) {
             numbers.fill(T::NAN);
         }
@@ -49,15 +50,14 @@ impl<T: Number> Drop for Recycled<T> {
 
 /// The smallest idle buffer that has room, unless it is more than twice as large. Where there is none, idle memory makes room
 /// for a new one, lest sizes that are of no use any more add up.
-fn take_idle<T: Number>(count: usize) -> Option<Vec<T>> {
-    let mut idle = T::idle().lock().unwrap_or_else(PoisonError::into_inner);
+fn take<T>(idle: &mut Vec<Vec<T>>, count: usize) -> Option<Vec<T>> {
     let fits = |buffer: &Vec<T>| (count..=2 * count).contains(&buffer.len());
     let fitting =
         idle.iter().enumerate().filter(|(_, buffer)| fits(buffer)).min_by_key(|(_, buffer)| buffer.len());
     if let Some((index, _)) = fitting {
         return Some(idle.remove(index));
     }
-    give_back(&mut idle, size_of::<T>() * count);
+    give_back(idle, size_of::<T>() * count);
     None
 }
 
@@ -82,4 +82,49 @@ fn give_back<T>(idle: &mut Vec<Vec<T>>, bytes: usize) -> usize {
     let count = enough.count();
     idle.drain(..count);
     freed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(idle: &[Vec<f32>]) -> Vec<usize> {
+        idle.iter().map(Vec::len).collect()
+    }
+
+    fn idle(lengths: &[usize]) -> Vec<Vec<f32>> {
+        lengths.iter().map(|&count| vec![0.0; count]).collect()
+    }
+
+    #[test]
+    fn the_smallest_buffer_that_fits_serves() {
+        let mut buffers = idle(&[12, 9, 10, 30, 10]);
+        assert_eq!(take(&mut buffers, 10).map(|buffer| buffer.len()), Some(10));
+        assert_eq!(lengths(&buffers), [12, 9, 30, 10]);
+        assert_eq!(take(&mut buffers, 6).map(|buffer| buffer.len()), Some(9));
+        assert_eq!(take(&mut buffers, 15).map(|buffer| buffer.len()), Some(30), "twice as large");
+        assert_eq!(lengths(&buffers), [12, 10]);
+        assert_eq!(take(&mut buffers, 12).map(|buffer| buffer.len()), Some(12));
+    }
+
+    #[test]
+    fn a_new_buffer_takes_the_place_of_the_oldest_idle_ones() {
+        let mut buffers = idle(&[3, 4, 50, 60]);
+        assert_eq!(take(&mut buffers, 5), None);
+        assert_eq!(lengths(&buffers), [50, 60]);
+        assert_eq!(take(&mut buffers, 24), None, "more than twice as large");
+        assert_eq!(lengths(&buffers), [60]);
+        assert_eq!(take(&mut buffers, 1000), None);
+        assert!(buffers.is_empty());
+    }
+
+    #[test]
+    fn as_much_is_given_back_as_is_asked_for() {
+        let mut buffers = idle(&[3, 4, 50]);
+        assert_eq!(give_back(&mut buffers, 0), 0);
+        assert_eq!(give_back(&mut buffers, 13), 28, "one byte more than the first has");
+        assert_eq!(lengths(&buffers), [50]);
+        assert_eq!(give_back(&mut buffers, usize::MAX), 200);
+        assert!(buffers.is_empty());
+    }
 }
