@@ -6,6 +6,9 @@ use std::time::Instant;
 
 use msn_kernels::{Attention, Bf16, Precision};
 
+#[global_allocator]
+static ALLOCATOR: msn_kernels::LineAligned = msn_kernels::LineAligned;
+
 /// Attention over groups of equally long sequences.
 struct Case {
     name: &'static str,

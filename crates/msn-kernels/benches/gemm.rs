@@ -8,15 +8,19 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use msn_kernels::gemm::{self as ours, Epilogue, TnOptions};
-use msn_kernels::{Bf16, Dims, Isa, Precision, Source, with_isa};
+use msn_kernels::{Bf16, Dims, Isa, Precision, Source, on_worker, with_isa};
+
+#[global_allocator]
+static ALLOCATOR: msn_kernels::LineAligned = msn_kernels::LineAligned;
 
 /// Rounds, in each of which every contender runs once, so that all meet the same state of the machine.
 const ROUNDS: usize = 15;
 
 /// One way to compute a product.
-type Contender<'a> = Box<dyn FnMut(&mut [f32]) + 'a>;
+type Contender<'a> = Box<dyn FnMut(&mut [f32]) + Send + 'a>;
 
-/// The best round of each contender, in GFLOP/s; a first round warms up.
+/// The best round of each contender, in GFLOP/s; a first round warms up. On a thread of the pool, as in training: handed over
+/// from outside, small products take half as long again.
 fn measure(Dims { m, n, k }: Dims, contenders: &mut [Contender<'_>]) -> Vec<f64> {
     let mut c = vec![0.0; m * n];
     let mut best = vec![f64::INFINITY; contenders.len()];
@@ -100,21 +104,25 @@ fn main() {
             ] {
                 let dims = Dims { m, n, k };
                 let (a, b) = (&numbers(m * k)[..], &numbers(n * k)[..]);
-                let half_a: Vec<Bf16> = a.iter().map(|x| Bf16::from_f32(*x)).collect();
+                let [half_a, half_b] =
+                    [a, b].map(|x| x.iter().map(|x| Bf16::from_f32(*x)).collect::<Vec<_>>());
+                // What is stored in bf16: activations and their gradients, which are both operands of `tn`; not weights.
+                let (half_a, half_b) = (Source::Bf16(&half_a), Source::Bf16(&half_b));
+                let bf16_b = if form == Form::Tn { half_b } else { Source::F32(b) };
                 let mut contenders: Vec<Contender<'_>> =
                     vec![Box::new(|c: &mut [f32]| run_peer(form, dims, a, b, c))];
                 for &isa in &isas {
-                    for (precision, a) in
-                        [(Precision::F32, Source::F32(a)), (Precision::Bf16, Source::Bf16(&half_a))]
+                    for (precision, a, b) in
+                        [(Precision::F32, Source::F32(a), Source::F32(b)), (Precision::Bf16, half_a, bf16_b)]
                     {
                         contenders.push(Box::new(move |c: &mut [f32]| {
-                            with_isa(isa, || run_ours(form, precision, dims, a, Source::F32(b), c))
+                            with_isa(isa, || run_ours(form, precision, dims, a, b, c))
                                 .expect("one of Isa::supported");
                         }));
                     }
                 }
                 print!("{:20}", format!("{name} {m} {n} {k}"));
-                for rate in measure(dims, &mut contenders) {
+                for rate in on_worker(|| measure(dims, &mut contenders)) {
                     print!("{rate:16.0}");
                 }
                 println!();

@@ -8,6 +8,8 @@ pub struct Bf16(pub u16);
 impl Bf16 {
     /// Zero.
     pub const ZERO: Self = Self(0);
+    /// Not a number.
+    pub const NAN: Self = Self(0x7fc0);
 
     /// Rounds to the nearest bf16, ties to even. Overflow gives infinity; a NaN stays a NaN.
     #[inline]

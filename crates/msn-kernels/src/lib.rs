@@ -40,6 +40,6 @@ pub use gelu::{gelu, gelu_backward};
 pub use gemm::{Dims, Precision};
 pub use isa::{Isa, IsaError, bf16_is_fast, selected_isa, with_isa};
 pub use layer_norm::{layer_norm, layer_norm_backward};
-pub use memory::{LineAligned, Number, Recycled, give_back_recycled, keep_freed_memory, zeros};
+pub use memory::{LineAligned, Number, Recycled, give_back, keep_freed_memory, zeros};
 pub use parallel::{join, on_worker};
 pub use softmax::softmax_rows;

@@ -1,27 +1,18 @@
 //! Working memory, kept between kernels.
 
 use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
 
-/// A cache line, used through pointers to its words.
-#[repr(align(64))]
-#[derive(Clone, Copy)]
-struct Line {
-    _words: [u32; 16],
-}
+use crate::memory::pool::{self, Line};
 
 thread_local! {
     /// Buffers that are not in use on this thread.
     static IDLE: Cell<Vec<Vec<Line>>> = const { Cell::new(Vec::new()) };
 }
 
-/// Buffers of more lines than this are shared by all threads: whole packed operands, which any thread may need that begins
-/// a kernel, and of which each would come to keep its own. Smaller ones are taken by every slice of work, which should not
-/// wait for a lock.
+/// Buffers of more lines than this come from the pool that all threads share: whole packed operands, which any thread may need
+/// that begins a kernel, and of which each would come to keep its own. Smaller ones are taken by every slice of work, which
+/// should not wait for a lock.
 const SHARED_LINES: usize = (1 << 20) / size_of::<Line>();
-
-/// Shared buffers that are not in use.
-static SHARED: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 
 /// A buffer of words aligned to a cache line, with arbitrary contents. Dropping it keeps its memory for
 /// the next one.
@@ -34,11 +25,7 @@ impl Scratch {
     /// A buffer of at least `words` words.
     pub(crate) fn new(words: usize) -> Self {
         let needed = words.div_ceil(16);
-        let mut lines = if needed > SHARED_LINES { take_shared(needed) } else { take_own() };
-        if lines.len() < needed {
-            // Not grown in place, which would copy the old contents.
-            lines = vec![Line { _words: [0; 16] }; needed];
-        }
+        let lines = if needed > SHARED_LINES { pool::take(needed) } else { take_own(needed) };
         Self { lines, words }
     }
 
@@ -62,7 +49,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
         if lines.len() > SHARED_LINES {
-            return SHARED.lock().unwrap_or_else(PoisonError::into_inner).push(lines);
+            return pool::put(lines);
         }
         let mut idle = IDLE.take();
         idle.push(lines);
@@ -70,23 +57,14 @@ impl Drop for Scratch {
     }
 }
 
-/// The smallest idle buffer that has room, or else the last one given back, for it to be replaced by a larger one.
-fn take_shared(needed: usize) -> Vec<Line> {
-    let mut idle = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    let fitting = (0..idle.len()).filter(|&i| idle[i].len() >= needed).min_by_key(|&i| idle[i].len());
-    match fitting {
-        Some(index) => idle.swap_remove(index),
-        None => idle.pop().unwrap_or_default(),
-    }
-}
-
-/// The buffer that this thread gave back last. Buffers are dropped in the reverse order of their making, so a kernel that
-/// runs again finds each of its own. Searching for one that fits took a tenth of the time of attention.
-fn take_own() -> Vec<Line> {
+/// The buffer that this thread gave back last, or a larger one in its place. Buffers are dropped in the reverse order of their
+/// making, so a kernel that runs again finds each of its own. Searching for one that fits took a tenth of the time of attention.
+fn take_own(needed: usize) -> Vec<Line> {
     // Taken and put back whole, so that a kernel that runs on this thread while another one waits (work stealing) finds what
     // is left and allocates the rest.
     let mut idle = IDLE.take();
     let lines = idle.pop().unwrap_or_default();
     IDLE.set(idle);
-    lines
+    // Not grown in place, which would copy the old contents.
+    if lines.len() < needed { vec![Line::ZERO; needed] } else { lines }
 }

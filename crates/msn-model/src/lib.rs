@@ -32,7 +32,9 @@ pub use export::{LinearHead, named, onnx};
 pub use foreign::{ForeignEncoder, Naming, encoder_tensors, find_encoder};
 pub use head::{BatchNorm, HEAD_PREFIX, ProjectionHead};
 pub use layers::{Attention, Block, LayerNorm, Linear, Mlp, PatchEmbed, Projection};
-pub use msn_kernels::{IsaError, LineAligned, Precision, bf16_is_fast, keep_freed_memory, selected_isa};
+pub use msn_kernels::{
+    IsaError, LineAligned, Precision, bf16_is_fast, give_back, keep_freed_memory, selected_isa,
+};
 /// Parameters and running statistics by name, such as `blocks.0.attn.qkv.weight`.
 pub use msn_store::{Array, StateDict};
 pub use ops::Path;

@@ -104,7 +104,8 @@ impl From<StoreError> for SaveError {
 
 /// Saves the checkpoint of a trainer after `step` steps, unless a weight or a moment is no longer a number. Gives its folder.
 ///
-/// One part at a time is copied: all at once they would double the memory that a large encoder takes.
+/// One part at a time is copied, in the place of activations: all at once they would double the memory that a large encoder
+/// takes.
 pub(crate) fn save(
     run: &RunDir,
     trainer: &Trainer,
@@ -112,6 +113,7 @@ pub(crate) fn save(
     state: &State,
     keep: &KeepPolicy,
 ) -> Result<PathBuf, SaveError> {
+    msn_model::give_back(usize::MAX);
     let parts: [(&str, &dyn Fn() -> StateDict); 5] = [
         (ENCODER, &|| state_dict(trainer.encoder())),
         (TARGET_PART, &|| state_dict(trainer.target())),

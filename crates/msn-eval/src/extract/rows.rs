@@ -84,6 +84,8 @@ impl Extractor {
         if let Some(kept) = kept {
             kept.flush();
         }
+        // What comes next, neighbours or a regression, has no use for the memory of activations.
+        msn_model::give_back(usize::MAX);
         let skipped = loaded?;
         if images.is_empty() {
             let first = skipped.into_iter().next().expect("an image without a row was skipped");

@@ -1,61 +1,63 @@
 //! How the process gets memory, and holds on to it.
 
 mod allocator;
+pub(crate) mod pool;
 mod recycled;
 
 use std::mem::MaybeUninit;
-use std::sync::Mutex;
 
 use rayon::prelude::*;
 
 use crate::Bf16;
 
 pub use allocator::LineAligned;
-pub use recycled::{Recycled, give_back_recycled};
+pub use pool::give_back;
+pub use recycled::Recycled;
 
-/// Elements that one thread clears at a time, so many that small buffers are left to one.
-const CHUNK: usize = 1 << 17;
+/// Bytes that one thread writes at a time, so many that small buffers are left to one.
+const CHUNK_BYTES: usize = 512 << 10;
 
-/// What buffers hold.
-pub trait Number: Copy + Send + Sync + 'static {
+mod any_bits {
+    /// Types for which every pattern of bits is a value.
+    pub trait AnyBits: Copy + Send + Sync + 'static {}
+
+    impl AnyBits for f32 {}
+    impl AnyBits for crate::Bf16 {}
+}
+
+/// What buffers hold: `f32` and [`Bf16`].
+pub trait Number: any_bits::AnyBits {
     /// Zero.
     const ZERO: Self;
-    /// What is no number.
+    /// Not a number.
     const NAN: Self;
-
-    /// Buffers of [`Recycled`] that are not in use.
-    fn idle() -> &'static Mutex<Vec<Vec<Self>>>;
 }
 
 impl Number for f32 {
     const ZERO: Self = 0.0;
     const NAN: Self = Self::NAN;
-
-    fn idle() -> &'static Mutex<Vec<Vec<Self>>> {
-        static IDLE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
-        &IDLE
-    }
 }
 
 impl Number for Bf16 {
-    const ZERO: Self = Bf16::ZERO;
-    const NAN: Self = Self(0x7fc0);
-
-    fn idle() -> &'static Mutex<Vec<Vec<Self>>> {
-        static IDLE: Mutex<Vec<Vec<Bf16>>> = Mutex::new(Vec::new());
-        &IDLE
-    }
+    const ZERO: Self = Self::ZERO;
+    const NAN: Self = Self::NAN;
 }
 
 /// `count` zeros, written by all threads of the current rayon pool: activations and gradients are large, and memory is
 /// fetched from the system by the thread that writes it first.
 pub fn zeros<T: Number>(count: usize) -> Vec<T> {
-    let mut zeros = Vec::with_capacity(count);
-    let memory = &mut zeros.spare_capacity_mut()[..count];
-    memory.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(MaybeUninit::new(T::ZERO)));
+    filled(count, T::ZERO)
+}
+
+fn filled<T: Copy + Send + Sync>(count: usize, element: T) -> Vec<T> {
+    let mut filled = Vec::with_capacity(count);
+    let memory = &mut filled.spare_capacity_mut()[..count];
+    memory
+        .par_chunks_mut(CHUNK_BYTES / size_of::<T>())
+        .for_each(|chunk| chunk.fill(MaybeUninit::new(element)));
     // SAFETY: the capacity is at least `count`, and the first `count` elements have been written.
-    unsafe { zeros.set_len(count) };
-    zeros
+    unsafe { filled.set_len(count) };
+    filled
 }
 
 /// Asks the C library to keep freed memory for the next allocation, rather than to give it back to the system.

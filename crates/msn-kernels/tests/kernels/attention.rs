@@ -40,7 +40,7 @@ fn activations(seed: u64, n: usize) -> Vec<f32> {
 
 /// A result in `f32` and in bf16.
 fn both(n: usize, mut f: impl FnMut(Output<'_>)) -> (Vec<f32>, Vec<f32>) {
-    let (mut single, mut half) = (vec![f32::NAN; n], vec![Bf16::ZERO; n]);
+    let (mut single, mut half) = (vec![f32::NAN; n], vec![Bf16::NAN; n]);
     f(single[..].as_mut().into());
     f(half[..].as_mut().into());
     (single, to_f32(&half))
@@ -103,8 +103,7 @@ fn cls_attention_agrees_with_the_plain_twin() {
                 on(isa, || {
                     let (mut d_q, mut d_kv) = (vec![f32::NAN; s * d], vec![f32::NAN; n * 2 * d]);
                     attention.cls_backward(q, kv, d_out, &mut d_q[..], &mut d_kv[..]);
-                    let (mut half_d_q, mut half_d_kv) =
-                        (vec![Bf16::ZERO; s * d], vec![Bf16::ZERO; n * 2 * d]);
+                    let (mut half_d_q, mut half_d_kv) = (vec![Bf16::NAN; s * d], vec![Bf16::NAN; n * 2 * d]);
                     attention.cls_backward(q, kv, d_out, &mut half_d_q[..], &mut half_d_kv[..]);
                     let forward = both(s * d, |out| attention.cls_forward(q, kv, out));
                     [forward, (d_q, to_f32(&half_d_q)), (d_kv, to_f32(&half_d_kv))]

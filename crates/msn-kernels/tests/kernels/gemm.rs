@@ -139,7 +139,7 @@ fn epilogues(
     let (bias, row_scale) = (Some(&bias[..]), Some(&scale[..]));
     let run = |epilogue: Epilogue<'_>| gemm::nt(precision, dims, a, b, epilogue);
     let mut results = vec![];
-    let (mut out, mut half) = (vec![0.0; m * n], vec![Bf16::ZERO; m * n]);
+    let (mut out, mut half) = (vec![f32::NAN; m * n], vec![Bf16::NAN; m * n]);
     let (mut pre, mut half_pre) = (out.clone(), half.clone());
 
     run(Epilogue::Store { bias, row_scale, out: out[..].as_mut().into() });
@@ -150,6 +150,9 @@ fn epilogues(
     run(Epilogue::Gelu { bias, pre: Some(half_pre[..].as_mut().into()), act: half[..].as_mut().into() });
     results.push(("pre", pre.clone(), to_f32(&half_pre)));
     results.push(("gelu", out.clone(), to_f32(&half)));
+    out.fill(f32::NAN);
+    half.fill(Bf16::NAN);
+    run(Epilogue::Gelu { bias, pre: None, act: out[..].as_mut().into() });
     run(Epilogue::Gelu { bias, pre: None, act: half[..].as_mut().into() });
     results.push(("gelu alone", out.clone(), to_f32(&half)));
 

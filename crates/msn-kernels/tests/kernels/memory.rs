@@ -12,8 +12,8 @@ const LINE: usize = 64;
 const LARGE: usize = 16 << 10;
 
 fn layouts() -> impl Iterator<Item = Layout> {
-    let sizes = [1, 15, 64, LARGE - 1, LARGE, LARGE + 1, 100_003];
-    let aligns = [1, 2, 8, 16, 64, 128, 4096];
+    let sizes = [1, 15, 64, LARGE - 1, LARGE, LARGE + 1, LARGE + 4099];
+    let aligns = [1, 2, 8, 16, 32, 64, 128, 4096];
     let layout = |size, align| Layout::from_size_align(size, align).expect("small");
     sizes.into_iter().flat_map(move |size| aligns.map(|align| layout(size, align)))
 }
@@ -62,7 +62,7 @@ fn memory_asked_for_as_zeros_is_zero_after_other_bytes_were_there() {
 #[test]
 fn memory_that_grows_or_shrinks_keeps_its_bytes() {
     for from in layouts() {
-        for size in [1, LARGE - 1, LARGE, 2 * LARGE + 7] {
+        for size in [1, LARGE - 1, LARGE, LARGE + 100, 2 * LARGE + 7] {
             let to = Layout::from_size_align(size, from.align()).expect("small");
             // SAFETY: no layout is empty; memory is given back once, with the layout that it has by then.
             unsafe {
@@ -75,6 +75,27 @@ fn memory_that_grows_or_shrinks_keeps_its_bytes() {
                     "{from:?} {to:?}"
                 );
                 LineAligned.dealloc(memory, to);
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_that_nobody_has_is_refused_and_what_there_was_stays() {
+    // So little below the largest layout that no line more fits in one, and what does not fit in any machine.
+    for size in [isize::MAX as usize - 8, isize::MAX as usize / 2] {
+        let huge = Layout::from_size_align(size, 1).expect("at most isize::MAX");
+        // SAFETY: not empty.
+        assert!(unsafe { LineAligned.alloc(huge) }.is_null());
+        for size in [100, LARGE + 100] {
+            let layout = Layout::from_size_align(size, 1).expect("small");
+            // SAFETY: no layout is empty; memory that was not moved keeps its layout.
+            unsafe {
+                let memory = LineAligned.alloc(layout);
+                memory.write_bytes(7, size);
+                assert!(LineAligned.realloc(memory, layout, huge.size()).is_null());
+                assert!((0..size).all(|i| memory.add(i).read() == 7));
+                LineAligned.dealloc(memory, layout);
             }
         }
     }

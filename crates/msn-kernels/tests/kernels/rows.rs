@@ -28,7 +28,7 @@ fn layer_norm_agrees_with_the_plain_twin() {
         let half_dy = to_bf16(&dy);
         let run = |isa| {
             on(isa, || {
-                let (mut y, mut half) = (vec![f32::NAN; n * d], vec![Bf16::ZERO; n * d]);
+                let (mut y, mut half) = (vec![f32::NAN; n * d], vec![Bf16::NAN; n * d]);
                 layer_norm(&x, &gamma, &beta, EPS, &mut y[..]);
                 layer_norm(&x, &gamma, &beta, EPS, &mut half[..]);
                 let mut gradients = vec![];

@@ -224,7 +224,7 @@ pub(super) fn backward_cls(
             tn(shape.precision, dims, d_queries, cls.source(), sums, query_gradient);
         },
         || {
-            let (mut d_normed, mut d_cls) = (zeros(tokens * dim), zeros(sequences * dim));
+            let (mut d_normed, mut d_cls) = (Recycled::new(tokens * dim), Recycled::new(sequences * dim));
             let dims = Dims { m: tokens, n: dim, k: 2 * dim };
             nn(shape.precision, dims, d_keys_values, key_value_weight, Epilogue::store(&mut d_normed[..]));
             let dims = Dims { m: sequences, n: dim, k: dim };

@@ -2,7 +2,7 @@
 
 use crate::Block;
 use burn::tensor::Tensor;
-use msn_kernels::{give_back_recycled, zeros};
+use msn_kernels::{give_back, zeros};
 
 /// Number of parameters of a block.
 pub(super) const COUNT: usize = 12;
@@ -69,7 +69,7 @@ impl WeightGradients {
             dim * hidden,
         ];
         // They take the place of activations that the backward pass has done with, so that both are never there in full.
-        give_back_recycled(lengths.iter().sum::<usize>() * size_of::<f32>());
+        give_back(lengths.iter().sum::<usize>() * size_of::<f32>());
         Self(lengths.map(zeros))
     }
 }
