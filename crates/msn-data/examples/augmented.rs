@@ -25,8 +25,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config =
         EvalConfig { transform, corruption: None, batch_size: IMAGES, workers: 1, limits: Limits::default() };
     let all: Vec<usize> = (0..dataset.len()).collect();
-    let plain =
-        RandomCrops { scale: [0.08, 1.0], flip: 0.5, rand_augment: None, erasing: None, seed: 0, epoch: 0 };
+    let plain = RandomCrops {
+        scale: [0.08, 1.0],
+        flip: 0.5,
+        rotation: 0.0,
+        rand_augment: None,
+        erasing: None,
+        seed: 0,
+        epoch: 0,
+    };
     let augmented = RandomCrops { rand_augment: Some(RandAugment::default()), ..plain };
     let erased = RandomCrops { erasing: Some(RandomErasing::default()), ..augmented };
 

@@ -289,16 +289,6 @@ fn is_about_the_file(error: &io::Error) -> bool {
     )
 }
 
-impl DecodeError {
-    /// Why an image cannot be used, told by the error of decoding it.
-    pub(crate) fn cause(&self) -> Cause {
-        match self {
-            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } => Cause::TooLarge,
-            _ => Cause::Content,
-        }
-    }
-}
-
 /// Why bytes are no usable image.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -351,4 +341,14 @@ pub enum DecodeError {
         /// The message of the panic.
         reason: String,
     },
+}
+
+impl DecodeError {
+    /// Why an image cannot be used, told by the error of decoding it.
+    pub(crate) fn cause(&self) -> Cause {
+        match self {
+            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } => Cause::TooLarge,
+            _ => Cause::Content,
+        }
+    }
 }

@@ -48,5 +48,6 @@ pub use sources::{Access, Dataset, IMAGE_EXTENSIONS, Reading, fingerprint, open,
 pub use views::color::{Adjustment, Jitter};
 pub use views::crop::CropBox;
 pub use views::normalize::Normalization;
+pub use views::orientation::Orientation;
 pub use views::render::{Scratch, render};
 pub use views::{ViewKind, ViewParams, Views};

@@ -11,6 +11,7 @@ pub(crate) mod crop;
 mod grayscale;
 mod hue;
 pub(crate) mod normalize;
+pub(crate) mod orientation;
 #[cfg(test)]
 mod parity;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub(crate) mod validate;
 use crate::rng::Rng;
 use color::Jitter;
 use crop::CropBox;
+use orientation::Orientation;
 
 /// The `[views]` section of a configuration.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -45,6 +47,9 @@ pub struct Views {
     pub aspect: [f64; 2],
     /// Probability of a horizontal flip, [0, 1].
     pub flip: f64,
+    /// Probability of a rotation by 90, 180 or 270 degrees, each equally likely, [0, 1]. Where images have no up, as from a
+    /// microscope or a satellite, 0.75 makes all four directions equally likely, with a flip of 0.5 all eight orientations.
+    pub rotation: f64,
     /// Strength s of the colour jitter, [0, 2.5]: brightness, contrast and saturation are multiplied by factors
     /// within 1 +- 0.8 s (not below 0), the hue turns by up to 0.2 s of the circle.
     pub color_jitter: f64,
@@ -69,6 +74,7 @@ impl Default for Views {
             focal_scale: [0.05, 0.3],
             aspect: [3.0 / 4.0, 4.0 / 3.0],
             flip: 0.5,
+            rotation: 0.0,
             color_jitter: 0.5,
             color_jitter_probability: 0.8,
             grayscale: 0.2,
@@ -119,8 +125,8 @@ impl Views {
 pub struct ViewParams {
     /// The part of the image that is resized to the view.
     pub crop: CropBox,
-    /// True to mirror it left to right.
-    pub flip: bool,
+    /// How it is flipped and rotated.
+    pub orientation: Orientation,
     /// Colour adjustments, if any.
     pub jitter: Option<Jitter>,
     /// True to drop the colours.
@@ -139,7 +145,7 @@ impl ViewParams {
         };
         Self {
             crop: CropBox::sample(width, height, scale, views.aspect, rng),
-            flip: rng.chance(views.flip),
+            orientation: Orientation::sample(views.flip, views.rotation, rng),
             jitter: rng
                 .chance(views.color_jitter_probability)
                 .then(|| Jitter::sample(views.color_jitter, rng)),

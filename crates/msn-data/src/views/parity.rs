@@ -10,6 +10,7 @@ use super::blur::Blur;
 use super::color::Adjustment;
 use super::crop::CropBox;
 use super::normalize::Scale;
+use super::orientation::Orientation;
 use super::plain::{self, Picture};
 use super::planes::{Planes, unpack};
 use super::resize::Resize;
@@ -72,13 +73,14 @@ fn flipped(image: &Image) -> Vec<f32> {
     let (width, height) = (image.width(), image.height());
     let mut view = vec![0.0; image.pixels().len()];
     let whole = CropBox { left: 0, top: 0, width, height };
-    Resize::default().apply(image, &whole, width as usize, true, &mut Planes::of(&mut view));
+    let flip = Orientation { flip: true, quarter_turns: 0 };
+    Resize::default().apply(image, &whole, width as usize, flip, &mut Planes::of(&mut view));
     interleaved(&view)
 }
 
-fn resized(image: &Image, crop: CropBox, size: usize) -> Vec<f32> {
+fn resized(image: &Image, crop: CropBox, orientation: Orientation, size: usize) -> Vec<f32> {
     let mut view = vec![0.0; 3 * size * size];
-    Resize::default().apply(image, &crop, size, false, &mut Planes::of(&mut view));
+    Resize::default().apply(image, &crop, size, orientation, &mut Planes::of(&mut view));
     interleaved(&view)
 }
 
@@ -102,7 +104,7 @@ fn fast(case: &Case, name: &str, image: &Image) -> Vec<f32> {
                 width: whole("width"),
                 height: whole("height"),
             };
-            resized(image, crop, number("size") as usize)
+            resized(image, crop, Orientation::default(), number("size") as usize)
         }
         "hflip" => flipped(image),
         "grayscale" => grayscale(rgb),
@@ -157,6 +159,28 @@ fn floats(picture: &Picture) -> Vec<f32> {
     picture.pixels.as_flattened().iter().map(|&x| f32::from(x)).collect()
 }
 
+/// Every orientation, and what its plain twin makes of a square picture.
+fn orientations(upright: &Picture) -> Vec<(Orientation, Picture)> {
+    let mut all = vec![];
+    for flip in [false, true] {
+        let mut picture = if flip { plain::flip(upright) } else { upright.clone() };
+        for quarter_turns in 0..4 {
+            all.push((Orientation { flip, quarter_turns }, picture.clone()));
+            picture = plain::quarter_turn(&picture);
+        }
+    }
+    all
+}
+
+#[test]
+fn a_flip_mirrors_left_to_right_and_a_quarter_turn_is_counterclockwise() {
+    let picture = Picture::new(2, 2, |(x, y)| [(1 + x + 2 * y) as u8; 3]);
+    let levels = |picture: &Picture| -> Vec<u8> { picture.pixels.iter().map(|pixel| pixel[0]).collect() };
+    assert_eq!(levels(&picture), [1, 2, 3, 4]);
+    assert_eq!(levels(&plain::quarter_turn(&picture)), [2, 4, 1, 3]);
+    assert_eq!(levels(&plain::quarter_turn(&plain::flip(&picture))), [1, 3, 2, 4]);
+}
+
 #[test]
 fn pixel_operations_equal_their_plain_twins() {
     for (name, picture) in pictures() {
@@ -196,8 +220,11 @@ fn crop_and_resize_equals_its_plain_twin() {
             for size in [1, 8, 31, 40, 64] {
                 let crop = CropBox { left, top, width, height };
                 let [l, t, w, h] = [left, top, width, height].map(|x| x as usize);
-                let expected = floats(&plain::crop_resize(&picture, l, t, w, h, size));
-                assert_close(&format!("{name}, {crop:?} to {size}"), &resized(&image, crop, size), &expected);
+                for (orientation, expected) in orientations(&plain::crop_resize(&picture, l, t, w, h, size)) {
+                    let found = resized(&image, crop, orientation, size);
+                    let what = format!("{name}, {crop:?} to {size}, {orientation:?}");
+                    assert_close(&what, &found, &floats(&expected));
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ impl Picture {
         Self { width, height, pixels: places.map(pixel).collect() }
     }
 
-    fn at(&self, x: usize, y: usize) -> [u8; 3] {
+    pub(super) fn at(&self, x: usize, y: usize) -> [u8; 3] {
         self.pixels[y * self.width + x]
     }
 
@@ -62,6 +62,11 @@ pub(super) fn crop_resize(
 
 pub(super) fn flip(p: &Picture) -> Picture {
     Picture::new(p.width, p.height, |(x, y)| p.at(p.width - 1 - x, y))
+}
+
+/// A quarter turn counterclockwise.
+pub(super) fn quarter_turn(p: &Picture) -> Picture {
+    Picture::new(p.height, p.width, |(x, y)| p.at(p.width - 1 - y, x))
 }
 
 /// PIL's integer grey: weights in 1/65536, rounded.

@@ -34,7 +34,7 @@ pub fn render(
 ) {
     assert_eq!(out.len(), 3 * size * size, "values of a view of {size} x {size} pixels");
     let mut planes = Planes::of(out);
-    scratch.resize.apply(image, &params.crop, size, params.flip, &mut planes);
+    scratch.resize.apply(image, &params.crop, size, params.orientation, &mut planes);
     let mut steps = Steps::none();
     if let Some(jitter) = &params.jitter {
         jitter.0.iter().for_each(|adjustment| steps.adjust(&mut planes, *adjustment));

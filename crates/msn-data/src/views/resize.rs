@@ -4,6 +4,7 @@ use msn_kernels::resize::{Part, resize};
 
 use super::axis::Axis;
 use super::crop::CropBox;
+use super::orientation::{AxisOrder, Orientation, transpose};
 use super::planes::Planes;
 use crate::Image;
 
@@ -15,18 +16,19 @@ pub(crate) struct Resize {
 }
 
 impl Resize {
-    /// Resizes a part of an image to `width` columns and as many rows as the planes have of them, mirrored left to
-    /// right if `flip`: a triangle filter whose support grows with the reduction (bilinear, antialiased). Pixels
-    /// outside the box have no influence.
+    /// Resizes a part of an image to `width` columns and as many rows as the planes have of them, flipped and rotated: a
+    /// triangle filter whose support grows with the reduction (bilinear, antialiased). Pixels outside the box have no
+    /// influence.
     ///
     /// # Panics
-    /// If the box leaves the image, or `width` does not divide the pixels of a plane.
+    /// If the box leaves the image, `width` does not divide the pixels of a plane, or what is rotated by 90 or 270
+    /// degrees is not square.
     pub(crate) fn apply(
         &mut self,
         image: &Image,
         crop: &CropBox,
         width: usize,
-        flip: bool,
+        orientation: Orientation,
         planes: &mut Planes<'_>,
     ) {
         let pixels = planes.red.len();
@@ -39,12 +41,16 @@ impl Resize {
             image.width(),
             image.height()
         );
-        self.columns.set(crop.width, width, flip);
-        self.rows.set(crop.height, pixels / width, false);
+        let AxisOrder { reverse_columns, reverse_rows, transpose: transposed } = orientation.axes();
+        self.columns.set(crop.width, width, reverse_columns);
+        self.rows.set(crop.height, pixels / width, reverse_rows);
         let stride = 3 * image.width() as usize;
         let bytes = &image.pixels()[crop.top as usize * stride + 3 * crop.left as usize..];
         let part = Part { bytes, stride, width: crop.width as usize };
         resize(part, self.columns.taps(), self.rows.taps(), planes.each());
+        if transposed {
+            transpose(planes, width);
+        }
     }
 }
 
@@ -54,7 +60,7 @@ mod tests {
 
     fn resized(image: &Image, crop: CropBox, size: usize) -> Vec<f32> {
         let mut view = vec![f32::NAN; 3 * size * size];
-        Resize::default().apply(image, &crop, size, false, &mut Planes::of(&mut view));
+        Resize::default().apply(image, &crop, size, Orientation::default(), &mut Planes::of(&mut view));
         view
     }
 
@@ -88,7 +94,7 @@ mod tests {
         for (left, top, width, height, size) in [(0, 0, 40, 30, 16), (3, 4, 9, 5, 33), (1, 1, 38, 29, 7)] {
             let crop = CropBox { left, top, width, height };
             let mut view = vec![f32::NAN; 3 * size * size];
-            used.apply(&image, &crop, size, false, &mut Planes::of(&mut view));
+            used.apply(&image, &crop, size, Orientation::default(), &mut Planes::of(&mut view));
             assert_eq!(view, resized(&image, crop, size), "{crop:?} to {size}");
         }
     }

@@ -27,6 +27,7 @@ impl Views {
         range("views.focal_scale", self.focal_scale, "above 0 and up to 1", |x| positive(x) && x <= 1.0)?;
         range("views.aspect", self.aspect, "above 0", |x| positive(x) && x.is_finite())?;
         probability("views.flip", self.flip)?;
+        probability("views.rotation", self.rotation)?;
         within("views.color_jitter", self.color_jitter, MAX_HUE / HUE_PER_STRENGTH)?;
         probability("views.color_jitter_probability", self.color_jitter_probability)?;
         probability("views.grayscale", self.grayscale)?;
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn each_field_out_of_range_is_named_with_its_value() {
         type Change = fn(&mut Views);
-        let cases: [(&str, Change, &str); 14] = [
+        let cases: [(&str, Change, &str); 15] = [
             ("views.random_views", |v| v.random_views = 1025, "1025"),
             ("views.random_views", |v| (v.random_views, v.focal_views) = (0, 0), "0"),
             ("views.focal_views", |v| v.focal_views = 1025, "1025"),
@@ -91,6 +92,7 @@ mod tests {
             ("views.focal_scale", |v| v.focal_scale = [0.0, 0.3], "[0.0, 0.3]"),
             ("views.aspect", |v| v.aspect = [0.5, f64::INFINITY], "[0.5, inf]"),
             ("views.flip", |v| v.flip = 1.5, "1.5"),
+            ("views.rotation", |v| v.rotation = -0.5, "-0.5"),
             ("views.color_jitter", |v| v.color_jitter = 2.6, "2.6"),
             ("views.color_jitter_probability", |v| v.color_jitter_probability = f64::NAN, "NaN"),
             ("views.grayscale", |v| v.grayscale = -0.1, "-0.1"),

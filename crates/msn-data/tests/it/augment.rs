@@ -177,8 +177,15 @@ fn load(crops: &RandomCrops, workers: usize) -> Vec<f32> {
     pixels
 }
 
-const PLAIN: RandomCrops =
-    RandomCrops { scale: [0.3, 1.0], flip: 0.5, rand_augment: None, erasing: None, seed: 4, epoch: 2 };
+const PLAIN: RandomCrops = RandomCrops {
+    scale: [0.3, 1.0],
+    flip: 0.5,
+    rotation: 0.0,
+    rand_augment: None,
+    erasing: None,
+    seed: 4,
+    epoch: 2,
+};
 
 #[test]
 fn augmented_crops_do_not_depend_on_the_number_of_workers() {
@@ -232,6 +239,7 @@ fn each_setting_out_of_range_is_named_with_its_value() {
     for (result, name, value) in [
         (RandomCrops { scale: [0.0, 1.0], ..PLAIN }.validate(), "crops.scale", "[0.0, 1.0]"),
         (RandomCrops { flip: 1.5, ..PLAIN }.validate(), "crops.flip", "1.5"),
+        (RandomCrops { rotation: 1.1, ..PLAIN }.validate(), "crops.rotation", "1.1"),
         (with_augment(RandAugment { magnitude: 11.0, ..augment }), "rand_augment.magnitude", "11.0"),
         (with_augment(RandAugment { deviation: f64::NAN, ..augment }), "rand_augment.deviation", "NaN"),
         (with_augment(RandAugment { probability: -0.1, ..augment }), "rand_augment.probability", "-0.1"),

@@ -219,9 +219,9 @@ fn a_corruption_spoils_the_crop_before_it_is_normalised() {
 #[test]
 fn random_crops_repeat_with_their_seed_and_epoch_and_keep_their_order() {
     let dataset = Memory::with_broken(6, &[3]);
-    let load = |workers: usize, seed: u64, epoch: u64, scale: [f64; 2], flip: f64| {
+    let load = |workers: usize, seed: u64, epoch: u64, scale: [f64; 2], [flip, rotation]: [f64; 2]| {
         let (mut images, mut pixels) = (Vec::new(), Vec::new());
-        let crops = RandomCrops { scale, flip, seed, epoch, rand_augment: None, erasing: None };
+        let crops = RandomCrops { scale, flip, rotation, seed, epoch, rand_augment: None, erasing: None };
         let skipped = load_crops(&*dataset, &[5, 3, 0, 2, 4], &config(workers), &crops, |batch| {
             images.extend(batch.images);
             pixels.extend(batch.pixels);
@@ -231,14 +231,30 @@ fn random_crops_repeat_with_their_seed_and_epoch_and_keep_their_order() {
         assert_eq!((images, pixels.len()), (vec![5, 0, 2, 4], 4 * 1200));
         pixels
     };
-    let first = load(1, 1, 0, [0.2, 1.0], 0.5);
-    assert_eq!(load(3, 1, 0, [0.2, 1.0], 0.5), first);
-    assert_ne!(load(1, 1, 1, [0.2, 1.0], 0.5), first);
-    assert_ne!(load(1, 2, 0, [0.2, 1.0], 0.5), first);
+    let first = load(1, 1, 0, [0.2, 1.0], [0.5, 0.0]);
+    assert_eq!(load(3, 1, 0, [0.2, 1.0], [0.5, 0.0]), first);
+    assert_ne!(load(1, 1, 1, [0.2, 1.0], [0.5, 0.0]), first);
+    assert_ne!(load(1, 2, 0, [0.2, 1.0], [0.5, 0.0]), first);
     // Of images of 40 x 30 pixels a crop of the whole area fits only as a whole: a flip mirrors it.
-    let (plain, flipped) = (load(1, 0, 0, [1.0, 1.0], 0.0), load(1, 0, 0, [1.0, 1.0], 1.0));
-    for (plain, flipped) in plain.chunks(20).zip(flipped.chunks(20)) {
+    let (whole, flipped) = (load(1, 0, 0, [1.0, 1.0], [0.0, 0.0]), load(1, 0, 0, [1.0, 1.0], [1.0, 0.0]));
+    for (plain, flipped) in whole.chunks(20).zip(flipped.chunks(20)) {
         let close = plain.iter().zip(flipped.iter().rev()).all(|(a, b)| (a - b).abs() < 1e-4);
         assert!(close, "{plain:?} {flipped:?}");
     }
+    // And a rotation is one of three.
+    let rotated = load(1, 0, 0, [1.0, 1.0], [0.0, 1.0]);
+    let mut seen = std::collections::BTreeSet::new();
+    for (plain, rotated) in whole.chunks(400).zip(rotated.chunks(400)) {
+        let equals = |place: fn(usize, usize) -> [usize; 2]| {
+            (0..400).all(|i| {
+                let [y, x] = place(i / 20, i % 20);
+                (rotated[i] - plain[20 * y + x]).abs() < 1e-4
+            })
+        };
+        let counterclockwise = equals(|y, x| [x, 19 - y]);
+        let turns = [counterclockwise, equals(|y, x| [19 - y, 19 - x]), equals(|y, x| [19 - x, y])];
+        seen.insert(turns);
+        assert!(turns.contains(&true), "{plain:?} {rotated:?}");
+    }
+    assert!(seen.len() > 1, "{seen:?}");
 }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use msn_data::{Cursor, Error, Loader, LoaderConfig, MaskMode, Masking, Views, picture_of_views, preview};
+use msn_data::rng::Rng;
+use msn_data::{
+    Cursor, Error, Loader, LoaderConfig, MaskMode, Masking, Orientation, ViewKind, ViewParams, Views,
+    picture_of_views, preview,
+};
 
 use crate::common::Memory;
 
@@ -59,4 +63,18 @@ fn images_that_cannot_be_shown_are_named() {
     );
     let error = preview(&dataset, &config(4, 0.3), 0, None).unwrap_err();
     assert!(matches!(error, Error::BatchLargerThanData { images: 3, .. }), "{error}");
+}
+
+#[test]
+fn views_are_flipped_and_rotated_as_often_as_the_recipe_says() {
+    let draw = |flip: f64, rotation: f64, image: usize| {
+        let views = Views { flip, rotation, ..Views::default() };
+        ViewParams::sample(&views, ViewKind::Random, 40, 30, &mut Rng::for_view(1, 0, image, 1))
+    };
+    for image in 0..40 {
+        assert_eq!(draw(0.0, 0.0, image).orientation, Orientation::default());
+        assert_eq!(draw(1.0, 0.0, image).orientation, Orientation { flip: true, quarter_turns: 0 });
+        let rotated = draw(0.0, 1.0, image).orientation;
+        assert!(!rotated.flip && (1..4).contains(&rotated.quarter_turns), "{rotated:?}");
+    }
 }

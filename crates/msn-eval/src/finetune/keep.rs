@@ -59,6 +59,7 @@ impl<'a> Kept<'a> {
             return Err(ExtractError::MissingPart { checkpoint: folder, part: CLASSIFIER_PART });
         }
         let mut state = checkpoint.state["finetune"].take();
+        add_later_settings(&mut state["of"]["settings"]);
         if let Some((field, [started, now])) = difference("", &state["of"], &self.identity) {
             let run = self.run.folder.path().to_path_buf();
             return Err(Error::OtherTraining { run, field, started, now }.into());
@@ -92,6 +93,13 @@ impl<'a> Kept<'a> {
     }
 }
 
+/// Adds the settings that there were not yet when a training began, as they were then.
+fn add_later_settings(settings: &mut Value) {
+    if let Some(settings) = settings.as_object_mut() {
+        settings.entry("rotation").or_insert_with(|| json!(0.0));
+    }
+}
+
 /// The first field, by its full name, that differs, and its two values.
 fn difference(name: &str, started: &Value, now: &Value) -> Option<(String, [String; 2])> {
     match now {
@@ -100,5 +108,24 @@ fn difference(name: &str, started: &Value, now: &Value) -> Option<(String, [Stri
             difference(&name, &started[field.as_str()], now)
         }),
         _ => (started != now).then(|| (name.to_owned(), [started.to_string(), now.to_string()])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_from_before_there_were_rotations_goes_on_without_them_alone() {
+        let mut started = json!({ "settings": { "flip": 0.5 } });
+        add_later_settings(&mut started["settings"]);
+        let now = |rotation: f64| json!({ "settings": { "flip": 0.5, "rotation": rotation } });
+        assert_eq!(difference("", &started, &now(0.0)), None);
+        let (field, values) = difference("", &started, &now(0.75)).expect("another setting");
+        assert_eq!((field.as_str(), values), ("settings.rotation", ["0.0".to_owned(), "0.75".to_owned()]));
+        // One that has them keeps them.
+        let mut started = now(0.75);
+        add_later_settings(&mut started["settings"]);
+        assert_eq!(difference("", &started, &now(0.75)), None);
     }
 }

@@ -59,6 +59,8 @@ pub struct FineTune {
     pub least_area: f64,
     /// Probability that a crop is flipped, [0, 1]; 0 where left and right tell classes apart.
     pub flip: f64,
+    /// Probability that a crop is rotated by 90, 180 or 270 degrees, [0, 1]; 0.75 where images have no up.
+    pub rotation: f64,
     /// Magnitude of RandAugment, two operations an image, [0, 10]; 0 for none.
     pub rand_augment: f64,
     /// Probability that a random part of an image is erased, [0, 1].
@@ -115,6 +117,7 @@ impl FineTune {
         smoothing: 0.1,
         least_area: 0.08,
         flip: 0.5,
+        rotation: 0.0,
         rand_augment: 9.0,
         erasing: 0.25,
         mixup: 0.8,
@@ -143,6 +146,7 @@ impl FineTune {
             (unsigned(self.final_lr), "final_lr", "a number of at least 0", self.final_lr),
             (share(self.warmup), "warmup", "a number in [0, 1]", self.warmup),
             (share(self.flip), "flip", "a number in [0, 1]", self.flip),
+            (share(self.rotation), "rotation", "a number in [0, 1]", self.rotation),
             (
                 (0.0..=10.0).contains(&self.rand_augment),
                 "rand_augment",
@@ -174,6 +178,7 @@ impl FineTune {
         RandomCrops {
             scale: [self.least_area, 1.0],
             flip: self.flip,
+            rotation: self.rotation,
             rand_augment: (self.rand_augment > 0.0).then_some(augment),
             erasing: (self.erasing > 0.0).then_some(erasing),
             seed: self.seed,
@@ -221,6 +226,12 @@ mod tests {
     }
 
     #[test]
+    fn crops_are_flipped_and_rotated_as_asked_for() {
+        let crops = FineTune { flip: 0.1, rotation: 0.75, seed: 7, ..FineTune::RECIPE }.crops(3);
+        assert_eq!((crops.flip, crops.rotation, crops.seed, crops.epoch), (0.1, 0.75, 7, 3));
+    }
+
+    #[test]
     fn a_setting_out_of_its_range_is_named() {
         let encoder = EncoderConfig { depth: 4, ..EncoderConfig::default() };
         let recipe = FineTune::RECIPE;
@@ -232,6 +243,8 @@ mod tests {
             ("warmup", FineTune { warmup: 1.5, ..recipe.clone() }),
             ("layer_decay", FineTune { layer_decay: 0.0, ..recipe.clone() }),
             ("smoothing", FineTune { smoothing: 1.0, ..recipe.clone() }),
+            ("flip", FineTune { flip: 1.5, ..recipe.clone() }),
+            ("rotation", FineTune { rotation: -0.5, ..recipe.clone() }),
             ("ema", FineTune { ema: 1.0, ..recipe.clone() }),
         ] {
             let message = settings.check(&encoder).expect_err("out of range").to_string();

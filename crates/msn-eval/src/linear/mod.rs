@@ -4,7 +4,7 @@ mod heads;
 mod settings;
 
 use msn_data::rng::Rng;
-use msn_data::{Dataset, EvalBatch, RandomCrops, Skipped, load_crops, load_eval};
+use msn_data::{Dataset, EvalBatch, Skipped, load_crops, load_eval};
 use serde::{Deserialize, Serialize};
 
 use crate::classes::members;
@@ -141,14 +141,7 @@ impl LinearProbe {
             let mut images = train.images.clone();
             let count = images.len();
             Rng::for_order(self.seed, epoch).shuffle_front(&mut images, count);
-            let crops = RandomCrops {
-                scale: [self.least_area, 1.0],
-                flip: 0.5,
-                rand_augment: None,
-                erasing: None,
-                seed: self.seed,
-                epoch,
-            };
+            let crops = self.crops(epoch);
             let config = extractor.batches_of(self.batch_size);
             let broken = load_crops(train.dataset, &images, &config, &crops, |batch| {
                 let labels: Vec<usize> = batch.images.iter().map(|&image| train.labels[image]).collect();

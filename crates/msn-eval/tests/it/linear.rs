@@ -66,6 +66,13 @@ fn wrong_input_is_named() {
         message(LinearProbe { rates: vec![], ..probe() }),
         "rates: expected at least one learning rate, found 0"
     );
+    for (field, wrong) in [
+        ("flip", LinearProbe { flip: -0.1, ..probe() }),
+        ("rotation", LinearProbe { rotation: 1.1, ..probe() }),
+    ] {
+        let message = message(wrong);
+        assert!(message.starts_with(&format!("{field}: expected a number in [0, 1]")), "{message}");
+    }
     assert!(
         message(LinearProbe { momentum: 1.0, ..probe() })
             .starts_with("momentum: expected a number in [0, 1)")

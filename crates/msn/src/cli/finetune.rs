@@ -95,6 +95,11 @@ pub(crate) struct FineTune {
     #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.flip)]
     pub(crate) flip: f64,
 
+    /// Probability that a crop is rotated by 90, 180 or 270 degrees, each equally likely, [0, 1]; 0.75 where images have no
+    /// up, as from a microscope or a satellite.
+    #[arg(long, value_name = "P", default_value_t = Settings::RECIPE.rotation)]
+    pub(crate) rotation: f64,
+
     /// RandAugment: magnitude of two random operations an image (colours, contrast, shear, ..), [0, 10]; 0 for none.
     #[arg(long, value_name = "M", default_value_t = Settings::RECIPE.rand_augment)]
     pub(crate) rand_augment: f64,
@@ -155,6 +160,7 @@ impl FineTune {
             smoothing: self.smoothing,
             least_area: self.least_area.unwrap_or(picked.least_area),
             flip: self.flip,
+            rotation: self.rotation,
             rand_augment: self.rand_augment,
             erasing: self.erasing,
             mixup: self.mixup,

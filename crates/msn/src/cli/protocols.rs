@@ -7,7 +7,9 @@ use msn_data::CorruptionKind;
 use msn_eval::Amount;
 use msn_train::config::PrecisionSetting;
 
-use super::{Draws, EncoderChoice, LabelledData, OnDevice, PRECISION, Penalty, at_least_one, positive};
+use super::{
+    Draws, EncoderChoice, LabelledData, OnDevice, PRECISION, Penalty, at_least_one, positive, share,
+};
 
 /// Linear probe: a linear classifier on frozen features, trained by gradient descent on random crops and flips.
 ///
@@ -58,6 +60,15 @@ pub(crate) struct Linear {
         value_parser = positive
     )]
     pub(crate) rates: Vec<f64>,
+
+    /// Probability that a crop is flipped, [0, 1]; 0 where left and right tell classes apart.
+    #[arg(long, value_name = "P", default_value_t = 0.5, value_parser = share)]
+    pub(crate) flip: f64,
+
+    /// Probability that a crop is rotated by 90, 180 or 270 degrees, each equally likely, [0, 1]; 0.75 where images have no
+    /// up, as from a microscope or a satellite.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    pub(crate) rotation: f64,
 
     /// Seed of order, crops and of what is held out.
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -20,6 +20,8 @@ struct Results<'a> {
     patch_mean: bool,
     epochs: u64,
     batch_size: usize,
+    flip: f64,
+    rotation: f64,
     seed: u64,
     /// Images that could not be read.
     skipped: usize,
@@ -48,6 +50,8 @@ pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
         epochs: arguments.epochs,
         batch_size: arguments.batch_size,
         rates: arguments.rates.clone(),
+        flip: arguments.flip,
+        rotation: arguments.rotation,
         seed: arguments.seed,
         ..LinearProbe::default()
     };
@@ -80,6 +84,8 @@ pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
         patch_mean: arguments.patch_mean,
         epochs: arguments.epochs,
         batch_size: arguments.batch_size,
+        flip: arguments.flip,
+        rotation: arguments.rotation,
         seed: arguments.seed,
         skipped: skipped.len(),
         report: &report,

@@ -37,6 +37,14 @@ pub(crate) fn run(arguments: &Select) -> anyhow::Result<()> {
     let dataset = msn_data::open(data)?;
     check_budget("--budget", *budget, &*dataset)?;
     let known = labels.as_ref().map(|path| LabelFile::open(path, data, dataset.clone())).transpose()?;
+    if let Some(known) = &known {
+        let labelled: BTreeSet<usize> = known.labelled().filter_map(|(.., image)| image).collect();
+        let (free, path) = (dataset.len() - labelled.len(), dataset.path().display());
+        ensure!(
+            *budget <= free,
+            "--budget: expected at most {free}, the images without a label in {path}, found {budget}"
+        );
+    }
     let extractor = features::extractor(&arguments.encoder, &*dataset)?;
     let indices: Vec<usize> = (0..dataset.len()).collect();
     let rows = features::rows(&extractor, &*dataset, &indices, "features")?;

@@ -30,7 +30,12 @@ fn a_linear_probe_reads_the_last_blocks() {
     let numbers =
         ["columns", "train_images", "held_out_images", "test_images"].map(|name| scores[name].clone());
     assert_eq!(numbers, [128, 21, 3, 24].map(Value::from));
+    assert_eq!([&scores["flip"], &scores["rotation"]], [0.5, 0.0]);
+    linear("run", &["--rates", "10", "--flip", "0", "--rotation", "0.75"]).success();
+    let scores = scratch.read_json("run/eval/linear.json");
+    assert_eq!([&scores["flip"], &scores["rotation"]], [0.0, 0.75]);
     linear("raw-pixels", &["--rates", "10"]).success();
     linear("run", &["--blocks", "3"]).fails_with(&["blocks: expected at least 1", "found 3"]);
     linear("run", &["--rates", "0"]).refused_with(&["--rates", "above 0"]);
+    linear("run", &["--rotation", "1.5"]).refused_with(&["--rotation", "[0, 1]"]);
 }

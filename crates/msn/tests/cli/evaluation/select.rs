@@ -71,7 +71,10 @@ fn the_next_round_keeps_the_labels_and_chooses_among_the_others() {
     let names: std::collections::BTreeSet<&str> =
         rest.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
     assert_eq!(names.len(), 20, "each image once: {rest}");
-    select("19", "none.csv").fails_with(&["from 1 to 18", "found 19"]);
+    let too_many = select("19", "none.csv");
+    let too_many =
+        too_many.fails_with(&["--budget", "at most 18, the images without a label in test", "found 19"]);
+    assert!(!too_many.stderr.contains("features"), "before any work: {}", too_many.stderr);
 }
 
 #[test]
