@@ -9,8 +9,8 @@ use crate::{CropBox, Error, EvalTransform, Image, RandAugment, RandomErasing, Sc
 /// Least and largest width / height of a random crop before it is resized to a square.
 const ASPECT: [f64; 2] = [3.0 / 4.0, 4.0 / 3.0];
 
-/// Random crops, flips and rotations of the images, to train a classifier on. Each kind of draws depends on seed, epoch and image
-/// alone: with other augmentations the crops are the same.
+/// Random crops, flips and rotations of the images, to train a classifier on. Each kind of draws depends on seed, epoch
+/// and image alone: with other augmentations the crops are the same.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomCrops {
     /// Least and largest area of a crop as a fraction of the image, in (0, 1].

@@ -18,10 +18,17 @@ use crate::progress::{counted, say, warn};
 /// Of the file that is written: what `msn predict --labels` reads once the labels are filled in.
 const COLUMNS: [&str; 2] = ["path", "label"];
 
-/// Fails where more images are to be chosen than there are: at once, not after the features of all of them.
-pub(super) fn check_budget(option: &str, budget: usize, dataset: &dyn Dataset) -> anyhow::Result<()> {
-    let (images, path) = (dataset.len(), dataset.path().display());
-    ensure!(budget <= images, "{option}: expected at most {images}, the images in {path}, found {budget}");
+/// Fails where more images are to be chosen than there are, besides those that are `labelled`: at once, not after the features
+/// of all of them.
+pub(super) fn check_budget(
+    option: &str,
+    budget: usize,
+    dataset: &dyn Dataset,
+    labelled: usize,
+) -> anyhow::Result<()> {
+    let (free, path) = (dataset.len() - labelled, dataset.path().display());
+    let which = if labelled == 0 { "images" } else { "images without a label" };
+    ensure!(budget <= free, "{option}: expected at most {free}, the {which} in {path}, found {budget}");
     Ok(())
 }
 
@@ -35,16 +42,10 @@ pub(crate) fn run(arguments: &Select) -> anyhow::Result<()> {
     let inputs: Vec<&Path> = labels.as_deref().into_iter().chain([&**data]).collect();
     output::check(out, &inputs, |_| false)?;
     let dataset = msn_data::open(data)?;
-    check_budget("--budget", *budget, &*dataset)?;
     let known = labels.as_ref().map(|path| LabelFile::open(path, data, dataset.clone())).transpose()?;
-    if let Some(known) = &known {
-        let labelled: BTreeSet<usize> = known.labelled().filter_map(|(.., image)| image).collect();
-        let (free, path) = (dataset.len() - labelled.len(), dataset.path().display());
-        ensure!(
-            *budget <= free,
-            "--budget: expected at most {free}, the images without a label in {path}, found {budget}"
-        );
-    }
+    let labelled: BTreeSet<usize> =
+        known.iter().flat_map(LabelFile::labelled).filter_map(|(.., image)| image).collect();
+    check_budget("--budget", *budget, &*dataset, labelled.len())?;
     let extractor = features::extractor(&arguments.encoder, &*dataset)?;
     let indices: Vec<usize> = (0..dataset.len()).collect();
     let rows = features::rows(&extractor, &*dataset, &indices, "features")?;

@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Selection) -> anyhow::Result<()> {
     let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     test.check_classes(&train.labels, &arguments.labelled.train)?;
     for &budget in &arguments.budgets {
-        check_budget("--budgets", budget, &*train.dataset)?;
+        check_budget("--budgets", budget, &*train.dataset, 0)?;
     }
     let extractor = features::extractor(&arguments.encoder, &*train.dataset)?;
     let train = train.all_features(&extractor, "features of the images to select from")?;
