@@ -157,18 +157,17 @@ impl<'a> From<Epilogue<'a>> for Shared<'a> {
     }
 }
 
-/// A rectangle of the product, in a buffer of its own.
+/// A finished tile of the product, in a buffer of its own.
 pub(super) struct Finished<'a> {
-    /// Row-major, `stride` elements from a row to the next.
-    pub(super) tile: &'a [f32],
-    pub(super) stride: usize,
+    /// Rows of `NR` elements, whatever the number of columns.
+    tile: &'a [f32],
     /// The first row and column.
-    pub(super) at: [usize; 2],
+    at: [usize; 2],
     /// Rows and columns.
-    pub(super) size: [usize; 2],
+    size: [usize; 2],
     /// Columns of the whole product.
-    pub(super) n: usize,
-    pub(super) epilogue: &'a Shared<'a>,
+    n: usize,
+    epilogue: &'a Shared<'a>,
 }
 
 impl<'a> Finished<'a> {
@@ -180,70 +179,56 @@ impl<'a> Finished<'a> {
         at: [usize; 2],
         size: [usize; 2],
         tile: &'a [f32],
-        stride: usize,
     ) -> Self {
-        Self { tile, stride, at, size, n, epilogue }
-    }
-
-    /// Calls `f(row, column, offset, c)` for the pieces of at most `LANES` elements of each row, with the
-    /// offset of the piece in the outputs.
-    #[inline(always)]
-    fn pieces<S: Simd>(&self, s: S, f: impl FnMut(usize, usize, usize, &[f32])) {
-        // With a width that the compiler knows no mask is computed. Nearly all tiles have it.
-        match self.size[1] {
-            columns if columns == S::NR => self.pieces_of_width(s, S::NR, f),
-            columns => self.pieces_of_width(s, columns, f),
-        }
-    }
-
-    #[inline(always)]
-    fn pieces_of_width<S: Simd>(
-        &self,
-        _s: S,
-        columns: usize,
-        mut f: impl FnMut(usize, usize, usize, &[f32]),
-    ) {
-        let ([row, column], [rows, _]) = (self.at, self.size);
-        for i in 0..rows {
-            let c = &self.tile[i * self.stride..][..columns];
-            for at in (0..columns).step_by(S::LANES) {
-                let c = &c[at..columns.min(at + S::LANES)];
-                f(row + i, column + at, (row + i) * self.n + column + at, c);
-            }
-        }
+        Self { tile, at, size, n, epilogue }
     }
 }
 
-/// `row_scale (c + bias)`.
+/// The two vectors of a row of a tile.
+type Row<V> = [V; 2];
+
+/// At most two vectors of elements, zeros after the end of `src`.
 #[inline(always)]
-fn affine<S: Simd>(
-    s: S,
-    c: &[f32],
-    bias: Option<&[f32]>,
-    row_scale: Option<&[f32]>,
-    row: usize,
-    column: usize,
-) -> S::V {
-    let mut x = s.load(c);
-    if let Some(bias) = bias {
-        x = s.add(x, s.load(&bias[column..][..c.len()]));
-    }
-    if let Some(scale) = row_scale {
-        x = s.mul(x, s.splat(scale[row]));
-    }
-    x
+fn load_row<S: Simd, E: Element>(s: S, src: &[E]) -> Row<S::V> {
+    let (first, second) = src.split_at(src.len().min(S::LANES));
+    [E::load(s, first), E::load(s, second)]
 }
 
-/// Stores to `len` elements of `out` from `offset` on.
+/// As many elements as `dst` has, at most two vectors.
+#[inline(always)]
+fn store_row<S: Simd, E: Element>(s: S, [first, second]: Row<S::V>, dst: &mut [E]) {
+    let (dst, rest) = dst.split_at_mut(dst.len().min(S::LANES));
+    E::store(s, first, dst);
+    E::store(s, second, rest);
+}
+
+/// [`store_row`] to `columns` elements of `out` from `offset` on.
 ///
 /// # Safety
 /// No other thread uses these elements.
 #[inline(always)]
-unsafe fn store<S: Simd>(s: S, out: &SharedOutput<'_>, offset: usize, len: usize, x: S::V) {
+unsafe fn store_part<S: Simd>(s: S, row: Row<S::V>, out: &SharedOutput<'_>, offset: usize, columns: usize) {
     with_elements!(SharedOutput, out, out => {
         // SAFETY: by the caller's promise.
-        Element::store(s, x, unsafe { out.part(offset, len) });
+        store_row(s, row, unsafe { out.part(offset, columns) });
     });
+}
+
+#[inline(always)]
+fn add<S: Simd>(s: S, a: Row<S::V>, b: Row<S::V>) -> Row<S::V> {
+    [s.add(a[0], b[0]), s.add(a[1], b[1])]
+}
+
+#[inline(always)]
+fn biased<S: Simd>(s: S, x: Row<S::V>, bias: Option<Row<S::V>>) -> Row<S::V> {
+    if let Some(bias) = bias { add(s, x, bias) } else { x }
+}
+
+#[inline(always)]
+fn scaled<S: Simd>(s: S, x: Row<S::V>, row_scale: Option<&[f32]>, row: usize) -> Row<S::V> {
+    let Some(scale) = row_scale else { return x };
+    let scale = s.splat(scale[row]);
+    [s.mul(x[0], scale), s.mul(x[1], scale)]
 }
 
 impl Task for Finished<'_> {
@@ -251,58 +236,103 @@ impl Task for Finished<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        // With a width that the compiler knows no mask is computed. Nearly all tiles have it.
+        match self.size[1] {
+            columns if columns == S::NR => self.finish(s, S::NR),
+            columns => self.finish(s, columns),
+        }
+    }
+}
+
+impl Finished<'_> {
+    /// Calls `f(row, offset, c)` for each row of the tile, with its offset in the outputs.
+    #[inline(always)]
+    fn rows<S: Simd>(&self, s: S, mut f: impl FnMut(usize, usize, Row<S::V>)) {
+        let ([row, column], [rows, _]) = (self.at, self.size);
+        for (i, c) in self.tile.chunks_exact(S::NR).take(rows).enumerate() {
+            f(row + i, (row + i) * self.n + column, load_row(s, c));
+        }
+    }
+
+    #[inline(always)]
+    fn bias<S: Simd>(&self, s: S, bias: Option<&[f32]>, columns: usize) -> Option<Row<S::V>> {
+        let Some(bias) = bias else { return None };
+        Some(load_row(s, &bias[self.at[1]..][..columns]))
+    }
+
+    #[inline(always)]
+    fn finish<S: Simd>(&self, s: S, columns: usize) {
         // In each arm below the parts lie inside the rectangle that `new` was promised.
         match self.epilogue {
-            Shared::Store { bias, row_scale, out } => self.pieces(
-                s,
-                #[inline(always)]
-                |row, column, offset, c| {
-                    let x = affine(s, c, *bias, *row_scale, row, column);
-                    // SAFETY: inside the rectangle.
-                    unsafe { store(s, out, offset, c.len(), x) };
-                },
-            ),
-            Shared::Add { bias, row_scale, base, out } => self.pieces(
-                s,
-                #[inline(always)]
-                |row, column, offset, c| {
-                    let x = affine(s, c, *bias, *row_scale, row, column);
-                    // SAFETY: inside the rectangle.
-                    let out = unsafe { out.part(offset, c.len()) };
-                    let x = match base {
-                        Base::Zero => x,
-                        Base::Output => s.add(s.load(out), x),
-                        Base::Slice(base) => s.add(s.load(&base[offset..][..c.len()]), x),
-                    };
-                    s.store(x, out);
-                },
-            ),
-            Shared::Gelu { bias, pre, act } => self.pieces(
-                s,
-                #[inline(always)]
-                |row, column, offset, c| {
-                    let x = affine(s, c, *bias, None, row, column);
-                    if let Some(pre) = pre {
+            Shared::Store { bias, row_scale, out } => {
+                let bias = self.bias(s, *bias, columns);
+                self.rows(
+                    s,
+                    #[inline(always)]
+                    |row, offset, c| {
+                        let x = scaled(s, biased(s, c, bias), *row_scale, row);
                         // SAFETY: inside the rectangle.
-                        unsafe { store(s, pre, offset, c.len(), x) };
-                    }
-                    // SAFETY: inside the rectangle.
-                    unsafe { store(s, act, offset, c.len(), math::gelu(s, x)) };
-                },
-            ),
-            Shared::GeluGrad { pre, row_scale, out, act } => self.pieces(
+                        unsafe { store_part(s, x, out, offset, columns) };
+                    },
+                );
+            }
+            Shared::Add { bias, row_scale, base, out } => {
+                let bias = self.bias(s, *bias, columns);
+                self.rows(
+                    s,
+                    #[inline(always)]
+                    |row, offset, c| {
+                        let x = scaled(s, biased(s, c, bias), *row_scale, row);
+                        // SAFETY: inside the rectangle.
+                        let out = unsafe { out.part(offset, columns) };
+                        let x = match base {
+                            Base::Zero => x,
+                            Base::Output => add(s, load_row(s, out), x),
+                            Base::Slice(base) => add(s, load_row(s, &base[offset..][..columns]), x),
+                        };
+                        store_row(s, x, out);
+                    },
+                );
+            }
+            Shared::Gelu { bias, pre, act } => {
+                let bias = self.bias(s, *bias, columns);
+                self.rows(
+                    s,
+                    #[inline(always)]
+                    |_, offset, c| {
+                        let x = biased(s, c, bias);
+                        let value = match act {
+                            SharedOutput::F32(_) => [math::gelu(s, x[0]), math::gelu(s, x[1])],
+                            SharedOutput::Bf16(_) => [math::gelu_coarse(s, x[0]), math::gelu_coarse(s, x[1])],
+                        };
+                        // SAFETY: inside the rectangle.
+                        unsafe {
+                            if let Some(pre) = pre {
+                                store_part(s, x, pre, offset, columns);
+                            }
+                            store_part(s, value, act, offset, columns);
+                        }
+                    },
+                );
+            }
+            Shared::GeluGrad { pre, row_scale, out, act } => self.rows(
                 s,
                 #[inline(always)]
-                |row, column, offset, c| {
-                    let x = affine(s, c, None, *row_scale, row, column);
-                    let pre = with_elements!(Source, pre, pre => {
-                        Element::load(s, &pre[offset..][..c.len()])
-                    });
-                    let (value, slope) = math::gelu_and_grad(s, pre);
+                |row, offset, c| {
+                    let x = scaled(s, c, *row_scale, row);
+                    let pre = with_elements!(Source, pre, pre => load_row(s, &pre[offset..][..columns]));
+                    let [first, second] = match (out, act) {
+                        (SharedOutput::Bf16(_), SharedOutput::Bf16(_)) => {
+                            [math::gelu_and_grad_coarse(s, pre[0]), math::gelu_and_grad_coarse(s, pre[1])]
+                        }
+                        _ => [math::gelu_and_grad(s, pre[0]), math::gelu_and_grad(s, pre[1])],
+                    };
+                    let d_pre = [s.mul(x[0], first.1), s.mul(x[1], second.1)];
                     // SAFETY: inside the rectangle.
-                    unsafe { store(s, out, offset, c.len(), s.mul(x, slope)) };
-                    // SAFETY: inside the rectangle.
-                    unsafe { store(s, act, offset, c.len(), value) };
+                    unsafe {
+                        store_part(s, d_pre, out, offset, columns);
+                        store_part(s, [first.0, second.0], act, offset, columns);
+                    }
                 },
             ),
         }

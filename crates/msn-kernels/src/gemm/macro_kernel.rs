@@ -80,9 +80,7 @@ impl<P: Product> Chunk<'_, P> {
                     if last {
                         let size = [rows, columns];
                         // SAFETY: inside the chunk, which the caller lends to this call.
-                        s.call(unsafe {
-                            Finished::new(self.epilogue, self.n, [row, column], size, tile, S::NR)
-                        });
+                        s.call(unsafe { Finished::new(self.epilogue, self.n, [row, column], size, tile) });
                     }
                 }
             }

@@ -181,8 +181,10 @@ fn epilogues_agree_with_the_plain_twin() {
         for ((name, found, found_half), (_, expected, expected_half)) in found.iter().zip(&expected) {
             let what = format!("{name} {what}");
             assert_close(found, expected, absolute, 4.0 * F32_ROUNDING, &what);
-            // Numbers on either side of a tie round to neighbours, two roundings apart.
-            assert_close(found_half, expected_half, absolute, 2.0 * BF16_ROUNDING, &what);
+            // What is rounded anyway is computed to 3e-5, times the element of the product where it is a slope. Numbers
+            // on either side of a tie round to neighbours, two roundings apart.
+            let coarse = if name.contains("gelu") { 3e-5 * (1.0 + (dims.k as f32).sqrt()) } else { 0.0 };
+            assert_close(found_half, expected_half, absolute + coarse, 2.0 * BF16_ROUNDING, &what);
         }
     });
 }
