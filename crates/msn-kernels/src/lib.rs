@@ -32,7 +32,7 @@ mod simd;
 mod softmax;
 
 pub use adamw::{AdamW, Ema, sum_of_squares};
-pub use attention::{Attention, MAX_HEAD_DIM};
+pub use attention::Attention;
 pub use batch_norm::BatchNorm;
 pub use bf16::Bf16;
 pub use element::{Output, Source};

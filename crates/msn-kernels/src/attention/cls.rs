@@ -1,137 +1,131 @@
-//! Attention of the first token alone: one query a sequence and head, so dot products and sums of rows
-//! rather than matrix products.
+//! Attention of the first token alone, without keys and values: all heads of a sequence are queries to its tokens
+//! themselves.
 
-use super::forward::store_row;
+use std::marker::PhantomData;
+
+use super::backward::attend_backward;
+use super::forward::attend;
+use super::operand::Strided;
 use super::{Attention, Sequence};
-use crate::element::{Element, SharedOutput};
-use crate::scratch::Scratch;
+use crate::element::{Element, SharedMut};
+use crate::gemm::product::Product;
 use crate::simd::{Simd, Task, for_vectors};
-use crate::softmax::vectors as softmax;
 
-/// The dot product of two rows of a head.
-#[inline(always)]
-fn dot<S: Simd, A: Element, B: Element>(s: S, a: &[A], b: &[B]) -> f32 {
-    let mut sum = s.splat(0.0);
-    for_vectors(
-        s,
-        a.len(),
-        #[inline(always)]
-        |range| sum = s.mul_add(A::load(s, &a[range.clone()]), B::load(s, &b[range]), sum),
-    );
-    s.sum(sum)
-}
-
-/// `sum += factor * row`.
-#[inline(always)]
-fn add_scaled<S: Simd, E: Element>(s: S, sum: &mut [f32], factor: f32, row: &[E]) {
-    let factor = s.splat(factor);
-    for_vectors(
-        s,
-        sum.len(),
-        #[inline(always)]
-        |range| {
-            let sum = &mut sum[range.clone()];
-            s.store(s.mul_add(factor, E::load(s, &row[range]), s.load(sum)), sum);
-        },
-    );
-}
-
-/// One sequence, all heads.
-pub(super) struct Forward<'a, Q, E> {
+/// One sequence.
+#[derive(Clone, Copy)]
+pub(super) struct Cls<'a, P, E> {
     pub(super) attention: &'a Attention<'a>,
     pub(super) index: usize,
     pub(super) sequence: Sequence,
-    /// `[S, D]`
-    pub(super) q: &'a [Q],
-    /// `[N, 2 D]`
-    pub(super) kv: &'a [E],
-    /// `[S, D]`
-    pub(super) out: &'a SharedOutput<'a>,
+    /// `[heads, S, D]`
+    pub(super) queries: &'a [f32],
+    /// `[N, D]`
+    pub(super) tokens: &'a [E],
+    pub(super) product: PhantomData<P>,
 }
 
-impl<Q: Element, E: Element> Task for Forward<'_, Q, E> {
-    type Output = ();
+impl<'a, P, E: Copy> Cls<'a, P, E> {
+    fn width(&self) -> usize {
+        self.attention.width()
+    }
 
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let &Attention { heads, head_dim: dim, .. } = self.attention;
+    /// Of a matrix `[heads, S, D]`, the start of the row for a head.
+    fn row(&self, head: usize) -> usize {
+        (head * self.attention.lengths.len() + self.index) * self.width()
+    }
+
+    /// The sequence's rows of a matrix `[heads, S, D]`.
+    fn heads<'b>(&self, matrix: &'b [f32]) -> Strided<'b, f32> {
+        let ld = self.attention.lengths.len() * self.width();
+        Strided { src: &matrix[self.row(0)..], ld, rows: self.attention.heads }
+    }
+
+    fn sequence(&self) -> Strided<'a, E> {
         let Sequence { first, tokens } = self.sequence;
-        let width = heads * dim;
-        let (mut p, mut out) = (Scratch::new(tokens), Scratch::new(dim));
-        let (p, out) = (p.floats(), out.floats());
-        for head in 0..heads {
-            let at = self.index * width + head * dim;
-            let q = &self.q[at..][..dim];
-            let row = |token: usize| (first + token) * 2 * width + head * dim;
-            for (token, p) in p.iter_mut().enumerate() {
-                *p = dot(s, q, &self.kv[row(token)..][..dim]);
-            }
-            let factor = softmax::exponentials(s, p, 1.0 / (dim as f32).sqrt());
-            out.fill(0.0);
-            for (token, p) in p.iter().enumerate() {
-                add_scaled(s, out, p * factor, &self.kv[row(token) + width..][..dim]);
-            }
-            // SAFETY: no other task has this sequence.
-            unsafe { store_row(s, 1.0, out, self.out, at) };
-        }
+        Strided { src: &self.tokens[first * self.width()..], ld: self.width(), rows: tokens }
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.attention.head_dim as f32).sqrt()
     }
 }
 
-/// One sequence, all heads.
-pub(super) struct Backward<'a, Q, E, G> {
-    pub(super) attention: &'a Attention<'a>,
-    pub(super) index: usize,
-    pub(super) sequence: Sequence,
-    /// `[S, D]`
-    pub(super) q: &'a [Q],
-    /// `[N, 2 D]`
-    pub(super) kv: &'a [E],
-    /// `[S, D]`
-    pub(super) d_out: &'a [G],
-    /// `[S, D]`
-    pub(super) d_q: &'a SharedOutput<'a>,
-    /// `[N, 2 D]`
-    pub(super) d_kv: &'a SharedOutput<'a>,
+pub(super) struct Forward<'a, P, E> {
+    pub(super) cls: Cls<'a, P, E>,
+    /// `[heads, S, D]`
+    pub(super) out: &'a SharedMut<'a, f32>,
 }
 
-impl<Q: Element, E: Element, G: Element> Task for Backward<'_, Q, E, G> {
+impl<P: Product, E: Element> Task for Forward<'_, P, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let &Attention { heads, head_dim: dim, .. } = self.attention;
-        let Sequence { first, tokens } = self.sequence;
-        let width = heads * dim;
-        let scale = 1.0 / (dim as f32).sqrt();
-        let (mut p, mut dp) = (Scratch::new(tokens), Scratch::new(tokens));
-        let (mut d_q, mut d_row) = (Scratch::new(dim), Scratch::new(dim));
-        let (p, dp, d_q, d_row) = (p.floats(), dp.floats(), d_q.floats(), d_row.floats());
-        for head in 0..heads {
-            let at = self.index * width + head * dim;
-            let (q, d_out) = (&self.q[at..][..dim], &self.d_out[at..][..dim]);
-            let row = |token: usize| (first + token) * 2 * width + head * dim;
-            for (token, (p, dp)) in p.iter_mut().zip(&mut *dp).enumerate() {
-                *p = dot(s, q, &self.kv[row(token)..][..dim]);
-                *dp = dot(s, d_out, &self.kv[row(token) + width..][..dim]);
-            }
-            let factor = softmax::exponentials(s, p, scale);
-            softmax::multiply(s, p, factor);
-            let mean = dot(s, p, dp);
-            d_q.fill(0.0);
-            for (token, (p, dp)) in p.iter().zip(&*dp).enumerate() {
-                let d_score = p * scale * (dp - mean);
-                add_scaled(s, d_q, d_score, &self.kv[row(token)..][..dim]);
-                d_row.fill(0.0);
-                add_scaled(s, d_row, d_score, q);
+        let Self { cls, out } = self;
+        attend::<S, P, f32, E>(
+            s,
+            cls.heads(cls.queries),
+            [cls.sequence(); 2],
+            cls.width(),
+            cls.scale(),
+            #[inline(always)]
+            |head, factor, row| {
                 // SAFETY: no other task has this sequence.
-                unsafe { store_row(s, 1.0, d_row, self.d_kv, row(token)) };
-                d_row.fill(0.0);
-                add_scaled(s, d_row, *p, d_out);
+                let out = unsafe { out.part(cls.row(head), row.len()) };
+                let factor = s.splat(factor);
+                for_vectors(
+                    s,
+                    row.len(),
+                    #[inline(always)]
+                    |range| s.store(s.mul(factor, s.load(&row[range.clone()])), &mut out[range]),
+                );
+            },
+        );
+    }
+}
+
+pub(super) struct Backward<'a, P, E> {
+    pub(super) cls: Cls<'a, P, E>,
+    /// `[heads, S, D]`
+    pub(super) d_out: &'a [f32],
+    /// `[heads, S, D]`
+    pub(super) d_queries: &'a SharedMut<'a, f32>,
+    /// `[N, D]`
+    pub(super) d_tokens: &'a SharedMut<'a, f32>,
+}
+
+impl<P: Product, E: Element> Task for Backward<'_, P, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { cls, d_out, d_queries, d_tokens } = self;
+        attend_backward::<S, P, f32, E, f32>(
+            s,
+            (cls.heads(cls.queries), [cls.sequence(); 2], cls.heads(d_out)),
+            cls.width(),
+            cls.scale(),
+            #[inline(always)]
+            |head, d_query| {
                 // SAFETY: no other task has this sequence.
-                unsafe { store_row(s, 1.0, d_row, self.d_kv, row(token) + width) };
-            }
-            // SAFETY: no other task has this sequence.
-            unsafe { store_row(s, 1.0, d_q, self.d_q, at) };
-        }
+                unsafe { d_queries.part(cls.row(head), d_query.len()) }.copy_from_slice(d_query);
+            },
+            // Each token is both key and value.
+            #[inline(always)]
+            |token, d_key, d_value| {
+                let at = (cls.sequence.first + token) * d_key.len();
+                // SAFETY: no other task has this sequence.
+                let d_token = unsafe { d_tokens.part(at, d_key.len()) };
+                for_vectors(
+                    s,
+                    d_key.len(),
+                    #[inline(always)]
+                    |range| {
+                        let sum = s.add(s.load(&d_key[range.clone()]), s.load(&d_value[range.clone()]));
+                        s.store(sum, &mut d_token[range]);
+                    },
+                );
+            },
+        );
     }
 }

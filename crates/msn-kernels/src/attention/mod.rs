@@ -13,16 +13,14 @@ mod scores;
 
 use std::marker::PhantomData;
 
-use crate::element::{Output, SharedOutput, Source, with_elements};
+use self::cls::Cls;
+use self::operand::Strided;
+use crate::element::{Element, Output, SharedMut, SharedOutput, Source, with_elements};
 use crate::gemm::Precision;
-use crate::gemm::kernel::KC;
 use crate::gemm::product::{F32Product, Product};
 use crate::isa::{self, Isa};
 use crate::parallel;
 use crate::simd::{self, Simd, Task};
-
-/// The largest head dimension that [`Attention`] takes, so that a head fits a block of the matrix product.
-pub const MAX_HEAD_DIM: usize = KC;
 
 /// The sequences that attention runs inside of, and its heads.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +29,7 @@ pub struct Attention<'a> {
     pub lengths: &'a [usize],
     /// The number of heads.
     pub heads: usize,
-    /// The dimension of a head, at most [`MAX_HEAD_DIM`]; D is `heads * head_dim`.
+    /// The dimension of a head; D is `heads * head_dim`.
     pub head_dim: usize,
 }
 
@@ -54,6 +52,18 @@ struct Head {
 }
 
 impl Head {
+    /// Its queries, keys and values in `[N, 3 D]`.
+    #[inline(always)]
+    fn parts<E>(self, qkv: &[E]) -> [Strided<'_, E>; 3] {
+        let ld = 3 * self.width;
+        let start = self.sequence.first * ld + self.column;
+        std::array::from_fn(|part| Strided {
+            src: &qkv[start + part * self.width..],
+            ld,
+            rows: self.sequence.tokens,
+        })
+    }
+
     /// 1 / sqrt(head_dim).
     fn scale(self) -> f32 {
         1.0 / (self.dim as f32).sqrt()
@@ -65,15 +75,15 @@ fn check(what: &str, found: usize, [rows, columns]: [usize; 2]) {
 }
 
 impl Attention<'_> {
+    /// D
+    fn width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
     /// Sequences S, tokens N and D.
     fn shape(&self) -> [usize; 3] {
-        assert!(
-            self.head_dim <= MAX_HEAD_DIM,
-            "attention: head_dim is {}, expected at most {MAX_HEAD_DIM}",
-            self.head_dim
-        );
         assert!(!self.lengths.contains(&0), "attention: a sequence has no token");
-        [self.lengths.len(), self.lengths.iter().sum(), self.heads * self.head_dim]
+        [self.lengths.len(), self.lengths.iter().sum(), self.width()]
     }
 
     fn sequences(&self) -> Vec<Sequence> {
@@ -88,7 +98,7 @@ impl Attention<'_> {
 
     /// All heads of all sequences.
     fn all_heads(&self) -> Vec<Head> {
-        let (dim, width) = (self.head_dim, self.heads * self.head_dim);
+        let (dim, width) = (self.head_dim, self.width());
         let heads =
             |sequence| (0..self.heads).map(move |head| Head { sequence, column: head * dim, dim, width });
         self.sequences().into_iter().flat_map(heads).collect()
@@ -99,7 +109,7 @@ impl Attention<'_> {
     /// `qkv`: `[N, 3 D]`; `out`: `[N, D]`. Products are computed in `precision`, softmax in `f32`.
     ///
     /// # Panics
-    /// If a slice does not have the length of its shape, a sequence is empty, or a head is too large.
+    /// If a slice does not have the length of its shape or a sequence is empty.
     pub fn forward<'a>(&self, precision: Precision, qkv: impl Into<Source<'a>>, out: impl Into<Output<'a>>) {
         self.forward_into(precision, qkv.into(), out.into());
     }
@@ -157,76 +167,117 @@ impl Attention<'_> {
         }));
     }
 
-    /// Attention of the first token ([CLS]) of each sequence alone, to all tokens of its sequence; in
-    /// `f32` whatever the type of the elements.
+    /// Attention of the first token ([CLS]) of each sequence alone, without keys and values. Of a head with query `q`, key
+    /// weights `K` and value weights `V` (`[head_dim, D]`), the scores of tokens `x` are `q (K x) = (K^T q) x`, and
+    /// its result is `sum p V x = V (sum p x)`: so `K^T q` is all that the tokens need to meet, and the products with `K` and
+    /// `V` are of one row a sequence instead of one a token. (Biases of keys change nothing, those of values are added.)
     ///
-    /// `q`: `[S, D]`; `kv`: `[N, 2 D]`, `[k | v]`; `out`: `[S, D]`.
+    /// `queries`: the `K^T q`, `[heads, S, D]`; `tokens`: `[N, D]`; `out`: the `sum p x`, `[heads, S, D]`.
     ///
     /// # Panics
     /// As [`Attention::forward`].
     pub fn cls_forward<'a>(
         &self,
-        q: impl Into<Source<'a>>,
-        kv: impl Into<Source<'a>>,
-        out: impl Into<Output<'a>>,
+        precision: Precision,
+        queries: &[f32],
+        tokens: impl Into<Source<'a>>,
+        out: &mut [f32],
     ) {
-        self.cls_forward_into(q.into(), kv.into(), out.into());
-    }
-
-    fn cls_forward_into(&self, q: Source<'_>, kv: Source<'_>, mut out: Output<'_>) {
-        let [s, n, d] = self.shape();
-        check("q", q.len(), [s, d]);
-        check("kv", kv.len(), [n, 2 * d]);
-        check("out", out.len(), [s, d]);
-        let (isa, sequences) = (isa::current(), self.sequences());
-        if isa == Isa::Plain {
-            return plain::cls_forward(self, &sequences, q, kv, &mut out);
+        let (tokens, [s, n, d]) = (tokens.into(), self.shape());
+        check("queries", queries.len(), [self.heads * s, d]);
+        check("tokens", tokens.len(), [n, d]);
+        check("out", out.len(), [self.heads * s, d]);
+        let sequences = self.sequences();
+        match isa::current() {
+            Isa::Plain => plain::cls_forward(self, precision, &sequences, queries, tokens, out),
+            isa => simd::dispatch(
+                isa,
+                EachCls {
+                    attention: self,
+                    precision,
+                    sequences,
+                    queries,
+                    tokens,
+                    pass: Pass::Forward { out: SharedMut::new(out) },
+                },
+            ),
         }
-        let out = SharedOutput::from(out);
-        with_elements!(Source, q, q => with_elements!(Source, kv, kv => {
-            parallel::for_each(s, |index| {
-                let (attention, sequence) = (self, sequences[index]);
-                simd::run(isa, cls::Forward { attention, index, sequence, q, kv, out: &out });
-            });
-        }));
     }
 
     /// The gradients of [`Attention::cls_forward`].
     ///
-    /// `q`, `d_out`, `d_q`: `[S, D]`; `kv`, `d_kv`: `[N, 2 D]`.
+    /// `queries`, `d_out`, `d_queries`: `[heads, S, D]`; `tokens`, `d_tokens`: `[N, D]`.
     ///
     /// # Panics
     /// As [`Attention::forward`].
     pub fn cls_backward<'a>(
         &self,
-        q: impl Into<Source<'a>>,
-        kv: impl Into<Source<'a>>,
-        d_out: impl Into<Source<'a>>,
-        d_q: impl Into<Output<'a>>,
-        d_kv: impl Into<Output<'a>>,
+        precision: Precision,
+        queries: &[f32],
+        tokens: impl Into<Source<'a>>,
+        d_out: &[f32],
+        d_queries: &mut [f32],
+        d_tokens: &mut [f32],
     ) {
-        self.cls_backward_into([q.into(), kv.into(), d_out.into()], d_q.into(), d_kv.into());
-    }
-
-    fn cls_backward_into(&self, [q, kv, d_out]: [Source<'_>; 3], mut d_q: Output<'_>, mut d_kv: Output<'_>) {
-        let [s, n, d] = self.shape();
-        check("q", q.len(), [s, d]);
-        check("kv", kv.len(), [n, 2 * d]);
-        check("d_out", d_out.len(), [s, d]);
-        check("d_q", d_q.len(), [s, d]);
-        check("d_kv", d_kv.len(), [n, 2 * d]);
-        let (isa, sequences) = (isa::current(), self.sequences());
-        if isa == Isa::Plain {
-            return plain::cls_backward(self, &sequences, [q, kv, d_out], &mut d_q, &mut d_kv);
+        let (tokens, [s, n, d]) = (tokens.into(), self.shape());
+        check("queries", queries.len(), [self.heads * s, d]);
+        check("tokens", tokens.len(), [n, d]);
+        check("d_out", d_out.len(), [self.heads * s, d]);
+        check("d_queries", d_queries.len(), [self.heads * s, d]);
+        check("d_tokens", d_tokens.len(), [n, d]);
+        let sequences = self.sequences();
+        match isa::current() {
+            Isa::Plain => {
+                plain::cls_backward(self, precision, &sequences, queries, tokens, d_out, d_queries, d_tokens);
+            }
+            isa => {
+                let (d_queries, d_tokens) = (SharedMut::new(d_queries), SharedMut::new(d_tokens));
+                let pass = Pass::Backward { d_out, d_queries, d_tokens };
+                simd::dispatch(isa, EachCls { attention: self, precision, sequences, queries, tokens, pass });
+            }
         }
-        let (d_q, d_kv) = (SharedOutput::from(d_q), SharedOutput::from(d_kv));
-        with_elements!(Source, q, q => with_elements!(Source, kv, kv => with_elements!(Source, d_out, d_out => {
-            parallel::for_each(s, |index| {
-                let (attention, sequence) = (self, sequences[index]);
-                let (d_q, d_kv) = (&d_q, &d_kv);
-                simd::run(isa, cls::Backward { attention, index, sequence, q, kv, d_out, d_q, d_kv });
-            });
-        })));
+    }
+}
+
+/// Attention of [CLS] in all sequences.
+struct EachCls<'a> {
+    attention: &'a Attention<'a>,
+    precision: Precision,
+    sequences: Vec<Sequence>,
+    queries: &'a [f32],
+    tokens: Source<'a>,
+    pass: Pass<'a>,
+}
+
+enum Pass<'a> {
+    Forward { out: SharedMut<'a, f32> },
+    Backward { d_out: &'a [f32], d_queries: SharedMut<'a, f32>, d_tokens: SharedMut<'a, f32> },
+}
+
+impl Task for EachCls<'_> {
+    type Output = ();
+
+    fn run<S: Simd>(self, s: S) {
+        with_elements!(Source, self.tokens, tokens => match self.precision {
+            Precision::F32 => self.each::<S, F32Product, _>(s, tokens),
+            Precision::Bf16 => self.each::<S, S::Bf16Product, _>(s, tokens),
+        });
+    }
+}
+
+impl EachCls<'_> {
+    fn each<S: Simd, P: Product, E: Element>(&self, s: S, tokens: &[E]) {
+        parallel::for_each(self.sequences.len(), |index| {
+            let &Self { attention, queries, ref sequences, .. } = self;
+            let sequence = sequences[index];
+            let cls = Cls::<P, E> { attention, index, sequence, queries, tokens, product: PhantomData };
+            match &self.pass {
+                Pass::Forward { out } => s.call(cls::Forward { cls, out }),
+                Pass::Backward { d_out, d_queries, d_tokens } => {
+                    s.call(cls::Backward { cls, d_out, d_queries, d_tokens });
+                }
+            }
+        });
     }
 }
 

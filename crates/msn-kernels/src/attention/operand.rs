@@ -9,6 +9,22 @@ use crate::gemm::product::Product;
 use crate::scratch::Scratch;
 use crate::simd::Simd;
 
+/// Rows of a matrix, `ld` elements apart.
+#[derive(Clone, Copy)]
+pub(super) struct Strided<'a, E> {
+    pub(super) src: &'a [E],
+    pub(super) ld: usize,
+    pub(super) rows: usize,
+}
+
+impl<'a, E> Strided<'a, E> {
+    /// `rows` of the rows, from row `first` on.
+    #[inline(always)]
+    pub(super) fn part(self, first: usize, rows: usize) -> Self {
+        Self { src: &self.src[first * self.ld..], ld: self.ld, rows }
+    }
+}
+
 /// An operand A: rows where they are, if they are stored as they would be packed, or packed.
 pub(super) enum Rows<'a> {
     InPlace { words: &'a [u32], stride: usize },
@@ -16,14 +32,10 @@ pub(super) enum Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// `rows` rows of `k` elements, `ld` apart; behind them may stand others, which are then read in vain.
+    /// Rows of `k` elements; behind them may stand others, which are then read in vain.
     #[inline(always)]
-    pub(super) fn new<S: Simd, P: Product, E: Element>(
-        s: S,
-        src: &'a [E],
-        ld: usize,
-        [rows, k]: [usize; 2],
-    ) -> Self {
+    pub(super) fn new<S: Simd, P: Product, E: Element>(s: S, matrix: Strided<'a, E>, k: usize) -> Self {
+        let Strided { src, ld, rows } = matrix;
         if let Some((words, stride)) = pack::rows_in_place::<P, E>(src, ld, [tile_rows::<S>(rows), k])
             && !kernel::rows_share_sets(stride)
         {
@@ -73,9 +85,10 @@ pub(super) struct Operand<P> {
 }
 
 impl<P: Product> Operand<P> {
-    /// Packs `k` rows of `n` elements, the rows being the inner dimension.
+    /// Packs rows of `n` elements, the rows being the inner dimension.
     #[inline(always)]
-    pub(super) fn straight<S: Simd, E: Element>(s: S, src: &[E], ld: usize, [k, n]: [usize; 2]) -> Self {
+    pub(super) fn straight<S: Simd, E: Element>(s: S, matrix: Strided<'_, E>, n: usize) -> Self {
+        let Strided { src, ld, rows: k } = matrix;
         let words = k.div_ceil(P::PER_WORD);
         let mut packed = Scratch::new(panels_len::<S>(n, words));
         let panels = Panels { n, width: S::NR, words };
@@ -88,9 +101,10 @@ impl<P: Product> Operand<P> {
         Self { packed, columns: n, words, product: PhantomData }
     }
 
-    /// Packs `n` rows of `k` elements, the rows being the columns of B. Lanes beyond the last column are arbitrary.
+    /// Packs rows of `k` elements, the rows being the columns of B. Lanes beyond the last column are arbitrary.
     #[inline(always)]
-    pub(super) fn transposed<S: Simd, E: Element>(s: S, src: &[E], ld: usize, [n, k]: [usize; 2]) -> Self {
+    pub(super) fn transposed<S: Simd, E: Element>(s: S, matrix: Strided<'_, E>, k: usize) -> Self {
+        let Strided { src, ld, rows: n } = matrix;
         let words = k.div_ceil(P::PER_WORD);
         let mut packed = Scratch::new(panels_len::<S>(n, words));
         for panel in 0..n.div_ceil(S::NR) {
@@ -130,9 +144,6 @@ impl<P: Product> Operand<P> {
 
     /// The product of `count` rows of A with column panel `panel` alone, whose width it gives. `out` has rows of that
     /// width, their number rounded up to `MR`.
-    ///
-    /// # Panics
-    /// If the inner dimension is longer than a block.
     #[inline(always)]
     pub(super) fn multiply_panel<S: Simd>(
         &mut self,
@@ -142,14 +153,17 @@ impl<P: Product> Operand<P> {
         panel: usize,
         out: &mut [f32],
     ) -> usize {
-        assert!(self.words <= KC);
         let (width, column) = (panel_width::<S>(self.columns, panel), panel * S::NR);
         let b = &self.packed.words()[column * self.words..];
         for first in (0..count).step_by(S::MR) {
             let (layout, a) = rows.from(first);
             let out = &mut out[first * width..];
-            let tile = Tile { steps: self.words, a, b, out, stride: width, accumulate: false };
-            kernel::multiply::<S, P>(s, layout, S::MR.min(count - first), width == S::NR, tile);
+            for from in (0..self.words).step_by(KC) {
+                let (steps, accumulate) = (KC.min(self.words - from), from > 0);
+                let (a, b) = (&a[from..], &b[from * width..]);
+                let tile = Tile { steps, a, b, out, stride: width, accumulate };
+                kernel::multiply::<S, P>(s, layout, S::MR.min(count - first), width == S::NR, tile);
+            }
         }
         width
     }

@@ -66,61 +66,74 @@ pub(super) fn backward(
     }
 }
 
-/// For the head whose elements start at `column`: the index of the key of a token; its value is `width`
-/// further.
-fn key_at(sequence: Sequence, width: usize, column: usize, token: usize) -> usize {
-    (sequence.first + token) * 2 * width + column
+pub(super) fn cls_forward(
+    attention: &Attention<'_>,
+    precision: Precision,
+    sequences: &[Sequence],
+    queries: &[f32],
+    tokens: Source<'_>,
+    out: &mut [f32],
+) {
+    let round = |x: f64| operand(precision, x as f32);
+    for_each_query(attention, precision, sequences, queries, tokens, |row, token, exps, sum| {
+        for (c, out) in out[row..][..attention.width()].iter_mut().enumerate() {
+            *out = (dot(exps.len(), |j| round(exps[j]) * token(j, c)) / sum) as f32;
+        }
+    });
 }
 
-pub(super) fn cls_forward(
-    &Attention { heads, head_dim: dim, .. }: &Attention<'_>,
+#[expect(clippy::too_many_arguments, reason = "those of the function that it is the twin of")]
+pub(super) fn cls_backward(
+    attention: &Attention<'_>,
+    precision: Precision,
     sequences: &[Sequence],
-    q: Source<'_>,
-    kv: Source<'_>,
-    out: &mut Output<'_>,
+    queries: &[f32],
+    tokens: Source<'_>,
+    d_out: &[f32],
+    d_queries: &mut [f32],
+    d_tokens: &mut [f32],
 ) {
-    let width = heads * dim;
-    for (index, sequence) in sequences.iter().enumerate() {
-        for column in (0..width).step_by(dim) {
-            let key = |token: usize, c: usize| f64::from(kv.get(key_at(*sequence, width, column, token) + c));
-            let query = |c: usize| f64::from(q.get(index * width + column + c));
-            let score = |j| dot(dim, |c| query(c) * key(j, c)) / (dim as f64).sqrt();
-            let (exps, sum) = exponentials(&(0..sequence.tokens).map(score).collect::<Vec<_>>());
-            for c in 0..dim {
-                let value = dot(sequence.tokens, |j| exps[j] * key(j, width + c)) / sum;
-                out.set(index * width + column + c, value as f32);
+    let (width, scale) = (attention.width(), 1.0 / (attention.head_dim as f64).sqrt());
+    let round = |x: f64| operand(precision, x as f32);
+    let mut sums = vec![0.0; d_tokens.len()];
+    for_each_query(attention, precision, sequences, queries, tokens, |row, token, exps, sum| {
+        let gradient = |c: usize| operand(precision, d_out[row + c]);
+        let dp: Vec<f64> = (0..exps.len()).map(|j| dot(width, |c| gradient(c) * token(j, c))).collect();
+        let p: Vec<f64> = exps.iter().map(|e| e / sum).collect();
+        let mean = dot(exps.len(), |j| p[j] * dp[j]);
+        let ds: Vec<f64> = (0..exps.len()).map(|j| round(p[j] * (dp[j] - mean) * scale)).collect();
+        let first = sequences[row / width % sequences.len()].first;
+        for c in 0..width {
+            d_queries[row + c] = dot(exps.len(), |j| ds[j] * token(j, c)) as f32;
+            for j in 0..exps.len() {
+                sums[(first + j) * width + c] +=
+                    ds[j] * operand(precision, queries[row + c]) + round(p[j]) * gradient(c);
             }
         }
-    }
+    });
+    d_tokens.iter_mut().zip(sums).for_each(|(d_token, sum)| *d_token = sum as f32);
 }
 
-pub(super) fn cls_backward(
-    &Attention { heads, head_dim: dim, .. }: &Attention<'_>,
+/// Calls `f(row, token, exps, sum)` for each query: where it starts in `[heads, S, D]`, the elements of its sequence's tokens,
+/// the exponentials of its scores and their sum.
+fn for_each_query(
+    attention: &Attention<'_>,
+    precision: Precision,
     sequences: &[Sequence],
-    [q, kv, d_out]: [Source<'_>; 3],
-    d_q: &mut Output<'_>,
-    d_kv: &mut Output<'_>,
+    queries: &[f32],
+    tokens: Source<'_>,
+    mut f: impl FnMut(usize, &dyn Fn(usize, usize) -> f64, &[f64], f64),
 ) {
-    let (width, scale) = (heads * dim, 1.0 / (dim as f64).sqrt());
-    for (index, &sequence) in sequences.iter().enumerate() {
-        for column in (0..width).step_by(dim) {
-            let tokens = sequence.tokens;
-            let at = |token: usize| key_at(sequence, width, column, token);
-            let key = |token: usize, c: usize| f64::from(kv.get(at(token) + c));
-            let query = |c: usize| f64::from(q.get(index * width + column + c));
-            let gradient = |c: usize| f64::from(d_out.get(index * width + column + c));
-            let score = |j| dot(dim, |c| query(c) * key(j, c)) * scale;
-            let (exps, sum) = exponentials(&(0..tokens).map(score).collect::<Vec<_>>());
-            let dp: Vec<f64> = (0..tokens).map(|j| dot(dim, |c| gradient(c) * key(j, width + c))).collect();
-            let mean = dot(tokens, |j| exps[j] / sum * dp[j]);
-            let ds: Vec<f64> = (0..tokens).map(|j| exps[j] / sum * (dp[j] - mean) * scale).collect();
-            for c in 0..dim {
-                d_q.set(index * width + column + c, dot(tokens, |j| ds[j] * key(j, c)) as f32);
-                for j in 0..tokens {
-                    d_kv.set(at(j) + c, (ds[j] * query(c)) as f32);
-                    d_kv.set(at(j) + width + c, (exps[j] / sum * gradient(c)) as f32);
-                }
-            }
+    let width = attention.width();
+    for head in 0..attention.heads {
+        for (index, sequence) in sequences.iter().enumerate() {
+            let row = (head * sequences.len() + index) * width;
+            let token = |j: usize, c: usize| operand(precision, tokens.get((sequence.first + j) * width + c));
+            let query = |c: usize| operand(precision, queries[row + c]);
+            let scale = 1.0 / (attention.head_dim as f64).sqrt();
+            let score = |j| dot(width, |c| query(c) * token(j, c)) * scale;
+            let (exps, sum) = exponentials(&(0..sequence.tokens).map(score).collect::<Vec<_>>());
+            f(row, &token, &exps, sum);
         }
     }
 }

@@ -256,8 +256,7 @@ impl Finished<'_> {
 
     #[inline(always)]
     fn bias<S: Simd>(&self, s: S, bias: Option<&[f32]>, columns: usize) -> Option<Row<S::V>> {
-        let Some(bias) = bias else { return None };
-        Some(load_row(s, &bias[self.at[1]..][..columns]))
+        Some(load_row(s, &bias?[self.at[1]..][..columns]))
     }
 
     #[inline(always)]

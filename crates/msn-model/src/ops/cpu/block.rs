@@ -1,4 +1,4 @@
-//! Forward and backward of a block on slices, whole or for [CLS] alone.
+//! Forward and backward of a block on slices.
 //!
 //! Shapes: N tokens, S sequences, D dimensions, H hidden units. Weights are `[out, in]`. The residual stream stays
 //! in `f32`; what only feeds a product is kept in that product's precision.
@@ -6,11 +6,11 @@
 use msn_kernels::gemm::{Base, Epilogue, TnOptions, nn, nt, tn};
 use msn_kernels::{Attention, Dims, Precision, Recycled, join, layer_norm, layer_norm_backward, zeros};
 
-use super::buffer::{Buffer, gather, scatter_add};
+use super::buffer::Buffer;
 use super::weights::{WeightGradients, Weights};
 use crate::{LAYER_NORM_EPS, Segments};
 
-const EPS: f32 = LAYER_NORM_EPS as f32;
+pub(super) const EPS: f32 = LAYER_NORM_EPS as f32;
 
 /// What a block needs to know besides its weights.
 #[derive(Clone, Debug)]
@@ -29,19 +29,19 @@ impl Shape {
         self.factors.as_ref().map(|factors| &factors[branch][..])
     }
 
-    fn buffer(&self, count: usize) -> Buffer {
+    pub(super) fn buffer(&self, count: usize) -> Buffer {
         Buffer::new(self.precision, count)
     }
 
     /// Layer norm of rows, as operand of a product. x: [R, D] -> [R, D]
-    fn norm(&self, x: &[f32], (gamma, beta): (&[f32], &[f32])) -> Buffer {
+    pub(super) fn norm(&self, x: &[f32], (gamma, beta): (&[f32], &[f32])) -> Buffer {
         let mut normed = self.buffer(x.len());
         layer_norm(x, gamma, beta, EPS, normed.output());
         normed
     }
 
     /// Attention within the sequences of these lengths.
-    fn attention<'a>(&self, lengths: &'a [usize]) -> Attention<'a> {
+    pub(super) fn attention<'a>(&self, lengths: &'a [usize]) -> Attention<'a> {
         Attention { lengths, heads: self.heads, head_dim: self.dim / self.heads }
     }
 }
@@ -56,19 +56,9 @@ pub(super) struct Saved {
     tail: Tail,
 }
 
-/// What the forward pass of a [CLS]-only block leaves for the backward pass.
-#[derive(Debug)]
-pub(super) struct SavedCls {
-    /// Queries of the [CLS] tokens: [S, D].
-    queries: Buffer,
-    /// Keys and values: [N, 2 D].
-    keys_values: Buffer,
-    tail: Tail,
-}
-
 /// The part after the attention, on R rows: N tokens or S [CLS] tokens.
 #[derive(Debug)]
-struct Tail {
+pub(super) struct Tail {
     /// Result of the attention: [R, D].
     attended: Buffer,
     /// Residual stream after the attention branch: [R, D].
@@ -149,99 +139,8 @@ pub(super) fn backward(
     (dx, gradients)
 }
 
-/// The forward pass for [CLS] alone: [S, D], and what it leaves. x: [N, D]
-pub(super) fn forward_cls(
-    x: &[f32],
-    weights: &Weights<'_>,
-    shape: &Shape,
-    purpose: For,
-) -> (Vec<f32>, SavedCls) {
-    let mut saved = before_mlp_cls(x, weights, shape);
-    let y = mlp(&mut saved.tail, weights, shape, purpose);
-    (y, saved)
-}
-
-/// What [`forward_cls`] leaves for the backward pass, once more.
-pub(super) fn recompute_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> SavedCls {
-    let mut saved = before_mlp_cls(x, weights, shape);
-    recompute_pre(&mut saved.tail, weights, shape);
-    saved
-}
-
-fn before_mlp_cls(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> SavedCls {
-    let (dim, tokens, sequences) = (shape.dim, shape.segments.tokens(), shape.segments.sequences());
-    let normed = shape.norm(x, weights.norm1);
-    let (query_weight, key_value_weight) = weights.qkv.split_at(dim * dim);
-    let (query_bias, key_value_bias) = weights.qkv_bias.split_at(dim);
-    let mut keys_values = shape.buffer(tokens * 2 * dim);
-    let dims = Dims { m: tokens, n: 2 * dim, k: dim };
-    let epilogue = Epilogue::bias(key_value_bias, keys_values.output());
-    nt(shape.precision, dims, normed.source(), key_value_weight, epilogue);
-    let cls = normed.rows(shape.segments.cls_rows(), dim);
-    drop(normed);
-    let mut queries = shape.buffer(sequences * dim);
-    let dims = Dims { m: sequences, n: dim, k: dim };
-    nt(shape.precision, dims, cls.source(), query_weight, Epilogue::bias(query_bias, queries.output()));
-    let mut attended = shape.buffer(sequences * dim);
-    let lengths: Vec<usize> = shape.segments.lengths().collect();
-    shape.attention(&lengths).cls_forward(queries.source(), keys_values.source(), attended.output());
-    let residual = gather(x, shape.segments.cls_rows(), dim);
-    let tail = project(&residual, attended, weights, shape);
-    SavedCls { queries, keys_values, tail }
-}
-
-/// dy: [S, D] -> gradient of x [N, D], and those of the weights.
-pub(super) fn backward_cls(
-    x: &[f32],
-    weights: &Weights<'_>,
-    shape: &Shape,
-    saved: &SavedCls,
-    dy: &[f32],
-) -> (Vec<f32>, WeightGradients) {
-    let (dim, tokens, sequences) = (shape.dim, shape.segments.tokens(), shape.segments.sequences());
-    let mut gradients = WeightGradients::zeros(dim, shape.hidden);
-    let (d_residual, d_attended) = tail_backward(&saved.tail, weights, shape, dy, &mut gradients);
-    let (mut d_queries, mut d_keys_values) = (shape.buffer(sequences * dim), shape.buffer(tokens * 2 * dim));
-    let (q, kv) = (saved.queries.source(), saved.keys_values.source());
-    let (dq, dkv) = (d_queries.output(), d_keys_values.output());
-    let lengths: Vec<usize> = shape.segments.lengths().collect();
-    shape.attention(&lengths).cls_backward(q, kv, d_attended.source(), dq, dkv);
-
-    let [gamma, beta, qkv_bias, .., qkv, _, _, _] = &mut gradients.0;
-    let (query_gradient, key_value_gradient) = qkv.split_at_mut(dim * dim);
-    let (query_bias, key_value_bias) = qkv_bias.split_at_mut(dim);
-    let (query_weight, key_value_weight) = weights.qkv.split_at(dim * dim);
-    let normed = shape.norm(x, weights.norm1);
-    let cls = normed.rows(shape.segments.cls_rows(), dim);
-    let (d_queries, d_keys_values) = (d_queries.source(), d_keys_values.source());
-    let ((), (mut d_normed, d_cls)) = join(
-        || {
-            let dims = Dims { m: 2 * dim, n: dim, k: tokens };
-            let sums = TnOptions { column_sums: Some(key_value_bias), ..Default::default() };
-            tn(shape.precision, dims, d_keys_values, normed.source(), sums, key_value_gradient);
-            let dims = Dims { m: dim, n: dim, k: sequences };
-            let sums = TnOptions { column_sums: Some(query_bias), ..Default::default() };
-            tn(shape.precision, dims, d_queries, cls.source(), sums, query_gradient);
-        },
-        || {
-            let (mut d_normed, mut d_cls) = (Recycled::new(tokens * dim), Recycled::new(sequences * dim));
-            let dims = Dims { m: tokens, n: dim, k: 2 * dim };
-            nn(shape.precision, dims, d_keys_values, key_value_weight, Epilogue::store(&mut d_normed[..]));
-            let dims = Dims { m: sequences, n: dim, k: dim };
-            nn(shape.precision, dims, d_queries, query_weight, Epilogue::store(&mut d_cls[..]));
-            (d_normed, d_cls)
-        },
-    );
-    forget_key_bias(qkv_bias, dim);
-    scatter_add(&mut d_normed, shape.segments.cls_rows(), &d_cls, dim);
-    let mut dx = zeros(tokens * dim);
-    layer_norm_backward(x, weights.norm1.0, EPS, &d_normed[..], Base::Zero, &mut dx, gamma, beta);
-    scatter_add(&mut dx, shape.segments.cls_rows(), &d_residual, dim);
-    (dx, gradients)
-}
-
 /// From the attention's result to the MLP's input: residual and attended [R, D].
-fn project(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape: &Shape) -> Tail {
+pub(super) fn project(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape: &Shape) -> Tail {
     let dim = shape.dim;
     let rows = residual.len() / dim;
     let mut middle = Recycled::new(rows * dim);
@@ -252,7 +151,7 @@ fn project(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape: &Sh
 }
 
 /// The block's result: [R, D].
-fn mlp(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape, purpose: For) -> Vec<f32> {
+pub(super) fn mlp(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape, purpose: For) -> Vec<f32> {
     let (dim, hidden, precision) = (shape.dim, shape.hidden, shape.precision);
     let Tail { middle, pre, .. } = tail;
     let rows = middle.len() / dim;
@@ -271,7 +170,7 @@ fn mlp(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape, purpose: For) -> V
 }
 
 /// The argument of GELU, which [`mlp`] keeps for a backward pass, once more.
-fn recompute_pre(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape) {
+pub(super) fn recompute_pre(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape) {
     let (dim, hidden) = (shape.dim, shape.hidden);
     let rows = tail.middle.len() / dim;
     let mut pre = shape.buffer(rows * hidden);
@@ -292,7 +191,7 @@ fn branch<'a>(
 }
 
 /// dy: [R, D] -> gradients of the residual input [R, D] and of the attention's result [R, D].
-fn tail_backward(
+pub(super) fn tail_backward(
     saved: &Tail,
     weights: &Weights<'_>,
     shape: &Shape,

@@ -33,6 +33,38 @@ impl Buffer {
         }
     }
 
+    /// Parts of `len` numbers each, one after the other.
+    pub(super) fn parts(&self, len: usize) -> Vec<Source<'_>> {
+        match self {
+            Self::F32(data) => data.chunks_exact(len).map(Source::F32).collect(),
+            Self::Bf16(data) => data.chunks_exact(len).map(Source::Bf16).collect(),
+        }
+    }
+
+    /// [`Buffer::parts`] to overwrite.
+    pub(super) fn parts_mut(&mut self, len: usize) -> Vec<Output<'_>> {
+        match self {
+            Self::F32(data) => data.chunks_exact_mut(len).map(Output::F32).collect(),
+            Self::Bf16(data) => data.chunks_exact_mut(len).map(Output::Bf16).collect(),
+        }
+    }
+
+    /// [R, D] -> [heads, R, D / heads]
+    pub(super) fn heads_first(&self, dim: usize, heads: usize) -> Self {
+        match self {
+            Self::F32(data) => Self::F32(transposed(data, heads, dim / heads)),
+            Self::Bf16(data) => Self::Bf16(transposed(data, heads, dim / heads)),
+        }
+    }
+
+    /// [heads, R, D / heads] -> [R, D]
+    pub(super) fn heads_last(&self, dim: usize, heads: usize) -> Self {
+        match self {
+            Self::F32(data) => Self::F32(transposed(data, data.len() / dim, dim / heads)),
+            Self::Bf16(data) => Self::Bf16(transposed(data, data.len() / dim, dim / heads)),
+        }
+    }
+
     /// The given rows of a matrix of `width` columns.
     pub(super) fn rows(&self, rows: impl Iterator<Item = usize>, width: usize) -> Self {
         match self {
@@ -40,6 +72,17 @@ impl Buffer {
             Self::Bf16(data) => Self::Bf16(gather(data, rows, width)),
         }
     }
+}
+
+/// A matrix of pieces of `len` numbers, transposed: [R, columns, len] -> [columns, R, len].
+fn transposed<T: Number>(data: &[T], columns: usize, len: usize) -> Recycled<T> {
+    let rows = data.len() / (columns * len);
+    let mut out = Recycled::new(data.len());
+    for (to, piece) in out.chunks_exact_mut(len).enumerate() {
+        let (column, row) = (to / rows, to % rows);
+        piece.copy_from_slice(&data[(row * columns + column) * len..][..len]);
+    }
+    out
 }
 
 /// The given rows of a matrix of `width` columns.

@@ -4,6 +4,7 @@
 mod batch_norm;
 mod block;
 mod buffer;
+mod cls;
 mod gelu;
 mod graph;
 mod linear;
@@ -18,12 +19,12 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
-use msn_kernels::{MAX_HEAD_DIM, Precision};
+use msn_kernels::Precision;
 
 use super::BranchFactors;
 use crate::{Block, Segments};
 pub(super) use batch_norm::batch_norm;
-use block::{For, Saved, SavedCls, Shape};
+use block::{For, Shape};
 pub(super) use gelu::gelu;
 use graph::{Operation, Strategy, apply, contiguous, outside, slice, tensor};
 pub(super) use linear::linear;
@@ -39,8 +40,7 @@ pub(super) enum Rows {
     Cls,
 }
 
-/// A block on the CPU, or `None` where `x` is not an `f32` tensor of the CPU backend, or a head larger than kernels
-/// take. x: [N, D]
+/// A block on the CPU, or `None` where `x` is not an `f32` tensor of the CPU backend. x: [N, D]
 pub(super) fn block(
     x: &Tensor<2>,
     block: &Block,
@@ -51,9 +51,6 @@ pub(super) fn block(
 ) -> Option<Tensor<2>> {
     let [hidden, dim] = block.mlp.fc1.weight.dims();
     let heads = block.heads;
-    if dim / heads > MAX_HEAD_DIM {
-        return None;
-    }
     let factors = factors.map(|factors| factors.each_ref().map(|branch| per_row(branch, segments, rows)));
     let shape = Shape { dim, hidden, heads, segments: segments.clone(), factors, precision };
     apply(BlockRun { x, block, shape, rows }, x)
@@ -116,8 +113,8 @@ impl Operation for BlockRun<'_> {
 /// What a forward pass leaves for the backward pass.
 #[derive(Clone, Debug)]
 enum Kept {
-    All(Arc<Saved>),
-    Cls(Arc<SavedCls>),
+    All(Arc<block::Saved>),
+    Cls(Arc<cls::Saved>),
 }
 
 #[derive(Clone, Debug)]
@@ -144,7 +141,7 @@ fn run(
             (y, Kept::All(Arc::new(saved)))
         }
         Rows::Cls => {
-            let (y, saved) = block::forward_cls(x, &weights, shape, purpose);
+            let (y, saved) = cls::forward(x, &weights, shape, purpose);
             (y, Kept::Cls(Arc::new(saved)))
         }
     };
@@ -155,7 +152,7 @@ fn run(
 fn recompute(x: &[f32], weights: &Weights<'_>, shape: &Shape, rows: Rows) -> Kept {
     match rows {
         Rows::All => Kept::All(Arc::new(block::recompute(x, weights, shape))),
-        Rows::Cls => Kept::Cls(Arc::new(block::recompute_cls(x, weights, shape))),
+        Rows::Cls => Kept::Cls(Arc::new(cls::recompute(x, weights, shape))),
     }
 }
 
@@ -173,7 +170,7 @@ impl Backward<Flex, { 1 + COUNT }> for BlockBackward {
         let saved = saved.unwrap_or_else(|| recompute(slice(&x), &weights, &shape, rows));
         let (dx, by_weight) = match saved {
             Kept::All(saved) => block::backward(slice(&x), &weights, &shape, &saved, slice(&dy)),
-            Kept::Cls(saved) => block::backward_cls(slice(&x), &weights, &shape, &saved, slice(&dy)),
+            Kept::Cls(saved) => cls::backward(slice(&x), &weights, &shape, &saved, slice(&dy)),
         };
         let inputs = std::iter::once(&x).chain(&parameters);
         let found = std::iter::once(dx).chain(by_weight.0);

@@ -47,6 +47,11 @@ impl<'a> Weights<'a> {
             fc2,
         }
     }
+
+    /// The weights of queries, keys and values: [D, D] each.
+    pub(super) fn qkv_parts(&self, dim: usize) -> [&'a [f32]; 3] {
+        std::array::from_fn(|part| &self.qkv[part * dim * dim..][..dim * dim])
+    }
 }
 
 /// Gradients of the parameters in the same order, zero at first.
