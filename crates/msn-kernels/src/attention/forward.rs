@@ -5,7 +5,7 @@
 //! O = softmax(S) V
 //! ```
 
-use super::operand::{Operand, Rows, Strided, pack_as_columns, padded};
+use super::operand::{Operand, Rows, Strided, padded};
 use super::{Head, HeadKernel, scores};
 use crate::element::{Element, SharedOutput, with_elements};
 use crate::gemm::kernel::Layout;
@@ -36,9 +36,8 @@ pub(super) fn attend<S: Simd, P: Product, Q: Element, E: Element>(
     let (factors, out) = (factors.floats(), out.floats());
     for (panel, first) in (0..q.rows).step_by(S::NR).enumerate() {
         let lanes = queries.multiply_panel(s, &mut keys, tokens, panel, scores);
-        let scores = &mut scores[..tokens * lanes];
-        scores::exponentials::<S, P>(s, scores, lanes, scale, factors);
-        pack_as_columns::<S, P>(s, scores, [tokens, lanes], weights);
+        let scores = &scores[..tokens * lanes];
+        scores::exponentials::<S, P>(s, scores, lanes, scale, weights, factors);
         let count = S::NR.min(q.rows - first);
         for row in (0..count).step_by(S::MR) {
             let rows = S::MR.min(count - row);

@@ -4,25 +4,30 @@
 use crate::gemm::product::Product;
 use crate::simd::Simd;
 
-/// Replaces each column by `exp(scale (column - max))`; `factors` receives 1 / the sum of each. The largest element is
-/// subtracted before the scaling, so that elements near it keep all their digits.
+/// Packs `exp(scale (column - max))` of each column into `weights`, words of an operand A with
+/// [`Layout::Columns`](crate::gemm::kernel::Layout::Columns) of `width`; `factors` receives 1 / the sum of each.
 #[inline(always)]
 pub(super) fn exponentials<S: Simd, P: Product>(
     s: S,
-    scores: &mut [f32],
+    scores: &[f32],
     width: usize,
     scale: f32,
+    weights: &mut [u32],
     factors: &mut [f32],
 ) {
-    let scale = s.splat(scale);
     for lane in (0..width).step_by(S::LANES) {
         let largest = largest(s, scores, width, lane);
         let mut sum = s.splat(0.0);
-        for row in scores.chunks_exact_mut(width) {
-            let x = &mut row[lane..][..S::LANES];
-            let e = P::exp(s, s.mul(scale, s.sub(s.load(x), largest)));
-            s.store(e, x);
-            sum = s.add(sum, e);
+        let words = scores.chunks(P::PER_WORD * width).zip(weights.chunks_exact_mut(width));
+        for (rows, words) in words {
+            let even = P::exp(s, s.load(&rows[lane..][..S::LANES]), largest, scale);
+            sum = s.add(sum, even);
+            let mut odd = s.splat(0.0);
+            if rows.len() > width {
+                odd = P::exp(s, s.load(&rows[width + lane..][..S::LANES]), largest, scale);
+                sum = s.add(sum, odd);
+            }
+            s.store_words(P::word(s, even, odd), &mut words[lane..][..S::LANES]);
         }
         s.store(s.div(s.splat(1.0), sum), &mut factors[lane..][..S::LANES]);
     }
@@ -38,13 +43,12 @@ pub(super) fn gradients<S: Simd, P: Product>(
     width: usize,
     scale: f32,
 ) {
-    let scale = s.splat(scale);
     for lane in (0..width).step_by(S::LANES) {
         let largest = largest(s, scores, width, lane);
         let (mut sum, mut dot) = (s.splat(0.0), s.splat(0.0));
         for (row, d) in scores.chunks_exact_mut(width).zip(d.chunks_exact(width)) {
             let x = &mut row[lane..][..S::LANES];
-            let e = P::exp(s, s.mul(scale, s.sub(s.load(x), largest)));
+            let e = P::exp(s, s.load(x), largest, scale);
             s.store(e, x);
             sum = s.add(sum, e);
             dot = s.mul_add(e, s.load(&d[lane..][..S::LANES]), dot);
@@ -54,7 +58,7 @@ pub(super) fn gradients<S: Simd, P: Product>(
         for (row, d) in scores.chunks_exact_mut(width).zip(d.chunks_exact_mut(width)) {
             let (x, d) = (&mut row[lane..][..S::LANES], &mut d[lane..][..S::LANES]);
             let p = s.mul(s.load(x), factor);
-            s.store(s.mul(s.mul(p, scale), s.sub(s.load(d), mean)), d);
+            s.store(s.mul(s.mul(p, s.splat(scale)), s.sub(s.load(d), mean)), d);
             s.store(p, x);
         }
     }

@@ -12,8 +12,11 @@ pub(crate) trait Product: Copy + Send + Sync + 'static {
     /// `acc + a * b`, over all elements of the words.
     fn step<S: Simd>(s: S, acc: S::V, a: S::W, b: S::W) -> S::V;
 
-    /// e^x for x <= 0, as exact as operands of the product are.
-    fn exp<S: Simd>(s: S, x: S::V) -> S::V;
+    /// `e^(scale (x - largest))` for x up to `largest`, as exact as operands of the product are.
+    fn exp<S: Simd>(s: S, x: S::V, largest: S::V, scale: f32) -> S::V;
+
+    /// Words of numbers of two consecutive rows of the inner dimension, of the first alone if a word holds one.
+    fn word<S: Simd>(s: S, even: S::V, odd: S::V) -> S::W;
 
     /// Rows of `k` elements as words, where they are stored as they would be packed.
     fn words_of<E: Element>(rows: &[E], k: usize) -> Option<&[u32]>;
@@ -45,8 +48,14 @@ impl Product for F32Product {
     }
 
     #[inline(always)]
-    fn exp<S: Simd>(s: S, x: S::V) -> S::V {
-        math::exp(s, x)
+    fn exp<S: Simd>(s: S, x: S::V, largest: S::V, scale: f32) -> S::V {
+        // The largest is subtracted before the scaling, so that numbers near it keep all their digits.
+        math::exp(s, s.mul(s.splat(scale), s.sub(x, largest)))
+    }
+
+    #[inline(always)]
+    fn word<S: Simd>(s: S, even: S::V, _odd: S::V) -> S::W {
+        s.floats_as_words(even)
     }
 
     fn words_of<E: Element>(rows: &[E], _k: usize) -> Option<&[u32]> {
@@ -92,8 +101,15 @@ impl Product for Bf16Product {
     }
 
     #[inline(always)]
-    fn exp<S: Simd>(s: S, x: S::V) -> S::V {
-        math::exp_coarse(s, x)
+    fn exp<S: Simd>(s: S, x: S::V, largest: S::V, scale: f32) -> S::V {
+        let scale = s.splat(scale * std::f32::consts::LOG2_E);
+        let least = s.mul(largest, scale);
+        math::exp2_coarse(s, s.mul_add(x, scale, s.sub(s.splat(0.0), least)))
+    }
+
+    #[inline(always)]
+    fn word<S: Simd>(s: S, even: S::V, odd: S::V) -> S::W {
+        s.pair(even, odd)
     }
 
     fn words_of<E: Element>(rows: &[E], k: usize) -> Option<&[u32]> {
@@ -141,8 +157,13 @@ impl Product for WidenedBf16Product {
     }
 
     #[inline(always)]
-    fn exp<S: Simd>(s: S, x: S::V) -> S::V {
-        math::exp_coarse(s, x)
+    fn exp<S: Simd>(s: S, x: S::V, largest: S::V, scale: f32) -> S::V {
+        Bf16Product::exp(s, x, largest, scale)
+    }
+
+    #[inline(always)]
+    fn word<S: Simd>(s: S, even: S::V, _odd: S::V) -> S::W {
+        s.floats_as_words(s.round_to_bf16(even))
     }
 
     fn words_of<E: Element>(_rows: &[E], _k: usize) -> Option<&[u32]> {
