@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::element::{Element, SharedMut};
-use crate::gemm::kernel::{self, KC, Layout, Tile, tile_rows};
+use crate::gemm::kernel::{self, Buffer, KC, Layout, Tile, tile_rows};
 use crate::gemm::pack::{self, InnerRows, Panels, panel_width, panels_len};
 use crate::gemm::product::Product;
 use crate::scratch::Scratch;
@@ -136,7 +136,8 @@ impl<P: Product> Operand<P> {
                 let b = &self.packed.words()[column * self.words + from * width..];
                 let steps = KC.min(self.words - from);
                 let (a, accumulate) = (&a[from * step..], accumulate || from > 0);
-                let tile = Tile { steps, a, b, out: &mut out[column..], stride, accumulate };
+                let buffer = Buffer { elements: &mut out[column..], stride };
+                let tile = Tile { steps, a, b, buffer, accumulate };
                 kernel::multiply::<S, P>(s, layout, rows, width == S::NR, tile);
             }
         }
@@ -161,7 +162,8 @@ impl<P: Product> Operand<P> {
             for from in (0..self.words).step_by(KC) {
                 let (steps, accumulate) = (KC.min(self.words - from), from > 0);
                 let (a, b) = (&a[from..], &b[from * width..]);
-                let tile = Tile { steps, a, b, out, stride: width, accumulate };
+                let buffer = Buffer { elements: &mut *out, stride: width };
+                let tile = Tile { steps, a, b, buffer, accumulate };
                 kernel::multiply::<S, P>(s, layout, S::MR.min(count - first), width == S::NR, tile);
             }
         }

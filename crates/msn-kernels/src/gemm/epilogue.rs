@@ -1,5 +1,6 @@
 //! What becomes of a finished piece of a product, before it reaches memory.
 
+use super::kernel::{Buffer, Finish, Keep};
 use crate::element::{Element, Output, SharedMut, SharedOutput, Source, with_elements};
 use crate::gelu;
 use crate::simd::{Simd, Task, math};
@@ -157,10 +158,9 @@ impl<'a> From<Epilogue<'a>> for Shared<'a> {
     }
 }
 
-/// A finished tile of the product, in a buffer of its own.
+/// A finished tile of the product: where it stands, and what becomes of it.
+#[derive(Clone, Copy)]
 pub(super) struct Finished<'a> {
-    /// Rows of `NR` elements, whatever the number of columns.
-    tile: &'a [f32],
     /// The first row and column.
     at: [usize; 2],
     /// Rows and columns.
@@ -172,16 +172,42 @@ pub(super) struct Finished<'a> {
 
 impl<'a> Finished<'a> {
     /// # Safety
-    /// Until the task has run, no other thread uses this rectangle of the outputs.
-    pub(super) unsafe fn new(
-        epilogue: &'a Shared<'a>,
-        n: usize,
-        at: [usize; 2],
-        size: [usize; 2],
-        tile: &'a [f32],
-    ) -> Self {
-        Self { tile, at, size, n, epilogue }
+    /// Until it has been finished, no other thread uses this rectangle of the outputs.
+    pub(super) unsafe fn new(epilogue: &'a Shared<'a>, n: usize, at: [usize; 2], size: [usize; 2]) -> Self {
+        Self { at, size, n, epilogue }
     }
+
+    /// Whether it takes so little work that it is best done on the sums in their registers; what takes more would be
+    /// written out once for each register.
+    pub(super) fn suits_registers(&self) -> bool {
+        matches!(self.epilogue, Shared::Store { .. } | Shared::Add { .. })
+    }
+
+    /// With its elements in a buffer of its own: rows of `NR` elements, whatever the number of columns.
+    pub(super) fn in_buffer(self, tile: &'a [f32]) -> InBuffer<'a> {
+        InBuffer { finished: self, tile }
+    }
+}
+
+/// Keeps the sums of a tile in its buffer, for [`InBuffer`].
+pub(super) struct Later<'a>(pub(super) Finished<'a>);
+
+impl Finish for Later<'_> {
+    #[inline(always)]
+    fn prepare<S: Simd>(&self, s: S) {
+        self.0.prepare(s);
+    }
+
+    #[inline(always)]
+    fn finish<S: Simd, const M: usize, const N: usize>(self, s: S, sums: &[[S::V; N]; M], tile: Buffer<'_>) {
+        Keep.finish(s, sums, tile);
+    }
+}
+
+/// A finished tile in a buffer.
+pub(super) struct InBuffer<'a> {
+    finished: Finished<'a>,
+    tile: &'a [f32],
 }
 
 /// The two vectors of a row of a tile.
@@ -231,27 +257,91 @@ fn scaled<S: Simd>(s: S, x: Row<S::V>, row_scale: Option<&[f32]>, row: usize) ->
     [s.mul(x[0], scale), s.mul(x[1], scale)]
 }
 
-impl Task for Finished<'_> {
+/// The rows of a tile.
+trait Rows<S: Simd>: Copy {
+    /// Calls `f` with the index of each row and its elements.
+    fn for_each(self, f: impl FnMut(usize, Row<S::V>));
+}
+
+/// Rows in a buffer.
+#[derive(Clone, Copy)]
+struct BufferRows<'a, S> {
+    s: S,
+    tile: &'a [f32],
+    count: usize,
+}
+
+impl<S: Simd> Rows<S> for BufferRows<'_, S> {
+    #[inline(always)]
+    fn for_each(self, mut f: impl FnMut(usize, Row<S::V>)) {
+        for (i, row) in self.tile.chunks_exact(S::NR).take(self.count).enumerate() {
+            f(i, load_row(self.s, row));
+        }
+    }
+}
+
+/// Rows in registers, so that [`Rows::for_each`] is a sequence of its body, once for each.
+#[derive(Clone, Copy)]
+struct RegisterRows<'a, V, const M: usize, const N: usize>(&'a [[V; N]; M]);
+
+impl<S: Simd, const M: usize, const N: usize> Rows<S> for RegisterRows<'_, S::V, M, N> {
+    #[inline(always)]
+    fn for_each(self, mut f: impl FnMut(usize, Row<S::V>)) {
+        // Written out: a loop over registers would first put them into memory, and the compiler unrolls small bodies alone.
+        macro_rules! rows {
+            ($($i:literal)*) => {$(
+                if $i < M {
+                    f($i, [self.0[$i % M][0], self.0[$i % M][N - 1]]);
+                }
+            )*};
+        }
+        const { assert!(M <= 12) };
+        rows!(0 1 2 3 4 5 6 7 8 9 10 11);
+    }
+}
+
+impl Task for InBuffer<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        let Self { finished, tile } = self;
+        let [count, columns] = finished.size;
+        let rows = BufferRows { s, tile, count };
         // With a width that the compiler knows no mask is computed. Nearly all tiles have it.
-        match self.size[1] {
-            columns if columns == S::NR => self.finish(s, S::NR),
-            columns => self.finish(s, columns),
+        match columns {
+            columns if columns == S::NR => finished.apply(s, S::NR, rows),
+            columns => finished.apply(s, columns, rows),
+        }
+    }
+}
+
+/// Whole tiles of two vectors.
+impl Finish for Finished<'_> {
+    #[inline(always)]
+    fn prepare<S: Simd>(&self, s: S) {
+        self.epilogue.prefetch(s, self.at, self.size[0], self.n);
+    }
+
+    #[inline(always)]
+    fn finish<S: Simd, const M: usize, const N: usize>(self, s: S, sums: &[[S::V; N]; M], _tile: Buffer<'_>) {
+        assert!(self.size == [M, S::NR] && N == 2, "a tile in registers is whole");
+        let rows = RegisterRows(sums);
+        match self.epilogue {
+            Shared::Store { bias, row_scale, out } => self.store(s, S::NR, rows, (*bias, *row_scale, out)),
+            Shared::Add { bias, row_scale, base, out } => {
+                self.add(s, S::NR, rows, (*bias, *row_scale, *base, out));
+            }
+            Shared::Gelu { .. } | Shared::GeluGrad { .. } => unreachable!("they do not suit registers"),
         }
     }
 }
 
 impl Finished<'_> {
-    /// Calls `f(row, offset, c)` for each row of the tile, with its offset in the outputs.
+    /// The offset in the outputs of row `i` of the tile.
     #[inline(always)]
-    fn rows<S: Simd>(&self, s: S, mut f: impl FnMut(usize, usize, Row<S::V>)) {
-        let ([row, column], [rows, _]) = (self.at, self.size);
-        for (i, c) in self.tile.chunks_exact(S::NR).take(rows).enumerate() {
-            f(row + i, (row + i) * self.n + column, load_row(s, c));
-        }
+    fn offset(&self, i: usize) -> usize {
+        (self.at[0] + i) * self.n + self.at[1]
     }
 
     #[inline(always)]
@@ -260,64 +350,80 @@ impl Finished<'_> {
     }
 
     #[inline(always)]
-    fn finish<S: Simd>(&self, s: S, columns: usize) {
-        // In each arm below the parts lie inside the rectangle that `new` was promised.
+    fn store<S: Simd>(
+        &self,
+        s: S,
+        columns: usize,
+        rows: impl Rows<S>,
+        (bias, row_scale, out): (Option<&[f32]>, Option<&[f32]>, &SharedOutput<'_>),
+    ) {
+        let bias = self.bias(s, bias, columns);
+        with_elements!(SharedOutput, out, out => rows.for_each(
+            #[inline(always)]
+            |i, c| {
+                let x = scaled(s, biased(s, c, bias), row_scale, self.at[0] + i);
+                // SAFETY: inside the rectangle that `new` was promised.
+                store_row(s, x, unsafe { out.part(self.offset(i), columns) });
+            },
+        ));
+    }
+
+    #[inline(always)]
+    fn add<S: Simd>(
+        &self,
+        s: S,
+        columns: usize,
+        rows: impl Rows<S>,
+        (bias, row_scale, base, out): (Option<&[f32]>, Option<&[f32]>, Base<'_>, &SharedMut<'_, f32>),
+    ) {
+        let bias = self.bias(s, bias, columns);
+        rows.for_each(
+            #[inline(always)]
+            |i, c| {
+                let x = scaled(s, biased(s, c, bias), row_scale, self.at[0] + i);
+                // SAFETY: inside the rectangle that `new` was promised.
+                let out = unsafe { out.part(self.offset(i), columns) };
+                let x = match base {
+                    Base::Zero => x,
+                    Base::Output => add(s, load_row(s, out), x),
+                    Base::Slice(base) => add(s, load_row(s, &base[self.offset(i)..][..columns]), x),
+                };
+                store_row(s, x, out);
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, columns: usize, rows: impl Rows<S>) {
         match self.epilogue {
-            Shared::Store { bias, row_scale, out } => {
-                let bias = self.bias(s, *bias, columns);
-                self.rows(
-                    s,
-                    #[inline(always)]
-                    |row, offset, c| {
-                        let x = scaled(s, biased(s, c, bias), *row_scale, row);
-                        // SAFETY: inside the rectangle.
-                        unsafe { store_part(s, x, out, offset, columns) };
-                    },
-                );
-            }
+            Shared::Store { bias, row_scale, out } => self.store(s, columns, rows, (*bias, *row_scale, out)),
             Shared::Add { bias, row_scale, base, out } => {
-                let bias = self.bias(s, *bias, columns);
-                self.rows(
-                    s,
-                    #[inline(always)]
-                    |row, offset, c| {
-                        let x = scaled(s, biased(s, c, bias), *row_scale, row);
-                        // SAFETY: inside the rectangle.
-                        let out = unsafe { out.part(offset, columns) };
-                        let x = match base {
-                            Base::Zero => x,
-                            Base::Output => add(s, load_row(s, out), x),
-                            Base::Slice(base) => add(s, load_row(s, &base[offset..][..columns]), x),
-                        };
-                        store_row(s, x, out);
-                    },
-                );
+                self.add(s, columns, rows, (*bias, *row_scale, *base, out));
             }
             Shared::Gelu { bias, pre, act } => {
                 let bias = self.bias(s, *bias, columns);
-                self.rows(
-                    s,
+                rows.for_each(
                     #[inline(always)]
-                    |_, offset, c| {
+                    |i, c| {
                         let x = biased(s, c, bias);
                         let value = match act {
                             SharedOutput::F32(_) => [math::gelu(s, x[0]), math::gelu(s, x[1])],
                             SharedOutput::Bf16(_) => [math::gelu_coarse(s, x[0]), math::gelu_coarse(s, x[1])],
                         };
-                        // SAFETY: inside the rectangle.
+                        // SAFETY: inside the rectangle that `new` was promised.
                         unsafe {
                             if let Some(pre) = pre {
-                                store_part(s, x, pre, offset, columns);
+                                store_part(s, x, pre, self.offset(i), columns);
                             }
-                            store_part(s, value, act, offset, columns);
+                            store_part(s, value, act, self.offset(i), columns);
                         }
                     },
                 );
             }
-            Shared::GeluGrad { pre, row_scale, out, act } => self.rows(
-                s,
+            Shared::GeluGrad { pre, row_scale, out, act } => rows.for_each(
                 #[inline(always)]
-                |row, offset, c| {
+                |i, c| {
+                    let (row, offset) = (self.at[0] + i, self.offset(i));
                     let x = scaled(s, c, *row_scale, row);
                     let pre = with_elements!(Source, pre, pre => load_row(s, &pre[offset..][..columns]));
                     let [first, second] = match (out, act) {
@@ -327,7 +433,7 @@ impl Finished<'_> {
                         _ => [math::gelu_and_grad(s, pre[0]), math::gelu_and_grad(s, pre[1])],
                     };
                     let d_pre = [s.mul(x[0], first.1), s.mul(x[1], second.1)];
-                    // SAFETY: inside the rectangle.
+                    // SAFETY: inside the rectangle that `new` was promised.
                     unsafe {
                         store_part(s, d_pre, out, offset, columns);
                         store_part(s, [first.0, second.0], act, offset, columns);

@@ -20,12 +20,50 @@ pub(crate) struct Tile<'a> {
     pub(crate) a: &'a [u32],
     /// A panel of B, from the first word of the block: one or two vectors a word.
     pub(crate) b: &'a [u32],
-    /// The tile, row-major.
-    pub(crate) out: &'a mut [f32],
-    /// Elements from a row of `out` to the next.
-    pub(crate) stride: usize,
-    /// Adds to `out` rather than overwriting it.
+    pub(crate) buffer: Buffer<'a>,
+    /// Adds to what is in the buffer.
     pub(crate) accumulate: bool,
+}
+
+/// Where a tile lies in memory.
+pub(crate) struct Buffer<'a> {
+    /// Row-major.
+    pub(crate) elements: &'a mut [f32],
+    /// Elements from a row to the next.
+    pub(crate) stride: usize,
+}
+
+/// What becomes of the sums of a tile.
+pub(crate) trait Finish {
+    /// Called [`EARLY`] steps before the end.
+    fn prepare<S: Simd>(&self, s: S);
+    /// `M` rows of `N` vectors; `tile` is where they came from if they were added to.
+    fn finish<S: Simd, const M: usize, const N: usize>(self, s: S, sums: &[[S::V; N]; M], tile: Buffer<'_>);
+}
+
+/// A step of 12 rows and two vectors takes 24 cycles on AVX-512: memory that is asked for so many steps before the end is
+/// there in time, and what is asked for at the start of a long tile may have left the first-level cache when it ends.
+const EARLY: usize = 64;
+
+/// The sums go to the tile's buffer.
+pub(crate) struct Keep;
+
+impl Finish for Keep {
+    #[inline(always)]
+    fn prepare<S: Simd>(&self, _s: S) {}
+
+    #[inline(always)]
+    fn finish<S: Simd, const M: usize, const N: usize>(self, s: S, sums: &[[S::V; N]; M], tile: Buffer<'_>) {
+        let Buffer { elements, stride } = tile;
+        assert!((M - 1) * stride + N * S::LANES <= elements.len());
+        let out = elements.as_mut_ptr();
+        for (i, row) in sums.iter().enumerate() {
+            for (v, sum) in row.iter().enumerate() {
+                // SAFETY: i < M and v < N, inside the elements by the assertion.
+                unsafe { s.store_ptr(*sum, out.add(i * stride + v * S::LANES)) };
+            }
+        }
+    }
 }
 
 /// Where a word lies in a panel of A.
@@ -39,8 +77,8 @@ pub(crate) enum Layout {
     Columns(usize),
 }
 
-/// Computes `rows` (at most `MR`) rows and one (`!wide`) or two vectors of columns. The rows of `out`
-/// after them, up to `MR`, may be overwritten with numbers of no meaning.
+/// Computes `rows` (at most `MR`) rows and one (`!wide`) or two vectors of columns, into the tile's buffer. The rows after
+/// them, up to `MR`, may be overwritten with numbers of no meaning.
 ///
 /// # Panics
 /// If the panels or the tile are shorter than that takes.
@@ -65,12 +103,14 @@ fn sized<S: Simd, P: Product, const ROW: usize, const STEP: usize>(
     macro_rules! enter {
         ($large:literal, $medium:literal, $small:literal) => {
             match (rows, wide) {
-                (..=$small, false) => s.call(Micro::<P, $small, 1, ROW, STEP>::new(apart, tile)),
-                (..=$small, true) => s.call(Micro::<P, $small, 2, ROW, STEP>::new(apart, tile)),
-                (..=$medium, false) => s.call(Micro::<P, $medium, 1, ROW, STEP>::new(apart, tile)),
-                (..=$medium, true) => s.call(Micro::<P, $medium, 2, ROW, STEP>::new(apart, tile)),
-                (_, false) => s.call(Micro::<P, $large, 1, ROW, STEP>::new(apart, tile)),
-                (_, true) => s.call(Micro::<P, $large, 2, ROW, STEP>::new(apart, tile)),
+                (..=$small, false) => s.call(Micro::<P, Keep, $small, 1, ROW, STEP>::new(apart, tile, Keep)),
+                (..=$small, true) => s.call(Micro::<P, Keep, $small, 2, ROW, STEP>::new(apart, tile, Keep)),
+                (..=$medium, false) => {
+                    s.call(Micro::<P, Keep, $medium, 1, ROW, STEP>::new(apart, tile, Keep))
+                }
+                (..=$medium, true) => s.call(Micro::<P, Keep, $medium, 2, ROW, STEP>::new(apart, tile, Keep)),
+                (_, false) => s.call(Micro::<P, Keep, $large, 1, ROW, STEP>::new(apart, tile, Keep)),
+                (_, true) => s.call(Micro::<P, Keep, $large, 2, ROW, STEP>::new(apart, tile, Keep)),
             }
         };
     }
@@ -78,6 +118,37 @@ fn sized<S: Simd, P: Product, const ROW: usize, const STEP: usize>(
         enter!(12, 8, 4);
     } else {
         enter!(6, 4, 2);
+    }
+}
+
+/// Computes a whole tile, `MR` rows of two vectors, and finishes it while it is in registers.
+///
+/// # Panics
+/// As [`multiply`].
+#[inline(always)]
+pub(crate) fn multiply_whole<S: Simd, P: Product, F: Finish>(
+    s: S,
+    layout: Layout,
+    tile: Tile<'_>,
+    finish: F,
+) {
+    #[inline(always)]
+    fn sized<S: Simd, P: Product, F: Finish, const ROW: usize, const STEP: usize>(
+        s: S,
+        apart: usize,
+        tile: Tile<'_>,
+        finish: F,
+    ) {
+        if S::MR == 12 {
+            s.call(Micro::<P, F, 12, 2, ROW, STEP>::new(apart, tile, finish));
+        } else {
+            s.call(Micro::<P, F, 6, 2, ROW, STEP>::new(apart, tile, finish));
+        }
+    }
+    match layout {
+        Layout::Rows => sized::<S, P, F, ROW_STRIDE, 1>(s, ROW_STRIDE, tile, finish),
+        Layout::InPlace(stride) => sized::<S, P, F, ANY, 1>(s, stride, tile, finish),
+        Layout::Columns(step) => sized::<S, P, F, 1, ANY>(s, step, tile, finish),
     }
 }
 
@@ -98,69 +169,71 @@ const ANY: usize = 0;
 
 /// A tile of `M` rows and `N` vectors; words of A are `ROW` apart from row to row, `STEP` from one to the next of the
 /// inner dimension; `apart` where either is [`ANY`].
-struct Micro<'a, P, const M: usize, const N: usize, const ROW: usize, const STEP: usize> {
+struct Micro<'a, P, F, const M: usize, const N: usize, const ROW: usize, const STEP: usize> {
     apart: usize,
     tile: Tile<'a>,
+    finish: F,
     product: PhantomData<P>,
 }
 
-impl<'a, P, const M: usize, const N: usize, const ROW: usize, const STEP: usize>
-    Micro<'a, P, M, N, ROW, STEP>
+impl<'a, P, F, const M: usize, const N: usize, const ROW: usize, const STEP: usize>
+    Micro<'a, P, F, M, N, ROW, STEP>
 {
     #[inline(always)]
-    fn new(apart: usize, tile: Tile<'a>) -> Self {
-        Self { apart, tile, product: PhantomData }
+    fn new(apart: usize, tile: Tile<'a>, finish: F) -> Self {
+        Self { apart, tile, finish, product: PhantomData }
     }
 }
 
-impl<P: Product, const M: usize, const N: usize, const ROW: usize, const STEP: usize> Task
-    for Micro<'_, P, M, N, ROW, STEP>
+impl<P: Product, F: Finish, const M: usize, const N: usize, const ROW: usize, const STEP: usize> Task
+    for Micro<'_, P, F, M, N, ROW, STEP>
 {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Tile { steps, a, b, out, stride, accumulate } = self.tile;
+        let Tile { steps, a, b, buffer, accumulate } = self.tile;
         let row_stride = if ROW == ANY { self.apart } else { ROW };
         let step = if STEP == ANY { self.apart } else { STEP };
         assert!(steps == 0 || (M - 1) * row_stride + (steps - 1) * step < a.len());
         assert!(steps * N * S::LANES <= b.len());
-        assert!((M - 1) * stride + N * S::LANES <= out.len());
-        let out = out.as_mut_ptr();
         let mut acc = [[s.splat(0.0); N]; M];
         if accumulate {
+            let Buffer { elements, stride } = &buffer;
+            assert!((M - 1) * stride + N * S::LANES <= elements.len());
             for (i, row) in acc.iter_mut().enumerate() {
                 for (v, acc) in row.iter_mut().enumerate() {
-                    // SAFETY: i < M and v < N, inside `out` by the third assertion.
-                    *acc = unsafe { s.load_ptr(out.add(i * stride + v * S::LANES)) };
+                    // SAFETY: i < M and v < N, inside the elements by the third assertion.
+                    *acc = unsafe { s.load_ptr(elements.as_ptr().add(i * stride + v * S::LANES)) };
                 }
             }
         }
         let (mut a, mut b) = (a.as_ptr(), b.as_ptr());
-        for _ in 0..steps {
-            // SAFETY: this is step p < steps, so that `b` points at N vectors inside its slice by the
-            // second assertion, and word i * row_stride of `a` for i < M lies inside its slice by the first.
-            // After the last step the pointers are not read.
-            unsafe {
-                let mut column = [s.load_words(b); N];
-                for (v, column) in column.iter_mut().enumerate().skip(1) {
-                    *column = s.load_words(b.add(v * S::LANES));
-                }
-                for (i, row) in acc.iter_mut().enumerate() {
-                    let word = s.splat_word(a.add(i * row_stride));
-                    for (acc, column) in row.iter_mut().zip(column) {
-                        *acc = P::step(s, *acc, word, column);
+        let early = EARLY.min(steps);
+        for (part, steps) in [steps - early, early].into_iter().enumerate() {
+            if part == 1 {
+                self.finish.prepare(s);
+            }
+            for _ in 0..steps {
+                // SAFETY: this is step p < steps of both parts together, so that `b` points at N vectors inside its slice
+                // by the second assertion, and word i * row_stride of `a` for i < M lies inside its slice by the first.
+                // After the last step the pointers are not read.
+                unsafe {
+                    let mut column = [s.load_words(b); N];
+                    for (v, column) in column.iter_mut().enumerate().skip(1) {
+                        *column = s.load_words(b.add(v * S::LANES));
                     }
+                    for (i, row) in acc.iter_mut().enumerate() {
+                        let word = s.splat_word(a.add(i * row_stride));
+                        for (acc, column) in row.iter_mut().zip(column) {
+                            *acc = P::step(s, *acc, word, column);
+                        }
+                    }
+                    a = a.wrapping_add(step);
+                    b = b.wrapping_add(N * S::LANES);
                 }
-                a = a.wrapping_add(step);
-                b = b.wrapping_add(N * S::LANES);
             }
         }
-        for (i, row) in acc.iter().enumerate() {
-            for (v, acc) in row.iter().enumerate() {
-                // SAFETY: i < M and v < N, inside `out` by the third assertion.
-                unsafe { s.store_ptr(*acc, out.add(i * stride + v * S::LANES)) };
-            }
-        }
+        self.finish.finish(s, &acc, buffer);
     }
 }

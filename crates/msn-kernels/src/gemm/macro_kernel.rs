@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::epilogue::{Finished, Shared};
-use super::kernel::{self, KC, Layout, Tile};
+use super::epilogue::{Finished, Later, Shared};
+use super::kernel::{self, Buffer, KC, Layout, Tile};
 use super::pack::panel_width;
 use super::product::Product;
 use crate::scratch::Scratch;
@@ -70,17 +70,26 @@ impl<P: Product> Chunk<'_, P> {
                     let tile = &mut tiles[q % unfinished * tile_len..][..tile_len];
                     let row = self.rows.start + q * S::MR;
                     let rows = S::MR.min(self.rows.end - row);
-                    if last {
-                        self.epilogue.prefetch(s, [row, column], rows, self.n);
-                    }
                     let a = &self.a.words[q * self.a.panel_stride + block * self.a.block_stride..];
                     let b = &b[block * KC * width..];
-                    let out = Tile { steps, a, b, out: tile, stride: S::NR, accumulate: block > 0 };
-                    kernel::multiply::<S, P>(s, self.a.layout, rows, width == S::NR, out);
+                    let size = [rows, columns];
+                    // SAFETY: inside the chunk, which the caller lends to this call.
+                    let finished = unsafe { Finished::new(self.epilogue, self.n, [row, column], size) };
+                    let whole = size == [S::MR, S::NR];
+                    let buffer = Buffer { elements: &mut *tile, stride: S::NR };
+                    let product = Tile { steps, a, b, buffer, accumulate: block > 0 };
+                    match (last, whole) {
+                        (true, true) if finished.suits_registers() => {
+                            kernel::multiply_whole::<S, P, _>(s, self.a.layout, product, finished);
+                            continue;
+                        }
+                        (true, true) => {
+                            kernel::multiply_whole::<S, P, _>(s, self.a.layout, product, Later(finished));
+                        }
+                        _ => kernel::multiply::<S, P>(s, self.a.layout, rows, width == S::NR, product),
+                    }
                     if last {
-                        let size = [rows, columns];
-                        // SAFETY: inside the chunk, which the caller lends to this call.
-                        s.call(unsafe { Finished::new(self.epilogue, self.n, [row, column], size, tile) });
+                        s.call(finished.in_buffer(tile));
                     }
                 }
             }
