@@ -210,6 +210,13 @@ pub(super) struct InBuffer<'a> {
     tile: &'a [f32],
 }
 
+/// `row_scale (C + bias)`.
+#[derive(Clone, Copy)]
+struct Affine<'a> {
+    bias: Option<&'a [f32]>,
+    row_scale: Option<&'a [f32]>,
+}
+
 /// The two vectors of a row of a tile.
 type Row<V> = [V; 2];
 
@@ -328,9 +335,11 @@ impl Finish for Finished<'_> {
         assert!(self.size == [M, S::NR] && N == 2, "a tile in registers is whole");
         let rows = RegisterRows(sums);
         match self.epilogue {
-            Shared::Store { bias, row_scale, out } => self.store(s, S::NR, rows, (*bias, *row_scale, out)),
-            Shared::Add { bias, row_scale, base, out } => {
-                self.add(s, S::NR, rows, (*bias, *row_scale, *base, out));
+            &Shared::Store { bias, row_scale, ref out } => {
+                self.store(s, S::NR, rows, Affine { bias, row_scale }, out);
+            }
+            &Shared::Add { bias, row_scale, base, ref out } => {
+                self.add(s, S::NR, rows, Affine { bias, row_scale }, (base, out));
             }
             Shared::Gelu { .. } | Shared::GeluGrad { .. } => unreachable!("they do not suit registers"),
         }
@@ -355,7 +364,8 @@ impl Finished<'_> {
         s: S,
         columns: usize,
         rows: impl Rows<S>,
-        (bias, row_scale, out): (Option<&[f32]>, Option<&[f32]>, &SharedOutput<'_>),
+        Affine { bias, row_scale }: Affine<'_>,
+        out: &SharedOutput<'_>,
     ) {
         let bias = self.bias(s, bias, columns);
         with_elements!(SharedOutput, out, out => rows.for_each(
@@ -374,7 +384,8 @@ impl Finished<'_> {
         s: S,
         columns: usize,
         rows: impl Rows<S>,
-        (bias, row_scale, base, out): (Option<&[f32]>, Option<&[f32]>, Base<'_>, &SharedMut<'_, f32>),
+        Affine { bias, row_scale }: Affine<'_>,
+        (base, out): (Base<'_>, &SharedMut<'_, f32>),
     ) {
         let bias = self.bias(s, bias, columns);
         rows.for_each(
@@ -396,9 +407,11 @@ impl Finished<'_> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, columns: usize, rows: impl Rows<S>) {
         match self.epilogue {
-            Shared::Store { bias, row_scale, out } => self.store(s, columns, rows, (*bias, *row_scale, out)),
-            Shared::Add { bias, row_scale, base, out } => {
-                self.add(s, columns, rows, (*bias, *row_scale, *base, out));
+            &Shared::Store { bias, row_scale, ref out } => {
+                self.store(s, columns, rows, Affine { bias, row_scale }, out);
+            }
+            &Shared::Add { bias, row_scale, base, ref out } => {
+                self.add(s, columns, rows, Affine { bias, row_scale }, (base, out));
             }
             Shared::Gelu { bias, pre, act } => {
                 let bias = self.bias(s, *bias, columns);

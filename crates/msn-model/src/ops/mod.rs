@@ -50,8 +50,8 @@ pub(crate) fn block(
     done.unwrap_or_else(|| plain::block(x, block, segments, factors))
 }
 
-/// The last block, for the [CLS] of every sequence alone: keys and values are computed for all tokens, queries,
-/// projection and MLP for one token a sequence. x: [N, D] -> [S, D]
+/// The last block, for the [CLS] of every sequence alone: queries, projection and MLP are computed for one token a sequence.
+/// Plain operations compute keys and values for all tokens, kernels not even those. x: [N, D] -> [S, D]
 pub(crate) fn cls_block(
     x: Tensor<2>,
     block: &Block,
