@@ -11,7 +11,8 @@ use crate::element::{Element, SharedMut};
 use crate::gemm::product::Product;
 use crate::simd::{Simd, Task, for_vectors};
 
-/// One sequence.
+/// One sequence: rows (head, index) of the queries, and its tokens. `EachCls` makes one task of each index, so that no two
+/// tasks share any of them.
 #[derive(Clone, Copy)]
 pub(super) struct Cls<'a, P, E> {
     pub(super) attention: &'a Attention<'a>,

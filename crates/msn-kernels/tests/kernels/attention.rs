@@ -6,8 +6,9 @@ use crate::support::{
 };
 
 /// (lengths, heads, head dimension): one token; primes; lengths around the tiles and beyond a block of
-/// queries (96, 48); over a block of the inner dimension (256 words); every head dimension of the models.
-const CASES: [(&[usize], usize, usize); 9] = [
+/// queries (96, 48); over a block of the inner dimension (256 words); every head dimension of the models, one beyond a block,
+/// an odd one.
+const CASES: [(&[usize], usize, usize); 11] = [
     (&[1], 1, 8),
     (&[1, 2, 3], 2, 16),
     (&[17, 5], 3, 24),
@@ -17,11 +18,13 @@ const CASES: [(&[usize], usize, usize); 9] = [
     (&[29, 64], 1, 80),
     (&[7, 11], 1, 128),
     (&[263], 1, 8),
+    (&[9, 14], 1, 300),
+    (&[1, 4], 3, 5),
 ];
 
 /// For Miri, a million times slower than a processor: a sequence beyond the register tile of six rows, a head that
 /// fills no whole vector of four.
-const MIRI_CASES: [(&[usize], usize, usize); 1] = [(&[2, 7], 2, 5)];
+const MIRI_CASES: [(&[usize], usize, usize); 2] = [(&[2, 7], 2, 5), (&[2, 7], 1, 5)];
 
 fn cases() -> impl Iterator<Item = Attention<'static>> {
     let cases = if cfg!(miri) { &MIRI_CASES[..] } else { &CASES };
