@@ -4,10 +4,10 @@
 use std::marker::PhantomData;
 
 use super::backward::attend_backward;
-use super::forward::attend;
+use super::forward::{attend, store_row};
 use super::operand::Strided;
-use super::{Attention, Sequence};
-use crate::element::{Element, SharedMut};
+use super::{Attention, Sequence, scale};
+use crate::element::{Element, SharedMut, SharedOutput};
 use crate::gemm::product::Product;
 use crate::simd::{Simd, Task, for_vectors};
 
@@ -45,16 +45,12 @@ impl<'a, P, E: Copy> Cls<'a, P, E> {
         let Sequence { first, tokens } = self.sequence;
         Strided { src: &self.tokens[first * self.width()..], ld: self.width(), rows: tokens }
     }
-
-    fn scale(&self) -> f32 {
-        1.0 / (self.attention.head_dim as f32).sqrt()
-    }
 }
 
 pub(super) struct Forward<'a, P, E> {
     pub(super) cls: Cls<'a, P, E>,
     /// `[heads, S, D]`
-    pub(super) out: &'a SharedMut<'a, f32>,
+    pub(super) out: &'a SharedOutput<'a>,
 }
 
 impl<P: Product, E: Element> Task for Forward<'_, P, E> {
@@ -68,18 +64,11 @@ impl<P: Product, E: Element> Task for Forward<'_, P, E> {
             cls.heads(cls.queries),
             [cls.sequence(); 2],
             cls.width(),
-            cls.scale(),
+            scale(cls.attention.head_dim),
             #[inline(always)]
             |head, factor, row| {
                 // SAFETY: no other task has this sequence.
-                let out = unsafe { out.part(cls.row(head), row.len()) };
-                let factor = s.splat(factor);
-                for_vectors(
-                    s,
-                    row.len(),
-                    #[inline(always)]
-                    |range| s.store(s.mul(factor, s.load(&row[range.clone()])), &mut out[range]),
-                );
+                unsafe { store_row(s, factor, row, out, cls.row(head)) };
             },
         );
     }
@@ -90,7 +79,7 @@ pub(super) struct Backward<'a, P, E> {
     /// `[heads, S, D]`
     pub(super) d_out: &'a [f32],
     /// `[heads, S, D]`
-    pub(super) d_queries: &'a SharedMut<'a, f32>,
+    pub(super) d_queries: &'a SharedOutput<'a>,
     /// `[N, D]`
     pub(super) d_tokens: &'a SharedMut<'a, f32>,
 }
@@ -105,11 +94,11 @@ impl<P: Product, E: Element> Task for Backward<'_, P, E> {
             s,
             (cls.heads(cls.queries), [cls.sequence(); 2], cls.heads(d_out)),
             cls.width(),
-            cls.scale(),
+            scale(cls.attention.head_dim),
             #[inline(always)]
             |head, d_query| {
                 // SAFETY: no other task has this sequence.
-                unsafe { d_queries.part(cls.row(head), d_query.len()) }.copy_from_slice(d_query);
+                unsafe { store_row(s, 1.0, d_query, d_queries, cls.row(head)) };
             },
             // Each token is both key and value.
             #[inline(always)]

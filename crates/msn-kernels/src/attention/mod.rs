@@ -64,10 +64,14 @@ impl Head {
         })
     }
 
-    /// 1 / sqrt(head_dim).
     fn scale(self) -> f32 {
-        1.0 / (self.dim as f32).sqrt()
+        scale(self.dim)
     }
+}
+
+/// 1 / sqrt(head_dim), the factor of all scores.
+fn scale(head_dim: usize) -> f32 {
+    1.0 / (head_dim as f32).sqrt()
 }
 
 fn check(what: &str, found: usize, [rows, columns]: [usize; 2]) {
@@ -190,17 +194,10 @@ impl Attention<'_> {
         let sequences = self.sequences();
         match isa::current() {
             Isa::Plain => plain::cls_forward(self, precision, &sequences, queries, tokens, out),
-            isa => simd::dispatch(
-                isa,
-                EachCls {
-                    attention: self,
-                    precision,
-                    sequences,
-                    queries,
-                    tokens,
-                    pass: Pass::Forward { out: SharedMut::new(out) },
-                },
-            ),
+            isa => {
+                let pass = Pass::Forward { out: Output::from(out).into() };
+                simd::dispatch(isa, EachCls { attention: self, precision, sequences, queries, tokens, pass });
+            }
         }
     }
 
@@ -231,7 +228,7 @@ impl Attention<'_> {
                 plain::cls_backward(self, precision, &sequences, queries, tokens, d_out, d_queries, d_tokens);
             }
             isa => {
-                let (d_queries, d_tokens) = (SharedMut::new(d_queries), SharedMut::new(d_tokens));
+                let (d_queries, d_tokens) = (Output::from(d_queries).into(), SharedMut::new(d_tokens));
                 let pass = Pass::Backward { d_out, d_queries, d_tokens };
                 simd::dispatch(isa, EachCls { attention: self, precision, sequences, queries, tokens, pass });
             }
@@ -250,8 +247,8 @@ struct EachCls<'a> {
 }
 
 enum Pass<'a> {
-    Forward { out: SharedMut<'a, f32> },
-    Backward { d_out: &'a [f32], d_queries: SharedMut<'a, f32>, d_tokens: SharedMut<'a, f32> },
+    Forward { out: SharedOutput<'a> },
+    Backward { d_out: &'a [f32], d_queries: SharedOutput<'a>, d_tokens: SharedMut<'a, f32> },
 }
 
 impl Task for EachCls<'_> {

@@ -1,6 +1,6 @@
 //! The readable twin, in `f64` but for the operands of products, which are rounded as the precision says.
 
-use super::{Attention, Head, Sequence};
+use super::{Attention, Head, Sequence, scale};
 use crate::element::{Output, Source};
 use crate::gemm::Precision;
 use crate::gemm::operand;
@@ -93,7 +93,7 @@ pub(super) fn cls_backward(
     d_queries: &mut [f32],
     d_tokens: &mut [f32],
 ) {
-    let (width, scale) = (attention.width(), 1.0 / (attention.head_dim as f64).sqrt());
+    let (width, scale) = (attention.width(), f64::from(scale(attention.head_dim)));
     let round = |x: f64| operand(precision, x as f32);
     let mut sums = vec![0.0; d_tokens.len()];
     for_each_query(attention, precision, sequences, queries, tokens, |row, token, exps, sum| {
@@ -114,8 +114,8 @@ pub(super) fn cls_backward(
     d_tokens.iter_mut().zip(sums).for_each(|(d_token, sum)| *d_token = sum as f32);
 }
 
-/// Calls `f(row, token, exps, sum)` for each query: where it starts in `[heads, S, D]`, the elements of its sequence's tokens,
-/// the exponentials of its scores and their sum.
+/// Calls `f(row, token, exps, sum)` for each query: where it starts in `[heads, S, D]`, the elements of its sequence's
+/// tokens, the exponentials of its scores and their sum.
 fn for_each_query(
     attention: &Attention<'_>,
     precision: Precision,
@@ -130,7 +130,7 @@ fn for_each_query(
             let row = (head * sequences.len() + index) * width;
             let token = |j: usize, c: usize| operand(precision, tokens.get((sequence.first + j) * width + c));
             let query = |c: usize| operand(precision, queries[row + c]);
-            let scale = 1.0 / (attention.head_dim as f64).sqrt();
+            let scale = f64::from(scale(attention.head_dim));
             let score = |j| dot(width, |c| query(c) * token(j, c)) * scale;
             let (exps, sum) = exponentials(&(0..sequence.tokens).map(score).collect::<Vec<_>>());
             f(row, &token, &exps, sum);

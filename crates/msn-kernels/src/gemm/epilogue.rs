@@ -211,13 +211,6 @@ pub(super) struct InBuffer<'a> {
     tile: &'a [f32],
 }
 
-/// `row_scale (C + bias)`.
-#[derive(Clone, Copy)]
-struct Affine<'a> {
-    bias: Option<&'a [f32]>,
-    row_scale: Option<&'a [f32]>,
-}
-
 /// The two vectors of a row of a tile.
 type Row<V> = [V; 2];
 
@@ -299,11 +292,11 @@ impl<S: Simd, const M: usize, const N: usize> Rows<S> for RegisterRows<'_, S::V,
         macro_rules! rows {
             ($($i:literal)*) => {$(
                 if $i < M {
-                    f($i, [self.0[$i % M][0], self.0[$i % M][N - 1]]);
+                    f($i, [self.0[$i % M][0], self.0[$i % M][1]]);
                 }
             )*};
         }
-        const { assert!(M <= 12) };
+        const { assert!(M <= 12 && N == 2) };
         rows!(0 1 2 3 4 5 6 7 8 9 10 11);
     }
 }
@@ -324,7 +317,7 @@ impl Task for InBuffer<'_> {
     }
 }
 
-/// Whole tiles of two vectors.
+/// Whole tiles, in registers.
 impl Finish for Finished<'_> {
     #[inline(always)]
     fn prepare<S: Simd>(&self, s: S) {
@@ -333,17 +326,8 @@ impl Finish for Finished<'_> {
 
     #[inline(always)]
     fn finish<S: Simd, const M: usize, const N: usize>(self, s: S, sums: &[[S::V; N]; M], _tile: Buffer<'_>) {
-        assert!(self.size == [M, S::NR] && N == 2, "a tile in registers is whole");
-        let rows = RegisterRows(sums);
-        match self.epilogue {
-            &Shared::Store { bias, row_scale, ref out } => {
-                self.store(s, S::NR, rows, Affine { bias, row_scale }, out);
-            }
-            &Shared::Add { bias, row_scale, base, ref out } => {
-                self.add(s, S::NR, rows, Affine { bias, row_scale }, (base, out));
-            }
-            Shared::Gelu { .. } | Shared::GeluGrad { .. } => unreachable!("they do not suit registers"),
-        }
+        assert!(self.size == [M, S::NR], "a tile in registers is whole");
+        self.apply_light(s, S::NR, RegisterRows(sums));
     }
 }
 
@@ -359,61 +343,65 @@ impl Finished<'_> {
         Some(load_row(s, &bias?[self.at[1]..][..columns]))
     }
 
+    /// Calls `f` with the offset of each row in the outputs and its `row_scale (C + bias)`.
     #[inline(always)]
-    fn store<S: Simd>(
+    fn affine<S: Simd>(
         &self,
         s: S,
         columns: usize,
         rows: impl Rows<S>,
-        Affine { bias, row_scale }: Affine<'_>,
-        out: &SharedOutput<'_>,
-    ) {
-        let bias = self.bias(s, bias, columns);
-        with_elements!(SharedOutput, out, out => rows.for_each(
-            #[inline(always)]
-            |i, c| {
-                let x = scaled(s, biased(s, c, bias), row_scale, self.at[0] + i);
-                // SAFETY: inside the rectangle that `new` was promised.
-                store_row(s, x, unsafe { out.part(self.offset(i), columns) });
-            },
-        ));
-    }
-
-    #[inline(always)]
-    fn add<S: Simd>(
-        &self,
-        s: S,
-        columns: usize,
-        rows: impl Rows<S>,
-        Affine { bias, row_scale }: Affine<'_>,
-        (base, out): (Base<'_>, &SharedMut<'_, f32>),
+        [bias, row_scale]: [Option<&[f32]>; 2],
+        mut f: impl FnMut(usize, Row<S::V>),
     ) {
         let bias = self.bias(s, bias, columns);
         rows.for_each(
             #[inline(always)]
-            |i, c| {
-                let x = scaled(s, biased(s, c, bias), row_scale, self.at[0] + i);
-                // SAFETY: inside the rectangle that `new` was promised.
-                let out = unsafe { out.part(self.offset(i), columns) };
-                let x = match base {
-                    Base::Zero => x,
-                    Base::Output => add(s, load_row(s, out), x),
-                    Base::Slice(base) => add(s, load_row(s, &base[self.offset(i)..][..columns]), x),
-                };
-                store_row(s, x, out);
-            },
+            |i, c| f(self.offset(i), scaled(s, biased(s, c, bias), row_scale, self.at[0] + i)),
         );
     }
 
+    /// The epilogues that suit registers.
     #[inline(always)]
-    fn apply<S: Simd>(&self, s: S, columns: usize, rows: impl Rows<S>) {
+    fn apply_light<S: Simd>(&self, s: S, columns: usize, rows: impl Rows<S>) {
         match self.epilogue {
             &Shared::Store { bias, row_scale, ref out } => {
-                self.store(s, columns, rows, Affine { bias, row_scale }, out);
+                with_elements!(SharedOutput, out, out => self.affine(
+                    s,
+                    columns,
+                    rows,
+                    [bias, row_scale],
+                    #[inline(always)]
+                    |offset, x| {
+                        // SAFETY: inside the rectangle that `new` was promised.
+                        store_row(s, x, unsafe { out.part(offset, columns) });
+                    },
+                ))
             }
-            &Shared::Add { bias, row_scale, base, ref out } => {
-                self.add(s, columns, rows, Affine { bias, row_scale }, (base, out));
-            }
+            &Shared::Add { bias, row_scale, base, ref out } => self.affine(
+                s,
+                columns,
+                rows,
+                [bias, row_scale],
+                #[inline(always)]
+                |offset, x| {
+                    // SAFETY: inside the rectangle that `new` was promised.
+                    let out = unsafe { out.part(offset, columns) };
+                    let x = match base {
+                        Base::Zero => x,
+                        Base::Output => add(s, load_row(s, out), x),
+                        Base::Slice(base) => add(s, load_row(s, &base[offset..][..columns]), x),
+                    };
+                    store_row(s, x, out);
+                },
+            ),
+            Shared::Gelu { .. } | Shared::GeluGrad { .. } => unreachable!("they do not suit registers"),
+        }
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, columns: usize, rows: BufferRows<'_, S>) {
+        match self.epilogue {
+            Shared::Store { .. } | Shared::Add { .. } => self.apply_light(s, columns, rows),
             Shared::Gelu { bias, pre, act } => {
                 let bias = self.bias(s, *bias, columns);
                 rows.for_each(

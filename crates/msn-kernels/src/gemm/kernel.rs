@@ -41,7 +41,7 @@ pub(crate) trait Finish {
     fn finish<S: Simd, const M: usize, const N: usize>(self, s: S, sums: &[[S::V; N]; M], tile: Buffer<'_>);
 }
 
-/// A step of 12 rows and two vectors takes 24 cycles on AVX-512: memory that is asked for so many steps before the end is
+/// A step of 12 rows and two vectors takes 24 cycles on Zen 4: memory that is asked for so many steps before the end is
 /// there in time, and what is asked for at the start of a long tile may have left the first-level cache when it ends.
 const EARLY: usize = 64;
 

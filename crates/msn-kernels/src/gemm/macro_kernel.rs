@@ -78,15 +78,14 @@ impl<P: Product> Chunk<'_, P> {
                     let whole = size == [S::MR, S::NR];
                     let buffer = Buffer { elements: &mut *tile, stride: S::NR };
                     let product = Tile { steps, a, b, buffer, accumulate: block > 0 };
-                    match (last, whole) {
-                        (true, true) if finished.suits_registers() => {
-                            kernel::multiply_whole::<S, P, _>(s, self.a.layout, product, finished);
-                            continue;
-                        }
-                        (true, true) => {
-                            kernel::multiply_whole::<S, P, _>(s, self.a.layout, product, Later(finished));
-                        }
-                        _ => kernel::multiply::<S, P>(s, self.a.layout, rows, width == S::NR, product),
+                    if last && whole && finished.suits_registers() {
+                        kernel::multiply_whole::<S, P, _>(s, self.a.layout, product, finished);
+                        continue;
+                    }
+                    if last && whole {
+                        kernel::multiply_whole::<S, P, _>(s, self.a.layout, product, Later(finished));
+                    } else {
+                        kernel::multiply::<S, P>(s, self.a.layout, rows, width == S::NR, product);
                     }
                     if last {
                         s.call(finished.in_buffer(tile));

@@ -1,7 +1,7 @@
 //! Softmax of rows.
 
 mod plain;
-pub(crate) mod vectors;
+mod vectors;
 
 use rayon::prelude::*;
 

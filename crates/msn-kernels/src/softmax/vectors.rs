@@ -5,7 +5,7 @@ use crate::simd::{Simd, Task, fold_vectors, for_vectors, math, sum_vectors};
 /// Replaces `row` by `exp(scale (row - max))` and gives 1 / the sum of that. The largest element is
 /// subtracted before the scaling, so that elements near it keep all their digits.
 #[inline(always)]
-pub(crate) fn exponentials<S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
+fn exponentials<S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
     let lane_maxima = fold_vectors(
         s,
         row.len(),
@@ -36,7 +36,7 @@ pub(crate) fn exponentials<S: Simd>(s: S, row: &mut [f32], scale: f32) -> f32 {
 
 /// Multiplies `row` by `factor`.
 #[inline(always)]
-pub(crate) fn multiply<S: Simd>(s: S, row: &mut [f32], factor: f32) {
+fn multiply<S: Simd>(s: S, row: &mut [f32], factor: f32) {
     let factor = s.splat(factor);
     for_vectors(
         s,
