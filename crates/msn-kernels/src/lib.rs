@@ -41,5 +41,5 @@ pub use gemm::{Dims, Precision};
 pub use isa::{Isa, IsaError, bf16_is_fast, selected_isa, with_isa};
 pub use layer_norm::{layer_norm, layer_norm_backward};
 pub use memory::{LineAligned, Number, Recycled, give_back, keep_freed_memory, zeros};
-pub use parallel::{join, on_worker};
+pub use parallel::{join, join_all, on_worker};
 pub use softmax::softmax_rows;

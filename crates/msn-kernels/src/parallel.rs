@@ -26,6 +26,12 @@ pub fn join<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> 
     rayon::join(|| isa::with_forced(forced, a), || isa::with_forced(forced, b))
 }
 
+/// [`join`] of a sequence of kernels for each of the items.
+pub fn join_all<T: Send>(items: Vec<T>, f: impl Fn(T) + Sync) {
+    let forced = isa::forced();
+    items.into_par_iter().with_max_len(1).for_each(|item| isa::with_forced(forced, || f(item)));
+}
+
 /// Slices that a kernel should cut its work into, at least, so that all threads have some until shortly before its end.
 pub(crate) fn min_slices() -> usize {
     16.max(4 * rayon::current_num_threads())

@@ -2,7 +2,7 @@
 
 use msn_kernels::gemm::{self, Base, Epilogue, TnOptions};
 use msn_kernels::{
-    AdamW, Attention, BatchNorm, Bf16, Dims, Isa, Precision, join, layer_norm_backward, on_worker,
+    AdamW, Attention, BatchNorm, Bf16, Dims, Isa, Precision, join, join_all, layer_norm_backward, on_worker,
     selected_isa, softmax_rows, sum_of_squares,
 };
 
@@ -92,6 +92,13 @@ fn a_forced_instruction_set_goes_along_to_other_threads_and_with_nothing_else() 
         assert_eq!(both, (Isa::Portable, Isa::Portable));
         assert_eq!(on(Isa::Portable, || on_worker(selected)), Isa::Portable);
         assert_eq!(join(selected, selected), (unforced, unforced));
+        let of_all = || {
+            let mut found = [None; 4];
+            join_all(found.iter_mut().collect(), |found| *found = Some(selected()));
+            found
+        };
+        assert_eq!(on(Isa::Portable, of_all), [Some(Isa::Portable); 4]);
+        assert_eq!(of_all(), [Some(unforced); 4]);
     });
     // From a thread that is none of the pool's, which has to hand both over.
     assert_eq!(on(Isa::Portable, || join(selected, selected)), (Isa::Portable, Isa::Portable));

@@ -1,12 +1,14 @@
 //! Forward and backward of a block on slices.
 //!
-//! Shapes: N tokens, S sequences, D dimensions, H hidden units. Weights are `[out, in]`. The residual stream stays
-//! in `f32`; what only feeds a product is kept in that product's precision.
+//! Shapes: N tokens, S sequences, R rows of the output (all tokens or [CLS] alone), D dimensions, H hidden units. Weights
+//! are `[out, in]`. The residual stream stays in `f32`; what only feeds a product is kept in that product's precision.
 
 use msn_kernels::gemm::{Base, Epilogue, TnOptions, nn, nt, tn};
 use msn_kernels::{Attention, Dims, Precision, Recycled, join, layer_norm, layer_norm_backward, zeros};
 
-use super::buffer::Buffer;
+use super::Rows;
+use super::buffer::{Buffer, gather, scatter_add};
+use super::cls;
 use super::weights::{WeightGradients, Weights};
 use crate::{LAYER_NORM_EPS, Segments};
 
@@ -46,19 +48,26 @@ impl Shape {
     }
 }
 
-/// What the forward pass of a whole block leaves for the backward pass.
+/// What the forward pass leaves for the backward pass.
 ///
 /// Results of layer norm are not kept: the backward pass computes them anew from what it needs anyway.
 #[derive(Debug)]
 pub(super) struct Saved {
-    /// Queries, keys and values: [N, 3 D].
-    qkv: Buffer,
+    attention: SavedAttention,
     tail: Tail,
 }
 
-/// The part after the attention, on R rows: N tokens or S [CLS] tokens.
+/// The part of [`Saved`] that differs with the rows.
 #[derive(Debug)]
-pub(super) struct Tail {
+enum SavedAttention {
+    /// Queries, keys and values: [N, 3 D].
+    All(Buffer),
+    Cls(cls::Saved),
+}
+
+/// The part after the attention.
+#[derive(Debug)]
+struct Tail {
     /// Result of the attention: [R, D].
     attended: Buffer,
     /// Residual stream after the attention branch: [R, D].
@@ -76,21 +85,44 @@ pub(super) enum For {
     Backward,
 }
 
-/// The forward pass: [N, D], and what it leaves. x: [N, D]
-pub(super) fn forward(x: &[f32], weights: &Weights<'_>, shape: &Shape, purpose: For) -> (Vec<f32>, Saved) {
-    let mut saved = before_mlp(x, weights, shape);
+/// The forward pass: [R, D], and what it leaves. x: [N, D]
+pub(super) fn forward(
+    x: &[f32],
+    weights: &Weights<'_>,
+    shape: &Shape,
+    rows: Rows,
+    purpose: For,
+) -> (Vec<f32>, Saved) {
+    let mut saved = before_mlp(x, weights, shape, rows);
     let y = mlp(&mut saved.tail, weights, shape, purpose);
     (y, saved)
 }
 
 /// What [`forward`] leaves for the backward pass, once more.
-pub(super) fn recompute(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> Saved {
-    let mut saved = before_mlp(x, weights, shape);
+pub(super) fn recompute(x: &[f32], weights: &Weights<'_>, shape: &Shape, rows: Rows) -> Saved {
+    let mut saved = before_mlp(x, weights, shape, rows);
     recompute_pre(&mut saved.tail, weights, shape);
     saved
 }
 
-fn before_mlp(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> Saved {
+fn before_mlp(x: &[f32], weights: &Weights<'_>, shape: &Shape, rows: Rows) -> Saved {
+    match rows {
+        Rows::All => {
+            let (qkv, attended) = attention(x, weights, shape);
+            let tail = project(x, attended, weights, shape);
+            Saved { attention: SavedAttention::All(qkv), tail }
+        }
+        Rows::Cls => {
+            let (saved, attended) = cls::attention(x, weights, shape);
+            let residual = gather(x, shape.segments.cls_rows(), shape.dim);
+            let tail = project(&residual, attended, weights, shape);
+            Saved { attention: SavedAttention::Cls(saved), tail }
+        }
+    }
+}
+
+/// Queries, keys and values, [N, 3 D], and the attention's result, [N, D].
+fn attention(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> (Buffer, Buffer) {
     let (dim, tokens) = (shape.dim, shape.segments.tokens());
     let normed = shape.norm(x, weights.norm1);
     let mut qkv = shape.buffer(tokens * 3 * dim);
@@ -100,11 +132,10 @@ fn before_mlp(x: &[f32], weights: &Weights<'_>, shape: &Shape) -> Saved {
     let mut attended = shape.buffer(tokens * dim);
     let lengths: Vec<usize> = shape.segments.lengths().collect();
     shape.attention(&lengths).forward(shape.precision, qkv.source(), attended.output());
-    let tail = project(x, attended, weights, shape);
-    Saved { qkv, tail }
+    (qkv, attended)
 }
 
-/// dy: [N, D] -> gradient of x [N, D], and those of the weights.
+/// dy: [R, D] -> gradient of x [N, D], and those of the weights.
 pub(super) fn backward(
     x: &[f32],
     weights: &Weights<'_>,
@@ -112,12 +143,37 @@ pub(super) fn backward(
     saved: &Saved,
     dy: &[f32],
 ) -> (Vec<f32>, WeightGradients) {
+    let mut gradients = WeightGradients::zeros(shape.dim, shape.hidden);
+    let (d_residual, d_attended) = tail_backward(&saved.tail, weights, shape, dy, &mut gradients);
+    let dx = match &saved.attention {
+        SavedAttention::All(qkv) => {
+            let mut dx = d_residual;
+            attention_backward(x, weights, shape, (qkv, &d_attended), &mut dx, &mut gradients);
+            dx
+        }
+        SavedAttention::Cls(saved) => {
+            let mut dx = cls::attention_backward(x, weights, shape, (saved, &d_attended), &mut gradients);
+            scatter_add(&mut dx, shape.segments.cls_rows(), &d_residual, shape.dim);
+            dx
+        }
+    };
+    forget_key_bias(&mut gradients, shape.dim);
+    (dx, gradients)
+}
+
+/// Queries, keys and values, [N, 3 D], and gradient of the attention's result, [N, D] -> added to that of x, [N, D].
+fn attention_backward(
+    x: &[f32],
+    weights: &Weights<'_>,
+    shape: &Shape,
+    (qkv, d_attended): (&Buffer, &Buffer),
+    dx: &mut [f32],
+    gradients: &mut WeightGradients,
+) {
     let (dim, tokens) = (shape.dim, shape.segments.tokens());
-    let mut gradients = WeightGradients::zeros(dim, shape.hidden);
-    let (mut dx, d_attended) = tail_backward(&saved.tail, weights, shape, dy, &mut gradients);
     let mut d_qkv = shape.buffer(tokens * 3 * dim);
     let lengths: Vec<usize> = shape.segments.lengths().collect();
-    let (qkv, d_out) = (saved.qkv.source(), d_attended.source());
+    let (qkv, d_out) = (qkv.source(), d_attended.source());
     shape.attention(&lengths).backward(shape.precision, qkv, d_out, d_qkv.output());
     let [gamma, beta, qkv_bias, .., qkv, _, _, _] = &mut gradients.0;
     let ((), d_normed) = join(
@@ -134,13 +190,11 @@ pub(super) fn backward(
             d_normed
         },
     );
-    forget_key_bias(qkv_bias, dim);
-    layer_norm_backward(x, weights.norm1.0, EPS, d_normed.source(), Base::Output, &mut dx, gamma, beta);
-    (dx, gradients)
+    layer_norm_backward(x, weights.norm1.0, EPS, d_normed.source(), Base::Output, dx, gamma, beta);
 }
 
 /// From the attention's result to the MLP's input: residual and attended [R, D].
-pub(super) fn project(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape: &Shape) -> Tail {
+fn project(residual: &[f32], attended: Buffer, weights: &Weights<'_>, shape: &Shape) -> Tail {
     let dim = shape.dim;
     let rows = residual.len() / dim;
     let mut middle = Recycled::new(rows * dim);
@@ -151,7 +205,7 @@ pub(super) fn project(residual: &[f32], attended: Buffer, weights: &Weights<'_>,
 }
 
 /// The block's result: [R, D].
-pub(super) fn mlp(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape, purpose: For) -> Vec<f32> {
+fn mlp(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape, purpose: For) -> Vec<f32> {
     let (dim, hidden, precision) = (shape.dim, shape.hidden, shape.precision);
     let Tail { middle, pre, .. } = tail;
     let rows = middle.len() / dim;
@@ -170,7 +224,7 @@ pub(super) fn mlp(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape, purpose
 }
 
 /// The argument of GELU, which [`mlp`] keeps for a backward pass, once more.
-pub(super) fn recompute_pre(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape) {
+fn recompute_pre(tail: &mut Tail, weights: &Weights<'_>, shape: &Shape) {
     let (dim, hidden) = (shape.dim, shape.hidden);
     let rows = tail.middle.len() / dim;
     let mut pre = shape.buffer(rows * hidden);
@@ -191,7 +245,7 @@ fn branch<'a>(
 }
 
 /// dy: [R, D] -> gradients of the residual input [R, D] and of the attention's result [R, D].
-pub(super) fn tail_backward(
+fn tail_backward(
     saved: &Tail,
     weights: &Weights<'_>,
     shape: &Shape,
@@ -249,6 +303,7 @@ pub(super) fn tail_backward(
 
 /// The key bias adds the same number to all logits of a query, which softmax cancels: its gradient is zero, and the
 /// rounding noise in its place would become full steps under Adam.
-fn forget_key_bias(qkv_bias: &mut [f32], dim: usize) {
+fn forget_key_bias(gradients: &mut WeightGradients, dim: usize) {
+    let [_, _, qkv_bias, ..] = &mut gradients.0;
     qkv_bias[dim..2 * dim].fill(0.0);
 }

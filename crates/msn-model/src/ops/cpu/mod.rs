@@ -24,7 +24,7 @@ use msn_kernels::Precision;
 use super::BranchFactors;
 use crate::{Block, Segments};
 pub(super) use batch_norm::batch_norm;
-use block::{For, Shape};
+use block::{For, Saved, Shape};
 pub(super) use gelu::gelu;
 use graph::{Operation, Strategy, apply, contiguous, outside, slice, tensor};
 pub(super) use linear::linear;
@@ -102,19 +102,12 @@ impl Operation for BlockRun<'_> {
             OpsKind::Tracked(prep) => {
                 let purpose = if C::RECOMPUTES { For::Output } else { For::Backward };
                 let (y, saved) = run(&x, &inputs, &shape, rows, purpose);
-                let saved = (!C::RECOMPUTES).then_some(saved);
+                let saved = (!C::RECOMPUTES).then(|| Arc::new(saved));
                 prep.finish(State { x, parameters: inputs, shape, rows, saved }, y)
             }
         };
         Some(C::close(y))
     }
-}
-
-/// What a forward pass leaves for the backward pass.
-#[derive(Clone, Debug)]
-enum Kept {
-    All(Arc<block::Saved>),
-    Cls(Arc<cls::Saved>),
 }
 
 #[derive(Clone, Debug)]
@@ -124,7 +117,7 @@ struct State {
     shape: Shape,
     rows: Rows,
     /// `None` where the backward pass is to compute it anew.
-    saved: Option<Kept>,
+    saved: Option<Arc<Saved>>,
 }
 
 fn run(
@@ -133,27 +126,10 @@ fn run(
     shape: &Shape,
     rows: Rows,
     purpose: For,
-) -> (FlexTensor, Kept) {
-    let (x, weights) = (slice(x), slices(parameters));
-    let (y, saved) = match rows {
-        Rows::All => {
-            let (y, saved) = block::forward(x, &weights, shape, purpose);
-            (y, Kept::All(Arc::new(saved)))
-        }
-        Rows::Cls => {
-            let (y, saved) = cls::forward(x, &weights, shape, purpose);
-            (y, Kept::Cls(Arc::new(saved)))
-        }
-    };
+) -> (FlexTensor, Saved) {
+    let (y, saved) = block::forward(slice(x), &slices(parameters), shape, rows, purpose);
     let count = y.len() / shape.dim;
     (tensor(y, &[count, shape.dim]), saved)
-}
-
-fn recompute(x: &[f32], weights: &Weights<'_>, shape: &Shape, rows: Rows) -> Kept {
-    match rows {
-        Rows::All => Kept::All(Arc::new(block::recompute(x, weights, shape))),
-        Rows::Cls => Kept::Cls(Arc::new(cls::recompute(x, weights, shape))),
-    }
 }
 
 /// Backward pass of a block: its input and its parameters are the parents.
@@ -167,11 +143,9 @@ impl Backward<Flex, { 1 + COUNT }> for BlockBackward {
         let State { x, parameters, shape, rows, saved } = ops.state;
         let dy = contiguous(gradients.consume::<Flex>(&ops.node));
         let weights = slices(&parameters);
-        let saved = saved.unwrap_or_else(|| recompute(slice(&x), &weights, &shape, rows));
-        let (dx, by_weight) = match saved {
-            Kept::All(saved) => block::backward(slice(&x), &weights, &shape, &saved, slice(&dy)),
-            Kept::Cls(saved) => cls::backward(slice(&x), &weights, &shape, &saved, slice(&dy)),
-        };
+        let recomputed = || Arc::new(block::recompute(slice(&x), &weights, &shape, rows));
+        let saved = saved.unwrap_or_else(recomputed);
+        let (dx, by_weight) = block::backward(slice(&x), &weights, &shape, &saved, slice(&dy));
         let inputs = std::iter::once(&x).chain(&parameters);
         let found = std::iter::once(dx).chain(by_weight.0);
         for ((parent, input), gradient) in ops.parents.into_iter().zip(inputs).zip(found) {
