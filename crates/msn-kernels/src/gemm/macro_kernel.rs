@@ -71,6 +71,9 @@ impl<P: Product> Chunk<'_, P> {
                     let row = self.rows.start + q * S::MR;
                     let rows = S::MR.min(self.rows.end - row);
                     let a = &self.a.words[q * self.a.panel_stride + block * self.a.block_stride..];
+                    if block == 0 {
+                        self.ask_for_next(s, j, q + count);
+                    }
                     let b = &b[block * KC * width..];
                     let size = [rows, columns];
                     // SAFETY: inside the chunk, which the caller lends to this call.
@@ -91,6 +94,27 @@ impl<P: Product> Chunk<'_, P> {
                         s.call(finished.in_buffer(tile));
                     }
                 }
+            }
+        }
+    }
+
+    /// Asks for the share of column panel `j` of panel `q` of A, which is one of the next chunk's. The thread that computes
+    /// this chunk takes that one next, most of the time, and would wait for the first touch of its rows.
+    #[inline(always)]
+    fn ask_for_next<S: Simd>(&self, s: S, j: usize, q: usize) {
+        const LINE_WORDS: usize = 16;
+        let (rows, row_stride, words) = match self.a.layout {
+            // Packed just before it is needed.
+            Layout::Rows => return,
+            Layout::InPlace(stride) => (S::MR, stride, self.words),
+            Layout::Columns(_) => (1, 0, S::MR * self.words),
+        };
+        let panel = self.a.words.as_ptr().wrapping_add(q * self.a.panel_stride);
+        let lines = words.div_ceil(LINE_WORDS);
+        let (share, shares) = (j - self.panels.start, self.panels.len());
+        for line in lines * share / shares..lines * (share + 1) / shares {
+            for row in 0..rows {
+                s.prefetch_l2(panel.wrapping_add(row * row_stride + line * LINE_WORDS));
             }
         }
     }

@@ -127,6 +127,9 @@ pub(crate) struct InnerRows<'a, E> {
     pub(crate) scale: Option<&'a [f32]>,
 }
 
+/// Rows that are packed panel by panel before the next are: reading few rows at a time keeps to few memory pages.
+const GROUP: usize = 16;
+
 /// Packs rows of `panels.n` columns into all panels, from word `first_word` of the inner dimension on.
 ///
 /// # Safety
@@ -139,8 +142,6 @@ pub(crate) unsafe fn columns<S: Simd, P: Product, E: Element>(
     dst: &SharedMut<'_, u32>,
     first_word: usize,
 ) {
-    /// Rows in a group: reading few rows at a time, each panel by panel, keeps to few memory pages.
-    const GROUP: usize = 16;
     let Panels { n, width, words } = panels;
     let InnerRows { src, ld, count, scale } = rows;
     for group in (0..count).step_by(GROUP) {
@@ -156,7 +157,8 @@ pub(crate) unsafe fn columns<S: Simd, P: Product, E: Element>(
                 // SAFETY: these are words from `first_word` on, which the caller lends to this call, and
                 // this is the only part in use here.
                 let dst = unsafe { dst.part(column * words + first_word * width, whole_words * width) };
-                whole_panel::<S, P, E>(s, &src[group * ld + column..], ld, width, dst);
+                let src = Upcoming { src: &src[group * ld + column..], ld, ahead: ahead::<E>(column, n, ld) };
+                whole_panel::<S, P, E>(s, src, width, dst);
                 row += whole_words * P::PER_WORD;
             }
             for row in (row..group_end).step_by(P::PER_WORD) {
@@ -177,45 +179,56 @@ pub(crate) unsafe fn columns<S: Simd, P: Product, E: Element>(
     }
 }
 
+/// How many elements after one of the panel at `column` stands the one that is packed a few panels later. The processor does
+/// not see where this goes, since the rows are many, and each panel takes little of one.
+fn ahead<E>(column: usize, n: usize, ld: usize) -> usize {
+    const BYTES: usize = 256;
+    let later = column + BYTES / size_of::<E>();
+    later / n * GROUP * ld + later % n - column
+}
+
+/// What a panel packs, and what is to be asked for meanwhile.
+#[derive(Clone, Copy)]
+struct Upcoming<'a, E> {
+    /// From the first element on.
+    src: &'a [E],
+    /// Elements from a row to the next.
+    ld: usize,
+    /// Elements from what is packed to what is asked for.
+    ahead: usize,
+}
+
 /// Packs as many words of `width` columns, all filled, as `dst` has room for.
 #[inline(always)]
-fn whole_panel<S: Simd, P: Product, E: Element>(s: S, src: &[E], ld: usize, width: usize, dst: &mut [u32]) {
+fn whole_panel<S: Simd, P: Product, E: Element>(s: S, src: Upcoming<'_, E>, width: usize, dst: &mut [u32]) {
     // With widths that the compiler knows, no mask is computed and few bounds are checked: these are nearly all
     // panels, and packing took a tenth of the time of a small encoder's step.
     match width {
-        32 => panel_of::<S, P, E, 32>(s, src, ld, dst),
-        16 => panel_of::<S, P, E, 16>(s, src, ld, dst),
-        12 => panel_of::<S, P, E, 12>(s, src, ld, dst),
-        8 => panel_of::<S, P, E, 8>(s, src, ld, dst),
-        6 => panel_of::<S, P, E, 6>(s, src, ld, dst),
-        4 => panel_of::<S, P, E, 4>(s, src, ld, dst),
+        32 => panel_of::<S, P, E, 32>(s, src, dst),
+        16 => panel_of::<S, P, E, 16>(s, src, dst),
+        12 => panel_of::<S, P, E, 12>(s, src, dst),
+        8 => panel_of::<S, P, E, 8>(s, src, dst),
+        6 => panel_of::<S, P, E, 6>(s, src, dst),
+        4 => panel_of::<S, P, E, 4>(s, src, dst),
         _ => unreachable!("no panel is {width} wide"),
-    }
-}
-
-/// Asks for what the panels after the next one will take of a row: the rows are too many, and each panel takes too little of
-/// one, for the processor to see where this goes.
-#[inline(always)]
-fn ahead<S: Simd, E: Element>(s: S, row: &[E]) {
-    const BYTES: usize = 256;
-    if !row.is_empty() {
-        s.prefetch(row.as_ptr().wrapping_add(BYTES / size_of::<E>()));
     }
 }
 
 #[inline(always)]
 fn panel_of<S: Simd, P: Product, E: Element, const WIDTH: usize>(
     s: S,
-    src: &[E],
-    ld: usize,
+    Upcoming { src, ld, ahead }: Upcoming<'_, E>,
     dst: &mut [u32],
 ) {
     for (word, dst) in dst.chunks_exact_mut(WIDTH).enumerate() {
         let row = word * P::PER_WORD * ld;
         let even = &src[row..][..WIDTH];
         let odd = if P::PER_WORD == 2 { &src[row + ld..][..WIDTH] } else { &[] };
-        ahead(s, even);
-        ahead(s, odd);
+        for row in [even, odd] {
+            if !row.is_empty() {
+                s.prefetch(row.as_ptr().wrapping_add(ahead));
+            }
+        }
         for at in (0..WIDTH).step_by(S::LANES) {
             let end = WIDTH.min(at + S::LANES);
             let odd = if P::PER_WORD == 2 { &odd[at..end] } else { &[] };

@@ -278,6 +278,11 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves the instructions; a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.cast()) }
     }
+    #[inline(always)]
+    fn prefetch_l2<T>(self, p: *const T) {
+        // SAFETY: `self` proves the instructions; a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
 }
 
 /// Transposes a block of 8 x 8 words: first inside groups of 4 x 4, then the groups.

@@ -239,6 +239,11 @@ impl<B: Bf16Unit> Simd for Avx512<B> {
         // SAFETY: `self` proves the instructions; a prefetch of any address is harmless.
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(p.cast()) }
     }
+    #[inline(always)]
+    fn prefetch_l2<T>(self, p: *const T) {
+        // SAFETY: `self` proves the instructions; a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
 }
 
 /// Transposes a block of 16 x 16 words: first inside groups of 4 x 4, then the groups.

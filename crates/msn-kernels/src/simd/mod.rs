@@ -141,6 +141,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_ptr(self, v: Self::V, p: *mut f32);
     /// Asks for the cache line of `p`, which may point anywhere.
     fn prefetch<T>(self, _p: *const T) {}
+    /// [`Simd::prefetch`] into the second-level cache alone.
+    fn prefetch_l2<T>(self, _p: *const T) {}
 }
 
 /// Calls `f` with the ranges of the whole vectors in `len` elements, and then with what is left. The compiler knows the
