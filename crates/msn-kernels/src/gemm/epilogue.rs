@@ -40,7 +40,7 @@ pub enum Epilogue<'a> {
         /// Where the result goes.
         out: &'a mut [f32],
     },
-    /// `pre = C + bias; act = GELU(pre)`, where `act` is bf16 within 1.2e-5 before it is rounded.
+    /// `pre = C + bias; act = GELU(pre)`; where `act` is bf16, within 1.2e-5 before it is rounded.
     Gelu {
         /// Added to each row.
         bias: Option<&'a [f32]>,
