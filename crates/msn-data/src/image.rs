@@ -1,5 +1,9 @@
 //! A decoded image.
 
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{ResizeAlg, ResizeOptions, Resizer};
+
 /// 8-bit RGB image: rows from top to bottom, pixels from left to right, channels interleaved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
@@ -38,6 +42,24 @@ impl Image {
     /// The `3 * width * height` bytes, given away.
     pub fn into_pixels(self) -> Vec<u8> {
         self.pixels
+    }
+
+    /// Whether red, green and blue are alike in every pixel.
+    pub(crate) fn is_grey(&self) -> bool {
+        self.pixels.as_chunks().0.iter().all(|[r, g, b]| r == g && g == b)
+    }
+
+    /// The whole image at another size, neither side of which is 0.
+    pub(crate) fn resized(&self, width: u32, height: u32, algorithm: ResizeAlg) -> Self {
+        let mut pixels = vec![0; 3 * width as usize * height as usize];
+        let source = TypedImageRef::<U8x3>::from_buffer(self.width, self.height, &self.pixels)
+            .expect("an Image has the bytes of its size");
+        let mut target =
+            TypedImage::<U8x3>::from_buffer(width, height, &mut pixels).expect("just made of this length");
+        Resizer::new()
+            .resize_typed(&source, &mut target, &ResizeOptions::new().resize_alg(algorithm))
+            .expect("both have the same pixel type");
+        Self::new(width, height, pixels)
     }
 
     /// Takes the size given and the buffer for its pixels, keeping the allocation. The content is arbitrary.

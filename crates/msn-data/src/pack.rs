@@ -2,9 +2,10 @@
 //!
 //! A sample is `KEY.jpg` (or the ending that its content asks for, whatever the file was called) and `KEY.json` with its
 //! name in the source and, where it has one, the name of its class (`label`) and that class's number (`cls`). Keys are
-//! places in the order of packing, so that none comes twice. Encoded images are copied as they are; bare pixels (CIFAR,
-//! IDX) become PNG.
+//! places in the order of packing, so that none comes twice. Encoded images are copied as they are, unless they are to be
+//! made smaller; bare pixels (CIFAR, IDX) become PNG.
 
+mod content;
 mod record;
 mod sample;
 
@@ -65,6 +66,9 @@ pub struct PackConfig {
     pub shuffle: Option<u64>,
     /// Leaves out, as broken ones, images that a disk or a server does not give; else packing stops there.
     pub skip_unreadable: bool,
+    /// Images with a longer shorter side are shrunk to this one, in pixels, 1 or more: what was JPEG stays JPEG, all else
+    /// becomes PNG of 8 bits a channel ([`Limits::levels`]). `None` leaves every image as it is.
+    pub shorter_side: Option<u32>,
     /// Worker threads that read and check images, 1 or more.
     pub workers: usize,
     /// Guards against huge images.
@@ -94,7 +98,7 @@ pub fn pack(
     while !record.complete {
         if samples.peek(&mut record.skipped)?.is_some() {
             let file = format!("shards-{:06}.tar", record.shards.len());
-            let mut shard = ShardRecord { file: file.clone(), images: 0, bytes: 0 };
+            let mut shard = ShardRecord { file: file.clone(), images: 0, shrunk: 0, bytes: 0 };
             let mut unreadable = None;
             let written = folder.write_shard(&file, |out| {
                 let mut archive = tar::Builder::new(out);
@@ -115,6 +119,7 @@ pub fn pack(
                     }
                     append(&mut archive, sample)?;
                     shard.images += 1;
+                    shard.shrunk += usize::from(sample.is_shrunk());
                     shard.bytes = bytes;
                     samples.advance();
                     progress(samples.position());

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PackConfig, ShardSize};
 use crate::sources::fingerprint;
-use crate::{Dataset, Skipped};
+use crate::{Dataset, FULL_RANGE, Skipped};
 
 /// Where the images of a folder of shards come from, and how far packing them is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,12 @@ pub struct PackRecord {
     pub shuffle: Option<u64>,
     /// When a shard is full.
     pub shard_size: ShardSize,
+    /// Shorter side in pixels of what was larger; `None` for images as they were.
+    #[serde(default)]
+    pub shorter_side: Option<u32>,
+    /// The samples of 16-bit images that became black and white where they were made smaller.
+    #[serde(default = "full_range")]
+    pub levels: [u16; 2],
     /// Names of the classes; a class's number (`cls`) is its place here.
     pub classes: Vec<String>,
     /// Images of the order that are packed or skipped.
@@ -42,8 +48,15 @@ pub struct ShardRecord {
     pub file: String,
     /// Images that it holds.
     pub images: usize,
+    /// How many of them were made smaller.
+    #[serde(default)]
+    pub shrunk: usize,
     /// Its length in bytes.
     pub bytes: u64,
+}
+
+fn full_range() -> [u16; 2] {
+    FULL_RANGE
 }
 
 impl PackRecord {
@@ -62,6 +75,8 @@ impl PackRecord {
             names,
             shuffle: config.shuffle,
             shard_size: config.size,
+            shorter_side: config.shorter_side,
+            levels: config.limits.levels,
             classes: classes.into_iter().map(ToOwned::to_owned).collect(),
             next: 0,
             complete: false,
@@ -78,12 +93,17 @@ impl PackRecord {
         let order = |seed: Option<u64>| {
             seed.map_or("that of the source".to_owned(), |seed| format!("shuffled with seed {seed}"))
         };
+        let size = |side: Option<u32>| {
+            side.map_or("any".to_owned(), |side| format!("at most {side} px on the shorter side"))
+        };
         let facts = |record: &Self| {
             [
                 ("number of images", record.images.to_string()),
                 ("names and classes of the images", format!("fingerprint {}", record.names)),
                 ("order", order(record.shuffle)),
                 ("size of the shards", record.shard_size.to_string()),
+                ("size of the images", size(record.shorter_side)),
+                ("range of 16-bit samples", format!("{:?}", record.levels)),
             ]
         };
         let differing = facts(self).into_iter().zip(facts(job)).find(|(own, others)| own != others);

@@ -1,17 +1,16 @@
 //! Images on their way into shards.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::Cursor;
 
-use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::PackConfig;
+use super::content::Content;
 use crate::error::Cause;
 use crate::loader::{Fault, Skipped, Worker, order_of_all, pool};
-use crate::{Dataset, Error, Format, Image, Limits};
+use crate::{Dataset, Error, Limits};
 
 /// Images that each thread reads before they are written.
 const PER_WORKER: usize = 4;
@@ -19,8 +18,7 @@ const PER_WORKER: usize = 4;
 /// The entries of one sample.
 pub(super) struct Sample {
     pub(super) key: String,
-    ending: &'static str,
-    image: Vec<u8>,
+    image: Content,
     json: Vec<u8>,
 }
 
@@ -37,7 +35,12 @@ struct Description<'a> {
 impl Sample {
     /// Endings and contents.
     pub(super) fn entries(&self) -> [(&str, &[u8]); 2] {
-        [(self.ending, &self.image), ("json", &self.json)]
+        [(self.image.ending, &self.image.bytes), ("json", &self.json)]
+    }
+
+    /// Whether the image was made smaller.
+    pub(super) fn is_shrunk(&self) -> bool {
+        self.image.is_shrunk
     }
 
     /// Bytes that the sample takes in an archive: a block of 512 for each header, and whole blocks of content.
@@ -51,6 +54,7 @@ pub(super) struct Samples<'a> {
     dataset: &'a dyn Dataset,
     limits: Limits,
     skip_unreadable: bool,
+    shorter_side: Option<u32>,
     pool: ThreadPool,
     ahead: usize,
     classes: HashMap<String, usize>,
@@ -76,6 +80,7 @@ impl<'a> Samples<'a> {
             dataset,
             limits: config.limits,
             skip_unreadable: config.skip_unreadable,
+            shorter_side: config.shorter_side,
             pool: pool(config.workers)?,
             ahead: PER_WORKER * config.workers,
             classes: classes.iter().cloned().zip(0..).collect(),
@@ -133,35 +138,13 @@ impl<'a> Samples<'a> {
     }
 
     fn read(&self, place: usize, index: usize) -> Result<Sample, Fault> {
-        let (ending, image) =
-            Worker::with_file(self.dataset, index, &self.limits, |bytes, image, _| content(bytes, image))?;
+        let image = Worker::with_file(self.dataset, index, &self.limits, |bytes, image, _| {
+            Content::of(bytes, image, self.shorter_side)
+        })?;
         let label = self.dataset.label(index);
         let cls = label.map(|label| self.classes[label]);
         let description = Description { label, cls, name: self.dataset.name(index) };
         let json = serde_json::to_vec(&description).expect("texts and a number");
-        Ok(Sample { key: format!("{place:09}"), ending, image, json })
+        Ok(Sample { key: format!("{place:09}"), image, json })
     }
-}
-
-/// Ending and bytes that an image is archived with: those it has, or PNG for bare pixels.
-fn content(bytes: &[u8], image: &Image) -> (&'static str, Vec<u8>) {
-    match Format::of(bytes).expect("it was decoded") {
-        Format::Pnm => (Format::Png.extension(), png(bytes.starts_with(b"P5"), image)),
-        format => (format.extension(), bytes.to_vec()),
-    }
-}
-
-fn png(is_grey: bool, image: &Image) -> Vec<u8> {
-    let mut file = Cursor::new(Vec::new());
-    let mut encode = |pixels: &[u8], colour| {
-        PngEncoder::new(&mut file).write_image(pixels, image.width(), image.height(), colour)
-    };
-    let encoded = if is_grey {
-        let levels: Vec<u8> = image.pixels().iter().step_by(3).copied().collect();
-        encode(&levels, ExtendedColorType::L8)
-    } else {
-        encode(image.pixels(), ExtendedColorType::Rgb8)
-    };
-    encoded.expect("memory takes everything, and an Image has the bytes of its size");
-    file.into_inner()
 }

@@ -1,8 +1,6 @@
 //! Images made to fit a square.
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, ResizeAlg};
 
 use crate::Image;
 
@@ -23,29 +21,13 @@ pub(super) fn fitting_size(width: u32, height: u32, side: usize) -> (u32, u32) {
 pub(super) fn fit(image: &Image, side: usize) -> Image {
     let (width, height) = fitting_size(image.width(), image.height(), side);
     let enlarged = width > image.width();
-    resized(
-        image,
-        width,
-        height,
-        if enlarged { ResizeAlg::Nearest } else { ResizeAlg::Convolution(FilterType::Lanczos3) },
-    )
+    let algorithm = if enlarged { ResizeAlg::Nearest } else { ResizeAlg::Convolution(FilterType::Lanczos3) };
+    image.resized(width, height, algorithm)
 }
 
 /// Each pixel becomes `factor` x `factor` of them.
 pub(super) fn enlarged(image: &Image, factor: usize) -> Image {
-    resized(image, image.width() * factor as u32, image.height() * factor as u32, ResizeAlg::Nearest)
-}
-
-fn resized(image: &Image, width: u32, height: u32, algorithm: ResizeAlg) -> Image {
-    let mut pixels = vec![0; 3 * width as usize * height as usize];
-    let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.pixels())
-        .expect("an Image has the bytes of its size");
-    let mut target =
-        TypedImage::<U8x3>::from_buffer(width, height, &mut pixels).expect("just made of this length");
-    Resizer::new()
-        .resize_typed(&source, &mut target, &ResizeOptions::new().resize_alg(algorithm))
-        .expect("both have the same pixel type");
-    Image::new(width, height, pixels)
+    image.resized(image.width() * factor as u32, image.height() * factor as u32, ResizeAlg::Nearest)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use image::ImageFormat;
+use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage};
 use msn_data::{
     Dataset, Error, FULL_RANGE, Image, Limits, PackConfig, PackRecord, ShardSize, decode, open, pack,
 };
@@ -17,6 +17,7 @@ const IN_ORDER: PackConfig = PackConfig {
     size: ShardSize { images: Some(4), bytes: None },
     shuffle: None,
     skip_unreadable: false,
+    shorter_side: None,
     workers: 2,
     limits: Limits { max_bytes: 1 << 20, max_pixels: 1_000_000, levels: FULL_RANGE },
 };
@@ -224,11 +225,67 @@ fn another_job_is_not_gone_on_with() {
         differs(&record, &*source, &PackConfig { size: ShardSize::default(), ..IN_ORDER }),
         "size of the shards"
     );
+    let smaller = PackConfig { shorter_side: Some(8), ..IN_ORDER };
+    assert_eq!(differs(&record, &*source, &smaller), "size of the images");
+    let limits = Limits { levels: [0, 4095], ..IN_ORDER.limits };
+    assert_eq!(differs(&record, &*source, &PackConfig { limits, ..IN_ORDER }), "range of 16-bit samples");
     let shards = open(&scratch.path().join("shards")).unwrap();
     assert_eq!(differs(&record, &*shards, &IN_ORDER), "number of images");
     fs::rename(scratch.path().join("source/cat"), scratch.path().join("source/lion")).unwrap();
     let renamed = open(&scratch.path().join("source")).unwrap();
     assert_eq!(differs(&record, &*renamed, &IN_ORDER), "names and classes of the images");
+}
+
+#[test]
+fn larger_images_are_shrunk_to_the_shorter_side_and_no_others_change() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().join("source");
+    fs::create_dir_all(&root).unwrap();
+    // Grows by 2 a pixel to the right and 3 down, so that a pixel of a half is the mean of its four.
+    let slope = |x: u32, y: u32| [(2 * x) as u8, (3 * y) as u8, 90];
+    let smooth = RgbImage::from_fn(120, 80, |x, y| Rgb(slope(x, y)));
+    fs::write(root.join("0.jpg"), encoded(&smooth, ImageFormat::Jpeg)).unwrap();
+    fs::write(root.join("1.bmp"), encoded(&smooth, ImageFormat::Bmp)).unwrap();
+    fs::write(root.join("2.bmp"), encoded(&picture(2, 400, 40), ImageFormat::Bmp)).unwrap();
+    fs::write(root.join("3.jpg"), encoded(&picture(3, 39, 300), ImageFormat::Jpeg)).unwrap();
+    let grey = ImageBuffer::from_pixel(60, 81, image::Luma([3000u16]));
+    DynamicImage::ImageLuma16(grey).save(root.join("4.png")).unwrap();
+    let source = open(&root).unwrap();
+    let limits = Limits { levels: [2000, 4000], ..IN_ORDER.limits };
+    let config = PackConfig { shorter_side: Some(40), limits, ..IN_ORDER };
+    let record = packed(&*source, &scratch.path().join("shards"), &config);
+    assert_eq!(
+        record.shards.iter().map(|shard| (shard.images, shard.shrunk)).collect::<Vec<_>>(),
+        [(4, 2), (1, 1)]
+    );
+
+    let read = open(&scratch.path().join("shards")).unwrap();
+    let endings: Vec<_> = (0..5).map(|index| read.name(index).rsplit_once('.').unwrap().1).collect();
+    assert_eq!(endings, ["jpg", "png", "bmp", "jpg", "png"]);
+    let bytes = |dataset: &dyn Dataset, index| dataset.read(index, usize::MAX).unwrap();
+    for index in [2, 3] {
+        assert_eq!(bytes(&*read, index), bytes(&*source, index), "image {index} is no larger");
+    }
+    let images = images(&*read);
+    // JPEG rounds twice: the source at quality 75, the smaller one at 95.
+    for (image, tolerance) in [(&images[0], 8), (&images[1], 1)] {
+        assert_eq!((image.width(), image.height()), (60, 40));
+        for (place, pixel) in image.pixels().as_chunks::<3>().0.iter().enumerate() {
+            let (x, y) = (place as u32 % 60, place as u32 / 60);
+            // The edges have no neighbours to lean on.
+            if (2..58).contains(&x) && (2..38).contains(&y) {
+                let [r, g, b] = slope(2 * x, 2 * y);
+                let close = pixel
+                    .iter()
+                    .zip([r + 1, g + 2, b])
+                    .all(|(&found, mean)| found.abs_diff(mean) <= tolerance);
+                assert!(close, "{x}, {y}: {pixel:?}, expected about {:?}", [r + 1, g + 2, b]);
+            }
+        }
+    }
+    // Half of the range, and 81 x 40 / 60 px high.
+    assert_eq!((images[4].width(), images[4].height()), (40, 54));
+    assert!(images[4].pixels().iter().all(|&level| level == 128), "{:?}", &images[4].pixels()[..3]);
 }
 
 #[test]

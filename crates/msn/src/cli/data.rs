@@ -117,8 +117,8 @@ pub(crate) struct DataViews {
 
 /// Pack images from any source into tar shards in the WebDataset convention.
 ///
-/// A sample is KEY.jpg (or .png, ...) and KEY.json with its name and class. Encoded images are copied as they are; bare
-/// pixels (CIFAR, IDX) become PNG. Images that cannot be decoded are left out and listed in shards.json; at one that is too
+/// A sample is KEY.jpg (or .png, ...) and KEY.json with its name and class. Encoded images are copied as they are, unless
+/// --shorter-side makes them smaller; bare pixels (CIFAR, IDX) become PNG. Images that cannot be decoded are left out and listed in shards.json; at one that is too
 /// large, or that a disk or a server does not give, packing stops, to be gone on with.
 #[derive(Args)]
 #[command(after_help = "\
@@ -128,7 +128,8 @@ goes on.
 Examples:
   msn data pack photos --out shards
   msn data pack cifar-10-batches-bin --out shards --shard-size 5000
-  msn data pack photos --out shards --shard-size 512MiB --in-order")]
+  msn data pack photos --out shards --shard-size 512MiB --in-order
+  msn data pack scans --out shards --shorter-side 512   # large images, faster to decode")]
 pub(crate) struct Pack {
     /// Images, as for pretrain.
     #[arg(value_name = "PATH")]
@@ -146,6 +147,17 @@ pub(crate) struct Pack {
     /// Seed of the order in which images are packed. They are shuffled, since training reads shard after shard.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+
+    /// Shrink images whose shorter side has more than N pixels to that size, since decoding large ones is what loading
+    /// images spends most of its time on. JPEG stays JPEG (quality 95), all else becomes PNG of 8 bits. Leave room for
+    /// random crops: twice the size of the large views is usual.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65535))]
+    pub(crate) shorter_side: Option<u32>,
+
+    /// The samples of 16-bit images that become black and white where they are shrunk [default: 0,65535].
+    #[arg(long, value_name = "BLACK,WHITE", value_parser = levels, hide_default_value = true, default_value = "0,65535")]
+    #[arg(requires = "shorter_side")]
+    pub(crate) levels: Levels,
 
     /// Keep the order of the source.
     #[arg(long, conflicts_with = "seed")]

@@ -182,6 +182,20 @@ fn packed_images_train_and_evaluate_as_the_source_does() {
 }
 
 #[test]
+fn large_images_are_packed_smaller_where_asked_for() {
+    let scratch = Scratch::new();
+    let pack = |more: &[&str]| scratch.msn(&[&["data", "pack", "images", "--out", "shards"], more].concat());
+    pack(&["--shorter-side", "0"]).refused_with(&["--shorter-side"]);
+    pack(&["--levels", "0,4095"]).refused_with(&["--shorter-side"]);
+    let packed = pack(&["--shorter-side", "8"]).success();
+    assert!(packed.stderr.contains("shrunk to a shorter side of 8 px: 24 images"), "{}", packed.stderr);
+    pack(&["--resume"]).fails_with(&["another size of the images", "8 px", "any"]);
+    let json = scratch.msn(&["data", "inspect", "shards", "--json", "-"]).success().stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["images"], &json["width"]["median"]), (&24.into(), &8.into()), "{json}");
+}
+
+#[test]
 fn packing_never_writes_over_anything_and_resumes_its_own_job_alone() {
     let scratch = Scratch::new();
     let pack = |more: &[&str]| {

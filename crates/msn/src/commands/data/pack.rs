@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread::available_parallelism;
 
 use anyhow::{anyhow, bail};
-use msn_data::{Error, FULL_RANGE, PackConfig, PackRecord, pack};
+use msn_data::{Error, PackConfig, PackRecord, pack};
 use msn_store::ShardFolder;
 
 use crate::classes::warn_of_shared_names;
@@ -22,8 +22,9 @@ pub(crate) fn run(arguments: &Pack) -> anyhow::Result<()> {
         size: arguments.shard_size.unwrap_or_default(),
         shuffle: (!arguments.in_order).then_some(arguments.seed),
         skip_unreadable: arguments.skip_unreadable,
+        shorter_side: arguments.shorter_side,
         workers: available_parallelism().map_or(1, usize::from),
-        limits: arguments.limits.with_levels(FULL_RANGE),
+        limits: arguments.limits.with_levels(arguments.levels),
     };
     let job = PackRecord::new(&*dataset, &config);
     let (folder, record) = if arguments.resume {
@@ -75,6 +76,10 @@ fn summarize(out: &Path, record: &PackRecord) -> anyhow::Result<()> {
             counted(record.skipped.len(), "broken image"),
             list.display()
         ));
+    }
+    let shrunk: usize = record.shards.iter().map(|shard| shard.shrunk).sum();
+    if let Some(side) = record.shorter_side {
+        say(&format!("shrunk to a shorter side of {side} px: {}", counted(shrunk, "image")));
     }
     let Some(last) = record.shards.len().checked_sub(1) else {
         bail!(
