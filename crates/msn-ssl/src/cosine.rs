@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 
-/// Rows shorter than this, relative to their largest element, count as zero.
+/// A row that has a largest element of 1 is no shorter than that: only rows of zeros are, which stay zero by it.
 const SMALLEST_NORM: f64 = 1e-12;
 
 /// Cosine of the angle between every row of `x` and every row of `y`: [A, D], [B, D] -> [A, B].
