@@ -158,7 +158,7 @@ pub enum Error {
         found: String,
     },
     /// A batch would need more images than there are.
-    #[error("train.batch_size: expected at most {images}, the number of images in {}, found {batch_size}", data.display())]
+    #[error("train.batch_size: expected at most {images}, the number of images in {}, found {batch_size}{}", data.display(), alone(*.images))]
     BatchLargerThanData {
         /// The data.
         data: PathBuf,
@@ -192,8 +192,9 @@ pub enum Error {
     },
     /// Too few images work to fill even one batch.
     #[error(
-        "{}: only {usable} of {images} images can be read, expected at least train.batch_size = {batch_size} to fill a batch; the last broken one: {last}; repair them, or set train.batch_size={usable} or less",
-        data.display()
+        "{}: only {usable} of {images} images can be read, expected at least train.batch_size = {batch_size} to fill a batch; the last broken one: {last}; repair them{}",
+        data.display(),
+        or_smaller_batches(*.usable)
     )]
     TooFewUsable {
         /// The data.
@@ -231,6 +232,15 @@ pub enum Error {
         /// The system's reason.
         reason: String,
     },
+}
+
+/// Batch norm needs two.
+fn alone(images: usize) -> &'static str {
+    if images < 2 { "; a training takes at least 2 images" } else { "" }
+}
+
+fn or_smaller_batches(usable: usize) -> String {
+    if usable < 2 { String::new() } else { format!(", or set train.batch_size={usable} or less") }
 }
 
 impl Error {
@@ -328,6 +338,14 @@ pub enum DecodeError {
     /// The decoder gave up.
     #[error("malformed {format} data: {reason}")]
     Malformed {
+        /// The format by content.
+        format: &'static str,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// An image of a kind that the format allows and no decoder here reads, such as numbers of 32 bits.
+    #[error("{format} of a kind that is not read ({reason}): expected whole numbers of 1 to 16 bits")]
+    Unsupported {
         /// The format by content.
         format: &'static str,
         /// The decoder's reason.

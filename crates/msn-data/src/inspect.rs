@@ -58,8 +58,12 @@ pub struct Inspection {
     pub classes: BTreeMap<String, usize>,
     /// Images without a class.
     pub unlabelled: usize,
-    /// The largest value of any channel of any pixel, of 255.
-    pub brightest: Option<u8>,
+    /// Usable images whose samples have 16 bits.
+    pub deep: usize,
+    /// The largest value of any channel of any pixel of these, of 255.
+    pub brightest_deep: Option<u8>,
+    /// Usable images that have more pages than the one that is read: stacks in TIFF.
+    pub with_more_pages: usize,
     /// Mean and deviation of the channels over all pixels, every image with the same weight; `None` if no image can be
     /// used.
     pub channels: Option<Normalization>,
@@ -123,7 +127,9 @@ struct Sums {
     heights: Vec<u32>,
     bytes: Vec<u64>,
     formats: BTreeMap<&'static str, usize>,
-    brightest: Option<u8>,
+    deep: usize,
+    brightest_deep: Option<u8>,
+    with_more_pages: usize,
     channels: Channels,
     usable: Vec<usize>,
     broken: usize,
@@ -138,7 +144,11 @@ impl Sums {
                 self.heights.push(facts.height);
                 self.bytes.push(facts.bytes);
                 *self.formats.entry(facts.format.name()).or_default() += 1;
-                self.brightest = self.brightest.max(Some(facts.brightest));
+                if facts.details.is_deep {
+                    self.deep += 1;
+                    self.brightest_deep = self.brightest_deep.max(Some(facts.brightest));
+                }
+                self.with_more_pages += usize::from(facts.details.has_more_pages);
                 self.channels.add(&facts);
                 self.usable.push(index);
             }
@@ -174,7 +184,9 @@ impl Sums {
             formats: self.formats,
             classes,
             unlabelled,
-            brightest: self.brightest,
+            deep: self.deep,
+            brightest_deep: self.brightest_deep,
+            with_more_pages: self.with_more_pages,
             channels: self.channels.finish(),
             usable: self.usable,
         }

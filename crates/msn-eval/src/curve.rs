@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use plotters::coord::Shift;
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,7 @@ type Failure<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::Erro
 fn draw<'a>(area: &Area<'a>, curves: &[BudgetCurve], chance: f64) -> Result<(), Failure<'a>> {
     area.fill(&WHITE)?;
     let (across, up) = ranges(curves, chance);
+    let legend = legend_position(curves, &across, &up);
     let mut chart = ChartBuilder::on(area)
         .margin(16)
         .margin_right(28)
@@ -108,9 +110,10 @@ fn draw<'a>(area: &Area<'a>, curves: &[BudgetCurve], chance: f64) -> Result<(), 
         .draw()?;
     let dashed =
         DashedLineSeries::new([(across.start, chance), (across.end, chance)], 5, 5, GREY.stroke_width(1));
-    chart.draw_series(dashed)?.label("chance").legend(|(x, y)| {
-        PathElement::new([(x, y), (x + 8, y), (x + 12, y), (x + 20, y)], GREY.stroke_width(1))
-    });
+    chart
+        .draw_series(dashed)?
+        .label("chance")
+        .legend(|(x, y)| DashedPathElement::new([(x, y), (x + 20, y)], 5, 5, GREY.stroke_width(1)));
     for (number, curve) in curves.iter().enumerate() {
         let colour = COLOURS[number % COLOURS.len()];
         let place = |point: &CurvePoint| (point.images as f64, point.mean);
@@ -127,12 +130,54 @@ fn draw<'a>(area: &Area<'a>, curves: &[BudgetCurve], chance: f64) -> Result<(), 
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(legend)
         .background_style(WHITE.mix(0.85))
         .border_style(TRANSPARENT)
         .label_font(("sans-serif", TEXT).into_font().color(&BLACK))
         .draw()?;
     area.present()
+}
+
+/// The corner of the plot in which the legend covers least of the curves; of equal ones the first.
+fn legend_position(curves: &[BudgetCurve], across: &Range<f64>, up: &Range<f64>) -> SeriesLabelPosition {
+    /// Places on a line between two points, and on a deviation, that are looked at.
+    const STEPS: usize = 16;
+    // Parts of the plot that the legend takes, by what its text needs and a little more.
+    let longest = curves.iter().map(|curve| curve.name.chars().count()).max().unwrap_or(0);
+    let width = (50.0 + 8.0 * longest as f64) / f64::from(SIZE.0 - 100);
+    let height = (20.0 + 20.0 * (curves.len() + 1) as f64) / f64::from(SIZE.1 - 80);
+    let place = |images: f64, accuracy: f64| {
+        let x = (images / across.start).ln() / (across.end / across.start).ln();
+        [x, (accuracy - up.start) / (up.end - up.start)]
+    };
+    let between = |[from, to]: [[f64; 2]; 2]| {
+        let at = move |step: usize| step as f64 / STEPS as f64;
+        (0..=STEPS).map(move |step| [0, 1].map(|axis| from[axis] + at(step) * (to[axis] - from[axis])))
+    };
+    let mut drawn = Vec::new();
+    for curve in curves {
+        let places: Vec<[f64; 2]> =
+            curve.points.iter().map(|point| place(point.images as f64, point.mean)).collect();
+        drawn.extend(places.windows(2).flat_map(|pair| between([pair[0], pair[1]])));
+        let deviation = |point: &CurvePoint| {
+            [point.mean - point.sd, point.mean + point.sd]
+                .map(|accuracy| place(point.images as f64, accuracy))
+        };
+        drawn.extend(curve.points.iter().flat_map(|point| between(deviation(point))));
+    }
+    let covered = |&(left, upper, _): &(bool, bool, SeriesLabelPosition)| {
+        let covers = |&&[x, y]: &&[f64; 2]| {
+            (if left { x } else { 1.0 - x }) < width && (if upper { 1.0 - y } else { y }) < height
+        };
+        drawn.iter().filter(covers).count()
+    };
+    let corners = [
+        (true, true, SeriesLabelPosition::UpperLeft),
+        (false, false, SeriesLabelPosition::LowerRight),
+        (false, true, SeriesLabelPosition::UpperRight),
+        (true, false, SeriesLabelPosition::LowerLeft),
+    ];
+    corners.into_iter().min_by_key(covered).expect("four corners").2
 }
 
 /// The numbers of images that are measured, ascending.
@@ -165,6 +210,29 @@ mod tests {
         assert_eq!(of(13), [1, 2, 5, 10]);
         assert_eq!(of(1000), [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
         assert_eq!(of(usize::MAX).len(), 58);
+    }
+
+    #[test]
+    fn the_legend_goes_where_it_covers_no_curve() {
+        let position = |curves: &[[f64; 3]]| {
+            let curve = |means: &[f64; 3]| BudgetCurve {
+                name: "an encoder".to_owned(),
+                points: [1, 10, 100]
+                    .iter()
+                    .zip(means)
+                    .map(|(&images, &mean)| CurvePoint { images, mean, sd: 0.5 })
+                    .collect(),
+            };
+            let curves: Vec<BudgetCurve> = curves.iter().map(curve).collect();
+            let (across, up) = ranges(&curves, 10.0);
+            legend_position(&curves, &across, &up)
+        };
+        use SeriesLabelPosition as At;
+        assert!(matches!(position(&[[20.0, 45.0, 70.0]]), At::UpperLeft), "rises");
+        assert!(matches!(position(&[[78.0, 79.0, 80.0]]), At::LowerRight), "begins high");
+        let crossing = [[80.0, 50.0, 20.0], [70.0, 30.0, 12.0]];
+        assert!(matches!(position(&crossing), At::UpperRight), "falls");
+        assert!(matches!(position(&[[30.0, 80.0, 80.0], [80.0, 80.0, 15.0]]), At::LowerLeft), "a roof");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::{Classes, Error, Features, Labelled, accuracy};
 /// Test rows of a block, a thread's unit of work: so many that scaling a block of training rows to length 1 anew for
 /// each is a small part of the product.
 pub(crate) const TEST_BLOCK: usize = 512;
+/// Bytes that the neighbours of a block may take; beyond some 8,000 of them, blocks have fewer rows.
+const NEIGHBOUR_BYTES: usize = 64 << 20;
 /// Training rows compared at a time: 512 x 1024 similarities are 2 MiB.
 const TRAIN_BLOCK: usize = 1024;
 
@@ -59,8 +61,8 @@ impl Knn {
     /// For each `k`, the class of each test row: its number in [`Classes::of`] the training labels. Of equal
     /// similarities the earlier training row is nearer, of equal votes the first class wins.
     ///
-    /// Memory beyond the features, a thread: 2 MiB of similarities, 1,536 rows of length 1 and the neighbours of 512
-    /// rows (2 k numbers and similarities each), whatever the number of rows.
+    /// Memory beyond the features, a thread: 2 MiB of similarities, 1,536 rows of length 1 and the neighbours of up to
+    /// 512 rows (2 k numbers and similarities each), at most 64 MiB unless those of one row are more.
     ///
     /// # Errors
     /// [`Error::Dimension`] if the columns differ, [`Error::Setting`] for a `k` of 0 or a temperature out of range.
@@ -79,7 +81,8 @@ impl Knn {
             let votes = |neighbours: Vec<Neighbour>| self.vote(&neighbours, &labels, classes.len());
             nearest(rows, near, most).into_iter().map(votes).collect()
         };
-        let blocks = test.data().par_chunks(TEST_BLOCK * test.dim());
+        let block_rows = (NEIGHBOUR_BYTES / (2 * most.max(1) * size_of::<Neighbour>())).clamp(1, TEST_BLOCK);
+        let blocks = test.data().par_chunks(block_rows * test.dim());
         let by_row: Vec<Vec<usize>> = blocks.flat_map_iter(block).collect();
         Ok((0..self.k.len()).map(|i| by_row.iter().map(|classes| classes[i]).collect()).collect())
     }

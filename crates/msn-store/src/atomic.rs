@@ -4,9 +4,9 @@
 //! destination; then the folder is synced, so that the rename itself survives a power cut. What a kill
 //! leaves behind, by the moment it strikes:
 //!
-//! - before the rename: the old file (or none), and a leftover named `.tmp-*` beside it. [`RunDir`] removes
-//!   leftovers when it takes a run's lock. Elsewhere nobody does, since the leftover may be the work in
-//!   progress of another process; it can be deleted at any time.
+//! - before the rename: the old file (or none), and a leftover named `.msn-tmp-*` beside it. [`RunDir`] removes
+//!   those of checkpoints when it takes a run's lock, and others once they are a day old: younger, they may be the work in
+//!   progress of another process. Elsewhere nobody does; they can be deleted at any time.
 //! - after the rename: the new file, whole.
 //!
 //! An error, unlike a kill, removes the file beside.
@@ -16,13 +16,18 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::{Builder, TempDir};
 
 use crate::error::{Result, StoreError};
 
 /// First characters of the name of everything that is not in its final place yet.
-const LEFTOVER_PREFIX: &str = ".tmp-";
+const LEFTOVER_PREFIX: &str = ".msn-tmp-";
+
+/// What an interrupted write left where other processes may write too is removed once it is this old: younger, it may be
+/// the work of one of them.
+pub(crate) const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// Replaces the file at `path` with `bytes`, as a whole and durably.
 ///
@@ -50,7 +55,7 @@ pub fn write_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<(
     let beside =
         file_builder().tempfile_in(folder).map_err(StoreError::io(path, "create a file beside it"))?;
     fill_buffered(beside.as_file(), fill).map_err(StoreError::io(path, "write"))?;
-    beside.as_file().sync_all().map_err(StoreError::io(path, "sync to disk"))?;
+    where_possible(beside.as_file().sync_all()).map_err(StoreError::io(path, "sync to disk"))?;
     beside.persist(&destination).map_err(|err| StoreError::io(path, "rename into place")(err.error))?;
     sync_folder(folder)
 }
@@ -61,10 +66,15 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
-    match File::open(folder).and_then(|opened| opened.sync_all()) {
-        // Some network file systems cannot sync folders: there is nothing better to do.
+    let synced = File::open(folder).and_then(|opened| opened.sync_all());
+    where_possible(synced).map_err(StoreError::io(folder, "sync the folder to disk"))
+}
+
+/// Some file systems, network ones above all, cannot sync folders, or anything: there is nothing better to do.
+pub(crate) fn where_possible(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
         Err(err) if matches!(err.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
-        result => result.map_err(StoreError::io(folder, "sync the folder to disk")),
+        result => result,
     }
 }
 
@@ -83,11 +93,15 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<()> {
     staging.close().map_err(StoreError::io(folder, "remove"))
 }
 
-/// Removes what killed processes left in `folder`. Only for a folder that no other process writes to.
-pub(crate) fn remove_leftovers(folder: &Path) -> Result<()> {
+/// Removes what killed processes left in `folder` and what is older than `age`: 0 only for a folder that no other process
+/// writes to.
+pub(crate) fn remove_leftovers(folder: &Path, age: Duration) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(StoreError::io(folder, "list"))? {
-        let path = entry.map_err(StoreError::io(folder, "list"))?.path();
-        if is_leftover(&path) {
+        let entry = entry.map_err(StoreError::io(folder, "list"))?;
+        let path = entry.path();
+        // Another process may just have given it its name.
+        let Ok(changed) = entry.metadata().and_then(|facts| facts.modified()) else { continue };
+        if is_leftover(&path) && changed.elapsed().unwrap_or_default() >= age {
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(StoreError::io(&path, "remove what an interrupted write left"))?;
             tracing::debug!(path = %path.display(), "removed what an interrupted write left");
@@ -108,7 +122,12 @@ pub(crate) fn parent(path: &Path) -> &Path {
 /// The path to rename over, symbolic links resolved; `None` for what is neither file nor folder.
 fn regular_destination(path: &Path) -> Result<Option<PathBuf>> {
     match fs::metadata(path) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Some(path.to_path_buf())),
+        Err(err) if err.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {
+            Ok(Some(path.to_path_buf()))
+        }
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            Err(StoreError::io(path, "write where this symbolic link points to")(err))
+        }
         Err(err) => Err(StoreError::io(path, "write")(err)),
         Ok(found) if found.is_dir() => Err(StoreError::io(path, "write")(io::ErrorKind::IsADirectory.into())),
         Ok(found) if found.is_file() => {

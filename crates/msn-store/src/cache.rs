@@ -3,13 +3,10 @@
 use std::fs::{self, File, FileTimes, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crate::atomic::{self, is_leftover};
+use crate::atomic::{self, ABANDONED, is_leftover};
 use crate::error::{Result, StoreError};
-
-/// What an interrupted write left is removed once it is this old: younger, it may be the work of another process.
-const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 /// Files by their names, the least recently used ones removed when a new one needs room.
 ///

@@ -234,6 +234,16 @@ pub enum StoreError {
         /// The first of its entries, by name.
         found: String,
     },
+    /// A folder that is made and could not be put in its place.
+    #[error("{}: cannot put the folder there: {source}; everything is in {}", path.display(), found.display())]
+    NotPlaced {
+        /// Its place.
+        path: PathBuf,
+        /// Where it is instead.
+        found: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// A folder that should be a run and is not.
     #[error("{}: not a run folder: expected config.toml in it, found {found}", path.display())]
     NotARun {

@@ -9,7 +9,11 @@ use serde::Serialize;
 use crate::atomic;
 use crate::error::{Result, StoreError};
 use crate::new_folder::NewFolder;
-use crate::tensors::{Array, StateDict, write_described, write_safetensors};
+use crate::tensors::{StateDict, write_described};
+
+/// Magic and version of NumPy's format, and how the header of a matrix begins.
+const NPY_PREAMBLE: &[u8] = b"\x93NUMPY\x01\x00";
+const NPY_HEADER: &[u8] = b"{'descr': '<f4', 'fortran_order': False, 'shape': (";
 
 /// Writes `data: [rows, columns]`, row by row, as an f32 array in NumPy's format (version 1.0).
 ///
@@ -22,34 +26,25 @@ pub fn write_npy(path: &Path, [rows, columns]: [usize; 2], data: &[f32]) -> Resu
     assert_eq!(rows * columns, data.len(), "values of a [{rows}, {columns}] matrix");
     // The format: magic, version, length of the header (u16), header; the values begin at a multiple of 64
     // bytes, and the header ends with a line feed.
-    const PREAMBLE: &[u8] = b"\x93NUMPY\x01\x00";
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    let before_values = (PREAMBLE.len() + size_of::<u16>() + header.len() + 1).next_multiple_of(64);
-    let header_length = (before_values - PREAMBLE.len() - size_of::<u16>()) as u16;
-    let width = usize::from(header_length) - 1;
+    let shape = format!("{rows}, {columns}), }}");
+    let preamble = NPY_PREAMBLE.len() + size_of::<u16>();
+    let before_values = (preamble + NPY_HEADER.len() + shape.len() + 1).next_multiple_of(64);
+    let header_length = before_values - preamble;
+    let width = header_length - NPY_HEADER.len() - 1;
     atomic::write_with(path, |out| {
-        out.write_all(PREAMBLE)?;
-        out.write_all(&header_length.to_le_bytes())?;
-        writeln!(out, "{header:<width$}")?;
+        out.write_all(NPY_PREAMBLE)?;
+        out.write_all(&(header_length as u16).to_le_bytes())?;
+        out.write_all(NPY_HEADER)?;
+        writeln!(out, "{shape:<width$}")?;
         data.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))
     })
 }
 
-/// Writes `data: [rows, columns]`, row by row, as the only tensor, `name`, of a safetensors file.
-///
-/// # Errors
-/// [`StoreError::Io`](crate::StoreError::Io).
-///
-/// # Panics
-/// If `data` does not have `rows * columns` values.
-pub fn write_safetensors_matrix(
-    path: &Path,
-    name: &str,
-    [rows, columns]: [usize; 2],
-    data: Vec<f32>,
-) -> Result<()> {
-    let matrix = Array::new(vec![rows, columns], data);
-    write_safetensors(path, &BTreeMap::from([(name.to_owned(), matrix)]))
+/// Rows of a file that starts like this (128 bytes will do), if it is one of [`write_npy`]'s, as far as can be told.
+pub fn npy_rows(start: &[u8]) -> Option<usize> {
+    let header = start.strip_prefix(NPY_PREAMBLE)?.get(size_of::<u16>()..)?.strip_prefix(NPY_HEADER)?;
+    let digits = header.split(|byte| *byte == b',').next()?;
+    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Writes the folder of a model as Hugging Face's libraries read it: descriptions as JSON files, `(name, content)`, and

@@ -20,7 +20,7 @@ pub struct ImageFolder {
 
 impl ImageFolder {
     /// Begins the image folder `path`, which must not exist or be empty. Until it is finished the images are in
-    /// a folder `.tmp-*` beside it, removed when `self` is dropped.
+    /// a folder `.msn-tmp-*` beside it, removed when `self` is dropped.
     ///
     /// # Errors
     /// [`StoreError::NotEmpty`], [`StoreError::Io`].
@@ -49,7 +49,7 @@ impl ImageFolder {
     /// Gives the folder its name. Returns its path.
     ///
     /// # Errors
-    /// [`StoreError::NotEmpty`] if something was put there meanwhile, [`StoreError::Io`].
+    /// [`StoreError::NotPlaced`] if something was put there meanwhile, which says where the images are; [`StoreError::Io`].
     pub fn finish(self) -> Result<PathBuf> {
         self.folder.finish()
     }

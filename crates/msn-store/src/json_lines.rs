@@ -60,7 +60,7 @@ impl JsonLines {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn sync(&self) -> Result<()> {
-        self.file.sync_data().map_err(StoreError::io(&self.path, "sync to disk"))
+        atomic::where_possible(self.file.sync_data()).map_err(StoreError::io(&self.path, "sync to disk"))
     }
 }
 

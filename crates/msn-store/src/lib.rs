@@ -58,4 +58,4 @@ pub use positional::read_exact_at;
 pub use row_cache::RowCache;
 pub use run::RunDir;
 pub use shard_folder::ShardFolder;
-pub use tensors::{Array, StateDict, read_safetensors, write_described, write_safetensors};
+pub use tensors::{Array, StateDict, read_description, read_safetensors, write_described, write_safetensors};

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use crate::atomic;
 use crate::error::{Result, StoreError};
-use crate::{atomic, run};
 
-/// A folder in the making: `.tmp-*` beside its destination, removed when `self` is dropped before it is finished.
+/// A folder in the making: `.msn-tmp-*` beside its destination, removed when `self` is dropped before it is finished.
 #[derive(Debug)]
 pub(crate) struct NewFolder {
     path: PathBuf,
@@ -31,28 +31,35 @@ impl NewFolder {
     }
 
     /// Gives the folder its name. Returns its path.
+    ///
+    /// # Errors
+    /// [`StoreError::NotPlaced`], which says where the folder is then.
     pub(crate) fn finish(self) -> Result<PathBuf> {
-        check_free(&self.path)?;
-        // A rename over an empty folder works on Unix only.
-        match fs::remove_dir(&self.path) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io(&self.path, "replace the empty folder")(err));
-            }
-            _ => {}
+        if let Err(source) = self.place() {
+            let found = self.staging.keep();
+            return Err(StoreError::NotPlaced { path: self.path, found, source });
         }
-        fs::rename(self.staging.path(), &self.path)
-            .map_err(StoreError::io(&self.path, "rename into place"))?;
         atomic::sync_folder(atomic::parent(&self.path))?;
         Ok(self.path)
     }
+
+    fn place(&self) -> io::Result<()> {
+        // A rename over an empty folder works on Unix only.
+        match fs::remove_dir(&self.path) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
+            _ => {}
+        }
+        fs::rename(self.staging.path(), &self.path)
+    }
 }
 
+/// Unlike a run, a folder that a rename puts in place cannot take over a lock file, nor what a killed process left.
 fn check_free(path: &Path) -> Result<()> {
-    if !path.exists() {
-        return Ok(());
-    }
-    match run::first_entry(path)? {
-        None => Ok(()),
-        Some(found) => Err(StoreError::NotEmpty { path: path.to_path_buf(), found }),
-    }
+    let mut entries = match fs::read_dir(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        result => result.map_err(StoreError::io(path, "list"))?,
+    };
+    let Some(first) = entries.next() else { return Ok(()) };
+    let found = first.map_err(StoreError::io(path, "list"))?.file_name().to_string_lossy().into_owned();
+    Err(StoreError::NotEmpty { path: path.to_path_buf(), found })
 }

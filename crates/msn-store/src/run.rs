@@ -60,7 +60,8 @@ impl RunDir {
 
     fn locked(path: &Path) -> Result<Self> {
         let run = Self { path: path.to_path_buf(), _lock: Some(RunLock::acquire(path)?) };
-        atomic::remove_leftovers(path)?;
+        // Evaluations and exports may write beside a training.
+        atomic::remove_leftovers(path, atomic::ABANDONED)?;
         run.checkpoints().remove_leftovers()?;
         Ok(run)
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,7 +53,7 @@ impl ShardFolder {
 
     fn locked(path: &Path) -> Result<Self> {
         let folder = Self { path: path.to_path_buf(), _lock: RunLock::acquire(path)? };
-        atomic::remove_leftovers(path)?;
+        atomic::remove_leftovers(path, Duration::ZERO)?;
         Ok(folder)
     }
 

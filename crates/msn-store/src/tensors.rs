@@ -76,6 +76,16 @@ pub fn read_safetensors(path: &Path) -> Result<StateDict> {
     decode(path, bytes, &mut BufReader::with_capacity(PIECE, file))
 }
 
+/// The description of a safetensors file (see [`write_described`]); empty where it has none.
+///
+/// # Errors
+/// As [`read_safetensors`].
+pub fn read_description(path: &Path) -> Result<BTreeMap<String, String>> {
+    let (file, bytes) = open(path)?;
+    let (metadata, _) = read_header(path, bytes, &mut BufReader::new(file))?;
+    Ok(metadata.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
 /// Opens `path`, giving the file and its length in bytes.
 pub(crate) fn open(path: &Path) -> Result<(File, u64)> {
     let file = File::open(path).map_err(StoreError::io(path, "open"))?;

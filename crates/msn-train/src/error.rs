@@ -89,7 +89,8 @@ pub enum Error {
     },
     /// A run that is resumed with other settings than it was started with.
     #[error("{}: this run was started with {field} = {expected}, found {found}; a resumed run keeps its settings: \
-         leave {field} out, or start another run with another --out", .run.display())]
+         leave {field} out, and in config.toml as it was, or start another run from these weights with --init {} and another \
+         --out", .run.display(), .run.display())]
     ChangedOnResume {
         /// The run folder.
         run: PathBuf,

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use msn_data::{Batch, Dataset, Loader, ViewBatch};
 use msn_model::{View, on_worker};
 use msn_ssl::{Collapse, CollapseWatch, Schedule, Steps};
-use msn_store::{JsonLines, KeepPolicy, RunDir, SkippedLog};
+use msn_store::{JsonLines, KeepPolicy, RunDir, SkippedLog, StoreError};
 use serde::Serialize;
 
 use crate::checkpoint::{self, Images, SaveError, State, restore};
@@ -33,6 +33,11 @@ pub trait Observer {
     fn warn(&mut self, message: &str);
     /// A checkpoint is safe on disk.
     fn saved(&mut self, step: u64, folder: &std::path::Path);
+    /// The last checkpoint, of step `step`, cannot be written: whether to try again, once this returns. All steps since the
+    /// checkpoint before are lost otherwise.
+    fn waits_to_save(&mut self, _step: u64, _error: &StoreError) -> bool {
+        false
+    }
     /// Whether to save a checkpoint and end now; asked after every step, and while a step waits for its images.
     fn wants_to_stop(&mut self) -> bool;
 }
@@ -106,8 +111,8 @@ pub struct Outcome {
 /// # Errors
 /// If the configuration, the data or the checkpoints do not fit, or the loss stops being a number. What was saved
 /// before stays whole. If too many images are broken, or a disk or a server fails: the last step is saved first. A
-/// checkpoint that cannot be saved is a warning until the last one, which is an error; a line of a log that cannot be
-/// written, on a full disk for example, is a warning in any case.
+/// checkpoint that cannot be saved is a warning until the last one, which is an error unless the observer waits for it; a line
+/// of a log that cannot be written, on a full disk for example, is a warning in any case.
 pub fn pretrain(
     config: &Config,
     dataset: Arc<dyn Dataset>,
@@ -229,8 +234,18 @@ impl Session<'_> {
             // The checkpoint that this session started from is the last one.
             return Ok(Outcome { ending, step: self.step, checkpoint: None, skipped: self.skipped });
         }
-        self.save(observer)?;
+        self.save_at_last(observer)?;
         Ok(Outcome { ending, step: self.step, checkpoint: self.checkpoint, skipped: self.skipped })
+    }
+
+    /// Saves what no later checkpoint would, as often as the observer waits for room on the disk.
+    fn save_at_last(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        loop {
+            match self.save(observer) {
+                Err(Error::Store(error)) if observer.waits_to_save(self.step, &error) => {}
+                saved => return saved,
+            }
+        }
     }
 
     /// Keeps what there is when the data end the run: the last step is whole.
@@ -241,7 +256,7 @@ impl Session<'_> {
             self.list_skipped(new, observer);
         }
         if self.step > self.saved_step
-            && let Err(error) = self.save(observer)
+            && let Err(error) = self.save_at_last(observer)
         {
             observer.warn(&format!("no checkpoint of step {}: {error}", self.step));
         }
@@ -351,7 +366,10 @@ impl Session<'_> {
             every_steps: NonZeroU64::new(keep_every),
         };
         let start = Instant::now();
-        self.metrics.sync()?;
+        if let Err(error) = self.metrics.sync() {
+            // The lines may be lost in a power cut; the checkpoint need not be.
+            observer.warn(&error.to_string());
+        }
         self.state.encoder_optimizer_steps = self.trainer.encoder_optimizer().steps();
         self.state.prototype_optimizer_steps = self.trainer.prototype_optimizer().steps();
         let folder = match checkpoint::save(self.run, &self.trainer, self.step, &self.state, &keep) {

@@ -6,6 +6,7 @@ mod evaluation;
 mod exchange;
 mod finetune;
 mod labelled;
+mod limits;
 mod protocols;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(crate) use exchange::{Export, ExportFormat, Import};
 pub(crate) use finetune::FineTune;
 use labelled::Draws;
 pub(crate) use labelled::LabelledData;
+pub(crate) use limits::SampleRange;
 pub(crate) use protocols::{Linear, Report, Robust};
 
 const EXAMPLES: &str = "\
@@ -31,8 +33,8 @@ Examples:
   msn eval lowshot --checkpoint runs/photos --train labelled/train --test labelled/test
   msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
 
-Exit codes: 0 done; 1 a failure that is explained; 2 wrong arguments; 130 stopped by Ctrl-C and \
-143 by SIGTERM, where pretrain, demo and eval finetune --out save a checkpoint first, unless a second signal comes.";
+Exit codes: 0 done; 1 a failure that is explained; 2 wrong arguments; 130 stopped by Ctrl-C, \
+143 by SIGTERM and 129 by a terminal that was closed, where pretrain, demo and eval finetune --out save a checkpoint first, unless a second signal comes.";
 
 /// Columns of the help at most.
 const HELP_WIDTH: usize = 100;

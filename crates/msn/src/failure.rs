@@ -6,6 +6,8 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use anyhow::Error;
+use clap::error::{ContextKind, ContextValue};
+use msn_train::Config;
 
 use crate::progress::say;
 use crate::signals;
@@ -51,9 +53,25 @@ pub(crate) fn wrong_arguments(error: impl Into<Error>) -> Error {
     Error::new(WrongArguments(error.into()))
 }
 
+/// The setting that somebody means who writes it as an option: `--epochs` is `optim.epochs`.
+fn setting_called(argument: &str) -> Option<String> {
+    let name = argument.strip_prefix("--")?.replace('-', "_");
+    let fields = Config::field_names();
+    fields
+        .into_iter()
+        .find(|field| *field == name || field.rsplit_once('.').is_some_and(|(_, last)| last == name))
+}
+
 /// Prints what clap has to say: the help that was asked for, or what is wrong with the arguments.
 pub(crate) fn exit_code_of_usage(usage: &clap::Error) -> ExitCode {
-    match usage.print() {
+    let printed = usage.print();
+    if let Some(ContextValue::String(argument)) = usage.get(ContextKind::InvalidArg)
+        && usage.kind() == clap::error::ErrorKind::UnknownArgument
+        && let Some(field) = setting_called(argument)
+    {
+        say(&format!("  settings are given by name: {field}=VALUE"));
+    }
+    match printed {
         Err(error) if !usage.use_stderr() => exit_code(Err(Error::new(error).context(NO_STDOUT))),
         _ => ExitCode::from(if usage.use_stderr() { 2 } else { 0 }),
     }

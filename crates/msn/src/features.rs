@@ -8,7 +8,10 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use clap::ValueEnum;
 use msn_data::{Corruption, Dataset, Limits, Skipped};
-use msn_eval::{Classes, ExtractError, Extractor, FeatureRows, Labelled, Origin, SavedEncoder, Weights};
+use msn_eval::{
+    Classes, ExtractError, Extractor, FeatureRows, Labelled, LogisticRegression, Origin, SavedEncoder,
+    Weights,
+};
 use msn_model::Precision;
 use msn_store::{CacheFolder, RunDir, StoreError};
 use msn_train::config::PrecisionSetting;
@@ -40,9 +43,14 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
         FeatureChoice::AfterNorm => msn_model::Features::AfterNorm,
     };
     if choice.checkpoint == RAW_PIXELS {
-        return Ok(Extractor::raw_pixels(median_side(dataset, &Limits::default())? as usize));
+        let extractor = Extractor::raw_pixels(median_side(dataset, &Limits::default())? as usize);
+        return Ok(match choice.range.levels {
+            Some(levels) => extractor.with_levels(levels),
+            None => extractor,
+        });
     }
-    let (saved, weights) = saved_encoder(&choice.checkpoint, choice.heads)?;
+    let (mut saved, weights) = saved_encoder(&choice.checkpoint, choice.heads)?;
+    saved.limits.levels = choice.range.levels.unwrap_or(saved.limits.levels);
     if saved.classifier.is_some() {
         say(&format!(
             "{}: its features are taken here; its own classifier, which `msn eval finetune` tested, is used by `msn predict` \
@@ -211,6 +219,15 @@ pub(crate) fn corrupted_rows(
     Ok(extractor.corrupted_rows(dataset, indices, corruption, |done| progress.set(done))?)
 }
 
+/// Fails where the machine cannot hold a regression on so many labelled images of `data`, before their features are
+/// computed.
+pub(crate) fn check_regression(data: &Path, images: usize, dim: usize, classes: usize) -> anyhow::Result<()> {
+    let what =
+        format!("{}: a regression on {images} labelled images of {classes} classes needs", data.display());
+    let needed = LogisticRegression::least_memory(images, dim, classes);
+    memory::check_host(&what, needed, "fewer labels, or `msn eval linear`, which learns from any number")
+}
+
 /// Labelled images: in folders named after their classes, or with labels in a file.
 pub(crate) struct LabelledImages {
     pub(crate) dataset: Arc<dyn Dataset>,
@@ -222,6 +239,12 @@ impl LabelledImages {
     /// The images to learn from and those to test on, with their classes.
     pub(crate) fn open_both(labelled: &LabelledData) -> anyhow::Result<[Self; 2]> {
         let LabelledData { train, test, images } = labelled;
+        if train.canonicalize().is_ok_and(|train| test.canonicalize().is_ok_and(|test| train == test)) {
+            warn(&format!(
+                "{}: --train and --test are the same images: the accuracy says nothing of others",
+                train.display()
+            ));
+        }
         let Some(images_path) = images else {
             return Ok([Self::open(train)?, Self::open(test)?]);
         };
@@ -350,6 +373,14 @@ impl LabelledRows {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_regression_that_the_machine_cannot_hold_is_refused() {
+        let check = |images| check_regression(Path::new("few.csv"), images, 384, 10);
+        check(1000).unwrap();
+        let message = check(1 << 40).unwrap_err().to_string();
+        assert!(message.starts_with("few.csv: ") && message.contains("msn eval linear"), "{message}");
+    }
 
     #[test]
     fn results_belong_to_the_run_of_the_checkpoint() {

@@ -10,6 +10,7 @@ mod device;
 mod failure;
 mod features;
 mod labels;
+mod levels;
 mod memory;
 mod output;
 mod progress;

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{bail, ensure};
+use msn_store::read_description;
 
 use crate::report;
 
@@ -19,6 +20,7 @@ pub(crate) fn check(file: &Path, inputs: &[&Path], begins: impl Fn(&[u8]) -> boo
         bail!("{shown}: expected a file in a folder that exists, found no folder {folder}");
     }
     if !file.exists() {
+        ensure!(!file.is_symlink(), "{shown}: expected a file to write, found a symbolic link to nothing");
         return Ok(());
     }
     ensure!(!file.is_dir(), "{shown}: expected a file to write, found a folder");
@@ -32,7 +34,7 @@ pub(crate) fn check(file: &Path, inputs: &[&Path], begins: impl Fn(&[u8]) -> boo
         // A pipe or a device, of which nothing can be lost, and which reading would wait for; or nothing yet.
         return Ok(());
     }
-    let mut start = [0; 64];
+    let mut start = [0; 128];
     let length = File::open(file).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
     ensure!(
         begins(&start[..length]),
@@ -40,6 +42,11 @@ pub(crate) fn check(file: &Path, inputs: &[&Path], begins: impl Fn(&[u8]) -> boo
          move it away"
     );
     Ok(())
+}
+
+/// Whether `file` is a safetensors file whose description has this key with a value that is right.
+pub(crate) fn says(file: &Path, key: &str, is_right: impl Fn(&str) -> bool) -> bool {
+    read_description(file).is_ok_and(|description| description.get(key).is_some_and(|value| is_right(value)))
 }
 
 /// [`check`] for a picture in SVG; others' drawings are told apart by its marker.

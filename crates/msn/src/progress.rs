@@ -76,6 +76,8 @@ fn columns() -> usize {
 pub(crate) struct ImageProgress {
     what: String,
     images: usize,
+    /// How many were done at the last line.
+    told: usize,
     lines: Option<Lines>,
     bar: ProgressBar,
 }
@@ -89,7 +91,7 @@ impl ImageProgress {
             _ => "{human_pos}/{human_len}  {wide_msg}",
         };
         let bar = bar(images as u64, template).with_message(what.to_owned());
-        Self { what: what.to_owned(), images, lines, bar }
+        Self { what: what.to_owned(), images, told: 0, lines, bar }
     }
 
     /// So many are done in all.
@@ -97,9 +99,16 @@ impl ImageProgress {
         match &mut self.lines {
             None => self.bar.set_position(done as u64),
             Some(lines) => {
+                let since = lines.last.elapsed().as_secs_f64();
                 if lines.due() {
-                    let rate = done as f64 / lines.start.elapsed().as_secs_f64();
-                    say(&format!("{}: {done} of {}, {rate:.0} images/s", self.what, self.images));
+                    // Of late: those that were known already came all at once.
+                    let rate = (done - self.told) as f64 / since;
+                    let left = human(self.images.saturating_sub(done) as f64 / rate);
+                    say(&format!(
+                        "{}: {done} of {}, {rate:.0} images/s, {left} left",
+                        self.what, self.images
+                    ));
+                    self.told = done;
                 }
             }
         }
@@ -114,14 +123,12 @@ impl Drop for ImageProgress {
 
 /// When to print a line.
 struct Lines {
-    start: Instant,
     last: Instant,
 }
 
 impl Lines {
     fn new() -> Self {
-        let now = Instant::now();
-        Self { start: now, last: now }
+        Self { last: Instant::now() }
     }
 
     fn due(&mut self) -> bool {

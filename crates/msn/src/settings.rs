@@ -12,11 +12,6 @@ use crate::failure::wrong_arguments;
 
 pub(crate) use msn_train::config::Source;
 
-/// Images looked at to learn their size.
-const SAMPLE: usize = 256;
-/// Shards that they are taken from where images come shard by shard: each of them may have to be fetched whole.
-const SAMPLE_SHARDS: usize = 4;
-
 /// Fields that a resumed run may change: they do not change what it computes.
 const MAY_CHANGE: [&str; 10] = [
     "data.path",
@@ -30,6 +25,11 @@ const MAY_CHANGE: [&str; 10] = [
     "train.keep_every_epochs",
     "data.max_skipped",
 ];
+
+/// Images looked at to learn their size.
+const SAMPLE: usize = 256;
+/// Shards that they are taken from where images come shard by shard: each of them may have to be fetched whole.
+const SAMPLE_SHARDS: usize = 4;
 
 /// Given by the command's own argument.
 const DATA_PATH: &str = "data.path";
@@ -105,7 +105,9 @@ impl<'a> Given<'a> {
         if run.checkpoints().steps()?.is_empty() {
             return Ok(wanted);
         }
-        if let Some((field, expected, found)) = own.first_difference(&wanted, &MAY_CHANGE) {
+        // What was trained with, whatever config.toml says by now.
+        let started = saved_config(run).unwrap_or(own);
+        if let Some((field, expected, found)) = started.first_difference(&wanted, &MAY_CHANGE) {
             let run = run.path().to_path_buf();
             bail!(Error::ChangedOnResume { run, field, expected, found });
         }
@@ -152,6 +154,12 @@ impl<'a> Given<'a> {
         })?;
         Ok(config)
     }
+}
+
+/// The configuration in a run's newest whole checkpoint; `None` where there is none, which training explains.
+fn saved_config(run: &RunDir) -> Option<Config> {
+    let mut loaded = run.checkpoints().load_newest_parts(|_| false).ok()?;
+    serde_json::from_value(loaded.checkpoint.state["config"].take()).ok()
 }
 
 /// The settings of `KEY=VALUE` arguments.

@@ -1,11 +1,11 @@
-//! The first SIGINT or SIGTERM asks to save and end, the second ends at once.
+//! The first SIGINT, SIGTERM or SIGHUP asks to save and end, the second ends at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::Context;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 
@@ -23,17 +23,18 @@ pub(crate) struct StopRequest {
 }
 
 impl StopRequest {
-    /// Takes over SIGINT and SIGTERM.
+    /// Takes over SIGINT, SIGTERM and, unless `nohup` has it ignored, SIGHUP: that of a terminal that is closed.
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let (asked, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        for signal in [SIGINT, SIGTERM] {
+        let listened = listened();
+        for &signal in &listened {
             // Actions run in the order of registration: the first signal finds the flag down and raises it.
             flag::register_conditional_shutdown(signal, exit_code(signal), Arc::clone(&asked))
                 .and_then(|_| flag::register_usize(signal, Arc::clone(&number), signal as usize))
                 .and_then(|_| flag::register(signal, Arc::clone(&asked)))
                 .with_context(|| format!("cannot listen to signal {signal}"))?;
         }
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen to signals")?;
+        let mut signals = Signals::new(&listened).context("cannot listen to signals")?;
         let announcer = signals.handle();
         let told = Arc::new(AtomicBool::new(false));
         let announce = {
@@ -55,10 +56,28 @@ impl StopRequest {
         made
     }
 
+    /// Says nothing more about signals.
+    pub(crate) fn keep_quiet(&self) {
+        self.told.store(true, Ordering::SeqCst);
+    }
+
     /// Number of the signal that asked; 0 without one.
     pub(crate) fn signal(&self) -> i32 {
         self.signal.load(Ordering::SeqCst) as i32
     }
+}
+
+/// The signals that ask to stop.
+fn listened() -> Vec<i32> {
+    let hangup = is_ignored(SIGHUP).is_some_and(|ignored| !ignored).then_some(SIGHUP);
+    [SIGINT, SIGTERM].into_iter().chain(hangup).collect()
+}
+
+/// Whether this process was started with the signal ignored; `None` where the system does not tell.
+fn is_ignored(signal: i32) -> Option<bool> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    Some(u64::from_str_radix(mask.trim(), 16).ok()? >> (signal - 1) & 1 == 1)
 }
 
 /// What a shell reports of a process that this signal ended.

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, RgbImage};
 
 use super::{FULL_RANGE, Format, Limits};
 use crate::{DecodeError, Image};
@@ -20,7 +20,10 @@ pub(super) fn decode_into(
     image: &mut Image,
 ) -> Result<(), DecodeError> {
     let name = format.name();
-    let malformed = |e: image::ImageError| DecodeError::Malformed { format: name, reason: e.to_string() };
+    let malformed = |error: ImageError| match error {
+        ImageError::Unsupported(kind) => DecodeError::Unsupported { format: name, reason: kind.to_string() },
+        error => DecodeError::Malformed { format: name, reason: error.to_string() },
+    };
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format.library());
     let mut allocation = image::Limits::default();
     allocation.max_alloc =

@@ -1,6 +1,7 @@
 //! Encoded bytes to 8-bit RGB.
 
 mod common;
+mod details;
 mod format;
 mod jpeg;
 mod palette;
@@ -11,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{DecodeError, Image};
 
+pub(crate) use details::Details;
 pub use format::Format;
 
 /// What is made of encoded images: guards against files that would fill the memory, and the range of 16-bit samples.

@@ -1,5 +1,6 @@
 //! What one image tells, and the mean and deviation of the channels over many.
 
+use crate::decode::Details;
 use crate::{Format, Image, Normalization, Scratch};
 
 /// Least deviation that is reported: a set of one-coloured images has none, which nothing can be divided by.
@@ -11,6 +12,7 @@ pub(super) struct ImageFacts {
     pub(super) height: u32,
     pub(super) bytes: u64,
     pub(super) format: Format,
+    pub(super) details: Details,
     /// The largest value of any channel of any pixel, of 255.
     pub(super) brightest: u8,
     /// Mean of each channel, of pixels in [0, 1].
@@ -31,12 +33,14 @@ impl ImageFacts {
                 squares[channel] += level * level;
             }
         }
+        let format = Format::of(bytes).expect("it was decoded");
         let pixels = f64::from(image.width()) * f64::from(image.height());
         Self {
             width: image.width(),
             height: image.height(),
             bytes: bytes.len() as u64,
-            format: Format::of(bytes).expect("it was decoded"),
+            format,
+            details: Details::of(bytes, format),
             brightest: image.pixels().iter().copied().max().unwrap_or(0),
             mean: sums.map(|sum| sum as f64 / (255.0 * pixels)),
             mean_square: squares.map(|sum| sum as f64 / (255.0 * 255.0 * pixels)),

@@ -316,3 +316,14 @@ fn damaged_bytes_never_bring_the_program_down() {
     }
     assert!(failed > 0, "some of these bytes matter");
 }
+
+/// As ImageJ saves measurements.
+#[test]
+fn a_tiff_of_32_bits_is_no_damaged_file() {
+    let mut file = Cursor::new(Vec::new());
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut file).unwrap();
+    encoder.write_image::<tiff::encoder::colortype::Gray32Float>(2, 2, &[0.0, 0.5, 1.0, 7.5]).unwrap();
+    let error = decode(file.get_ref(), &Limits::default()).unwrap_err();
+    assert!(matches!(error, DecodeError::Unsupported { format: "TIFF", .. }), "{error}");
+    assert!(error.to_string().contains("expected whole numbers of 1 to 16 bits"), "{error}");
+}

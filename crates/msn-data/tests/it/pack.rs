@@ -165,7 +165,7 @@ fn packing_goes_on_where_it_was_stopped_with_the_same_bytes() {
     drop(folder);
     // A kill after a shard got its name and before the record knew of it, and one that left half a shard.
     fs::write(stopped.join("shards-000001.tar"), "not in the record").unwrap();
-    fs::write(stopped.join(".tmp-third"), "half").unwrap();
+    fs::write(stopped.join(".msn-tmp-third"), "half").unwrap();
 
     let folder = ShardFolder::resume(&stopped).unwrap();
     let found: PackRecord = folder.record().unwrap();
@@ -175,7 +175,7 @@ fn packing_goes_on_where_it_was_stopped_with_the_same_bytes() {
     for shard in &record.shards {
         assert!(fs::read(whole.join(&shard.file)).unwrap() == fs::read(stopped.join(&shard.file)).unwrap());
     }
-    assert!(!stopped.join(".tmp-third").exists());
+    assert!(!stopped.join(".msn-tmp-third").exists());
     assert_eq!(
         pack(&*source, &folder, &config, folder.record().unwrap(), |_| ()).unwrap(),
         record,

@@ -92,6 +92,13 @@ fn full_range() -> [u16; 2] {
     FULL_RANGE
 }
 
+/// Whether this is the state of a fine-tuning that has epochs left.
+fn is_unfinished(finetune: &serde_json::Value) -> bool {
+    let [done, all] =
+        [&finetune["done"]["epochs"], &finetune["of"]["settings"]["epochs"]].map(|n| n.as_u64());
+    done.zip(all).is_some_and(|(done, all)| done < all)
+}
+
 /// Seed of the weights that stand for an untrained encoder of another program's architecture.
 const FOREIGN_SEED: u64 = 0;
 
@@ -110,6 +117,7 @@ impl SavedEncoder {
             return Ok(Self::imported(Import::read(path, heads)?));
         }
         let Loaded { mut checkpoint, folder, rejected } = load(path)?;
+        let stopped = is_unfinished(&checkpoint.state["finetune"]);
         let State { config, classes } = serde_json::from_value(checkpoint.state)
             .map_err(|source| ExtractError::State { checkpoint: folder.clone(), source })?;
         let weights = checkpoint
@@ -117,6 +125,10 @@ impl SavedEncoder {
             .remove(TARGET_PART)
             .ok_or_else(|| ExtractError::MissingPart { checkpoint: folder.clone(), part: TARGET_PART })?;
         let head = checkpoint.parts.remove(CLASSIFIER_PART);
+        let note = format!(
+            "{}: a fine-tuning that was stopped before its end; `msn eval finetune ... --resume` goes on with it",
+            folder.display()
+        );
         let classifier = head
             .map(|head| classifier(head, classes, config.encoder.dim))
             .transpose()
@@ -130,7 +142,7 @@ impl SavedEncoder {
             normalization: Normalization { mean: config.data.mean, std: config.data.std },
             limits: config.data.limits(),
             rejected,
-            notes: Vec::new(),
+            notes: stopped.then_some(note).into_iter().collect(),
         })
     }
 

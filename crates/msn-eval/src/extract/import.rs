@@ -52,12 +52,12 @@ pub struct Description {
 
 impl Import {
     /// Reads the encoder in a file of PyTorch or of safetensors, or in the folder of a Hugging Face or timm model.
-    /// `heads` is the number of attention heads, where it is known; it wins over what the file says.
+    /// `heads` is the number of attention heads, where the file does not say it.
     ///
     /// # Errors
     /// [`ExtractError::Store`] for a file that cannot be read; [`ExtractError::Foreign`] for one without an encoder such as
     /// ours, or whose heads are not known; [`ExtractError::ModelFolder`] for a folder that describes another
-    /// model, or none.
+    /// model, or none, and where it states another number of heads.
     pub fn read(path: &Path, heads: Option<usize>) -> Result<Self, ExtractError> {
         let (file, folder) =
             if path.is_dir() { of_folder(path)? } else { (path.to_owned(), Description::default()) };
@@ -69,7 +69,14 @@ impl Import {
             None => Description::default(),
         };
         let foreign = |source| ExtractError::Foreign { file: file.clone(), source };
-        let found = find_encoder(&opened.shapes(), heads.or(folder.heads).or(own.heads)).map_err(foreign)?;
+        let said = folder.heads.or(own.heads);
+        if let (Some(said), Some(given)) = (said, heads)
+            && said != given
+        {
+            let found = format!("{said} in it and {given} given");
+            return Err(model_folder(&file, "no other number of heads than it states", found));
+        }
+        let found = find_encoder(&opened.shapes(), heads.or(said)).map_err(foreign)?;
         let weights = found.weights(opened.read(&found.section, found.wanted())?);
         let normalization = match folder.normalization.or(own.normalization) {
             Some([mean, std]) => Normalization { mean, std },

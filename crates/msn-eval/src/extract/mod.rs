@@ -152,6 +152,18 @@ impl Extractor {
         }
     }
 
+    /// The samples of 16-bit images that become black and white.
+    pub fn levels(&self) -> [u16; 2] {
+        self.config.limits.levels
+    }
+
+    /// The same with other [`levels`](Self::levels), the lower one first.
+    #[must_use]
+    pub fn with_levels(mut self, levels: [u16; 2]) -> Self {
+        self.config.limits.levels = levels;
+        self
+    }
+
     /// Columns of the rows.
     pub fn dim(&self) -> usize {
         match &self.kind {

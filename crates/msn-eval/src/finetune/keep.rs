@@ -60,6 +60,10 @@ impl<'a> Kept<'a> {
         }
         let mut state = checkpoint.state["finetune"].take();
         add_later_settings(&mut state["of"]["settings"]);
+        if let Some(of) = state["of"].as_object_mut() {
+            // Before it could be chosen it was that of the encoder.
+            of.entry("levels").or_insert_with(|| self.identity["levels"].clone());
+        }
         if let Some((field, [started, now])) = difference("", &state["of"], &self.identity) {
             let run = self.run.folder.path().to_path_buf();
             return Err(Error::OtherTraining { run, field, started, now }.into());
@@ -100,20 +104,29 @@ fn add_later_settings(settings: &mut Value) {
     }
 }
 
-/// The first field, by its full name, that differs, and its two values.
+/// The first field, by its full name, that differs, and its two values; `null` for one that is not there.
 fn difference(name: &str, started: &Value, now: &Value) -> Option<(String, [String; 2])> {
-    match now {
-        Value::Object(fields) => fields.iter().find_map(|(field, now)| {
-            let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
-            difference(&name, &started[field.as_str()], now)
-        }),
-        _ => (started != now).then(|| (name.to_owned(), [started.to_string(), now.to_string()])),
-    }
+    let (Value::Object(then), Value::Object(fields)) = (started, now) else {
+        return (started != now).then(|| (name.to_owned(), [started.to_string(), now.to_string()]));
+    };
+    // Those of a later version, too, which this one would do without.
+    fields.keys().chain(then.keys()).find_map(|field| {
+        let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
+        difference(&name, &started[field.as_str()], &now[field.as_str()])
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_setting_that_this_version_does_not_know_is_a_difference() {
+        let started = json!({ "settings": { "flip": 0.5, "mixture": 0.2 }, "seed": 1 });
+        let now = json!({ "settings": { "flip": 0.5 }, "seed": 1 });
+        let (field, values) = difference("", &started, &now).expect("another setting");
+        assert_eq!((field.as_str(), values), ("settings.mixture", ["0.2".to_owned(), "null".to_owned()]));
+    }
 
     #[test]
     fn a_training_from_before_there_were_rotations_goes_on_without_them_alone() {

@@ -220,6 +220,7 @@ impl FineTune {
         json!({
             "encoder": saved.origin.folder,
             "step": saved.origin.step,
+            "levels": saved.limits.levels,
             "untrained": weights == Weights::Untrained,
             "image_size": saved.config.image_size,
             "data": Images::of(train.dataset),

@@ -64,6 +64,13 @@ impl LogisticRegression {
         Self { lambda, tolerance: 1e-6, max_iterations: 1000 }
     }
 
+    /// Bytes that a fit on `rows` rows of `dim` columns takes at least, the features themselves aside: in `f64`, the rows
+    /// along their axes three times, and the logits twice.
+    pub fn least_memory(rows: usize, dim: usize, classes: usize) -> f64 {
+        let axes = rows.min(dim);
+        rows as f64 * (3.0 * axes as f64 + 2.0 * classes as f64) * size_of::<f64>() as f64
+    }
+
     /// features: [n, D], used as they are (see [`Features::normalise`]); labels: [n], below `classes`.
     ///
     /// # Errors

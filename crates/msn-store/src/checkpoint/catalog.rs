@@ -1,18 +1,19 @@
 //! The checkpoints of a run: saving, finding the newest whole one, pruning.
 //!
-//! A checkpoint is written into a folder `.tmp-*` beside its destination, every file synced, and the folder
+//! A checkpoint is written into a folder `.msn-tmp-*` beside its destination, every file synced, and the folder
 //! renamed to `step-N`. What a kill leaves behind, by the moment it strikes:
 //!
-//! - while writing: all earlier checkpoints, and a `.tmp-*` folder that the run's next process removes;
+//! - while writing: all earlier checkpoints, and a `.msn-tmp-*` folder that the run's next process removes;
 //! - after the rename: the new checkpoint, whole, and a `latest` that names the one before. `latest` is for
 //!   people and scripts; loading looks at the folders themselves;
 //! - while replacing a checkpoint of the same step: the old one as `step-N.replaced`, which loading finds;
-//! - while pruning: a `.tmp-*` folder, never half a `step-N`.
+//! - while pruning: a `.msn-tmp-*` folder, never half a `step-N`.
 
 use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Checkpoint, KeepPolicy, Loaded, Part, Rejected, contents, steps_to_prune};
 use crate::error::{Result, StoreError};
@@ -128,7 +129,7 @@ impl Checkpoints {
 
     /// Removes what a killed process left.
     pub(crate) fn remove_leftovers(&self) -> Result<()> {
-        if self.folder.exists() { atomic::remove_leftovers(&self.folder) } else { Ok(()) }
+        if self.folder.exists() { atomic::remove_leftovers(&self.folder, Duration::ZERO) } else { Ok(()) }
     }
 
     /// All checkpoint folders; of one step, `step-N` before `step-N.replaced`.

@@ -98,7 +98,7 @@ fn write_file(
     let mut out = Summed::new(BufWriter::new(&file));
     fill(&mut out).and_then(|()| out.flush()).map_err(StoreError::io(path, "write"))?;
     let (bytes, crc32) = out.finish();
-    file.sync_all().map_err(StoreError::io(path, "sync to disk"))?;
+    atomic::where_possible(file.sync_all()).map_err(StoreError::io(path, "sync to disk"))?;
     Ok(FileSum { bytes, crc32 })
 }
 

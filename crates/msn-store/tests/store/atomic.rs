@@ -63,6 +63,18 @@ fn a_symbolic_link_stays_and_its_file_is_replaced() {
 
 #[cfg(unix)]
 #[test]
+fn a_symbolic_link_to_nowhere_stays() {
+    let scratch = tempfile::tempdir().unwrap();
+    let link = scratch.path().join("link");
+    std::os::unix::fs::symlink("unmounted/file", &link).unwrap();
+    let err = atomic::write(&link, b"new").unwrap_err();
+    assert!(err.to_string().contains("where this symbolic link points to"), "{err}");
+    assert_eq!(names(scratch.path()), ["link"]);
+    assert!(link.is_symlink());
+}
+
+#[cfg(unix)]
+#[test]
 fn files_have_the_permissions_of_ordinary_files() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = tempfile::tempdir().unwrap();

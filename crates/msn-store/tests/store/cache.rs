@@ -1,16 +1,10 @@
 //! A folder that forgets what was not used for longest.
 
-use std::fs::{self, File, FileTimes};
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::fs;
 
 use msn_store::{CacheFolder, StoreError};
 
-/// Says that a file was used `seconds` ago.
-fn used(path: &Path, seconds: u64) {
-    let time = SystemTime::now() - Duration::from_secs(seconds);
-    File::open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
-}
+use crate::support::used;
 
 fn files(cache: &CacheFolder) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(cache.path())
@@ -57,12 +51,12 @@ fn a_failed_write_leaves_nothing_and_an_old_leftover_is_removed() {
     });
     assert!(failed.unwrap_err().to_string().contains("the network is gone"));
     assert!(files(&cache).is_empty());
-    for (age, name) in [(25 * 3600, ".tmp-old"), (3600, ".tmp-young")] {
+    for (age, name) in [(25 * 3600, ".msn-tmp-old"), (3600, ".msn-tmp-young")] {
         fs::write(folder.path().join(name), "half").unwrap();
         used(&folder.path().join(name), age);
     }
     cache.write("a", b"whole").unwrap();
-    assert_eq!(files(&cache), [".tmp-young", "a"]);
+    assert_eq!(files(&cache), [".msn-tmp-young", "a"]);
 }
 
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use msn_store::{export, read_safetensors};
+use msn_store::export;
 
 fn scratch_file(name: &str) -> (tempfile::TempDir, PathBuf) {
     let scratch = tempfile::tempdir().unwrap();
@@ -40,12 +40,16 @@ fn npy_values_begin_at_a_multiple_of_64_for_every_shape() {
 }
 
 #[test]
-fn a_matrix_becomes_one_tensor() {
-    let (_scratch, path) = scratch_file("x.safetensors");
-    export::write_safetensors_matrix(&path, "features", [2, 1], vec![1.0, 2.0]).unwrap();
-    let read = read_safetensors(&path).unwrap();
-    assert_eq!(read.len(), 1);
-    assert_eq!((&read["features"].shape[..], &read["features"].data[..]), (&[2, 1][..], &[1.0, 2.0][..]));
+fn the_rows_of_a_matrix_are_told_by_its_start() {
+    let (_scratch, path) = scratch_file("x.npy");
+    for rows in [0, 3, 12_345] {
+        export::write_npy(&path, [rows, 2], &vec![0.0; 2 * rows]).unwrap();
+        assert_eq!(export::npy_rows(&fs::read(&path).unwrap()[..128]), Some(rows));
+    }
+    let of_another = b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (3, 2), }  \n";
+    for start in [&of_another[..], b"\x93NUMPY", b""] {
+        assert_eq!(export::npy_rows(start), None);
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn after_kills_at_any_moment_the_newest_checkpoint_is_whole() {
             || checkpoints.steps().unwrap().last().is_some_and(|&step| step >= newest + 2),
             kill,
         );
-        kills_mid_save += u32::from(names(&folder).iter().any(|name| name.starts_with(".tmp-")));
+        kills_mid_save += u32::from(names(&folder).iter().any(|name| name.starts_with(".msn-tmp-")));
         let loaded = checkpoints.load_newest().unwrap();
         assert!(loaded.rejected.is_empty(), "{:?}", loaded.rejected);
         assert!(loaded.checkpoint.step >= newest + 2);

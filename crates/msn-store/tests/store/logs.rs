@@ -19,6 +19,19 @@ fn metrics_are_one_json_value_a_line() {
     assert_eq!(text, "{\"note\":\"two\\nlines\",\"step\":1}\n{\"step\":2}\n");
 }
 
+/// As on some network file systems.
+#[cfg(target_os = "linux")]
+#[test]
+fn metrics_that_cannot_be_synced_are_no_error() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (run, _) = run_with(scratch.path(), &[]);
+    std::os::unix::fs::symlink("/dev/null", run.metrics_path()).unwrap();
+    assert!(fs::File::open("/dev/null").unwrap().sync_data().is_err(), "else nothing is tested");
+    let mut metrics = run.metrics_after(0).unwrap();
+    metrics.append(&json!({ "step": 1 })).unwrap();
+    metrics.sync().unwrap();
+}
+
 #[test]
 fn a_resumed_run_has_each_step_once() {
     let scratch = tempfile::tempdir().unwrap();

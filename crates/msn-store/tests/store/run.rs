@@ -5,7 +5,7 @@ use std::path::Path;
 
 use msn_store::{ImageFolder, RunDir, StoreError};
 
-use crate::support::{names, run_with};
+use crate::support::{names, run_with, used};
 
 #[test]
 fn a_new_run_gives_its_config_back() {
@@ -45,9 +45,9 @@ fn a_folder_of_somebody_else_is_refused_and_left_as_it_is() {
 fn a_run_that_never_began_can_be_created_again() {
     let scratch = tempfile::tempdir().unwrap();
     drop(RunDir::create(scratch.path()).unwrap());
-    fs::write(scratch.path().join(".tmp-config"), "").unwrap();
+    fs::write(scratch.path().join(".msn-tmp-config"), "").unwrap();
     let _run = RunDir::create(scratch.path()).unwrap();
-    assert_eq!(names(scratch.path()), [".lock"]);
+    assert_eq!(names(scratch.path()), [".lock", ".msn-tmp-config"], "a day later it goes");
 }
 
 #[test]
@@ -94,12 +94,17 @@ fn leftovers_go_when_the_run_is_resumed_and_not_when_it_is_read() {
     let (run, _) = run_with(scratch.path(), &[1]);
     let path = run.path().to_path_buf();
     drop(run);
-    fs::write(path.join(".tmp-a"), "").unwrap();
-    fs::create_dir_all(path.join("checkpoints/.tmp-b/deep")).unwrap();
+    for (age, name) in [(25 * 3600, ".msn-tmp-old"), (3600, ".msn-tmp-of-an-evaluation")] {
+        fs::write(path.join(name), "").unwrap();
+        used(&path.join(name), age);
+    }
+    fs::write(path.join(".tmp-of-an-editor"), "").unwrap();
+    fs::create_dir_all(path.join("checkpoints/.msn-tmp-b/deep")).unwrap();
     RunDir::open(&path).unwrap();
-    assert!(path.join(".tmp-a").exists() && path.join("checkpoints/.tmp-b").exists());
+    assert!(path.join(".msn-tmp-old").exists() && path.join("checkpoints/.msn-tmp-b").exists());
     drop(RunDir::resume(&path).unwrap());
-    assert_eq!(names(&path), [".lock", "checkpoints", "config.toml", "latest"]);
+    let others = [".lock", ".msn-tmp-of-an-evaluation", ".tmp-of-an-editor"];
+    assert_eq!(names(&path), [&others[..], &["checkpoints", "config.toml", "latest"]].concat());
     assert_eq!(names(&path.join("checkpoints")), ["step-1"]);
 }
 
@@ -117,6 +122,34 @@ fn an_image_folder_appears_when_it_is_finished() {
     assert_eq!(names(&path), ["circle", "square"]);
     assert_eq!(fs::read(path.join("square/0.png")).unwrap(), b"two");
     assert_eq!(names(scratch.path()), ["images"]);
+}
+
+#[test]
+fn an_image_folder_whose_place_was_taken_meanwhile_says_where_it_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("images");
+    let folder = ImageFolder::create(&path).unwrap();
+    folder.write(Path::new("circle/0.png"), b"one").unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("mine"), "").unwrap();
+    let error = folder.finish().unwrap_err();
+    let StoreError::NotPlaced { found, .. } = &error else { panic!("{error}") };
+    assert!(error.to_string().contains(&found.display().to_string()), "{error}");
+    assert_eq!(fs::read(found.join("circle/0.png")).unwrap(), b"one");
+    assert_eq!(names(&path), ["mine"]);
+}
+
+#[test]
+fn an_image_folder_takes_the_place_of_nothing_at_all() {
+    let scratch = tempfile::tempdir().unwrap();
+    for name in [".lock", ".msn-tmp-killed", ".hidden"] {
+        let path = scratch.path().join("images");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(name), "").unwrap();
+        let err = ImageFolder::create(&path).unwrap_err();
+        assert!(matches!(&err, StoreError::NotEmpty { found, .. } if found == name), "{err}");
+        fs::remove_dir_all(&path).unwrap();
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn a_folder_of_shards_is_taken_up_again_without_what_was_left_half_written() {
     assert!(failed.unwrap_err().to_string().contains("no more"));
     assert!(matches!(ShardFolder::resume(&path), Err(StoreError::Locked { .. })));
     drop(folder);
-    fs::write(path.join(".tmp-killed"), "half").unwrap();
+    fs::write(path.join(".msn-tmp-killed"), "half").unwrap();
     assert!(matches!(ShardFolder::create(&path), Err(StoreError::NotEmpty { .. })));
     let folder = ShardFolder::resume(&path).unwrap();
     assert_eq!(folder.record::<Vec<u32>>().unwrap(), [1, 2]);

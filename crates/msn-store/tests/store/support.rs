@@ -1,9 +1,10 @@
 //! Shared by the tests.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, FileTimes};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use msn_store::{Array, Checkpoint, Checkpoints, KeepPolicy, RunDir};
 
@@ -25,6 +26,12 @@ pub(crate) fn checkpoint_of(step: u64, values: usize) -> Checkpoint {
         // 0.1 + 0.2 and 1 / 3 have no short decimal form; the seed does not fit into an f64.
         state: serde_json::json!({ "step": step, "lr": 0.1 + 0.2, "ema": 1.0 / 3.0, "seed": u64::MAX - step }),
     }
+}
+
+/// Says that a file was used `seconds` ago.
+pub(crate) fn used(path: &Path, seconds: u64) {
+    let time = SystemTime::now() - Duration::from_secs(seconds);
+    File::open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
 }
 
 /// A new run in `scratch` with checkpoints at `steps`.

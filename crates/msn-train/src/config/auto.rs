@@ -273,7 +273,7 @@ fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> V
         ),
         (
             &["objective.prototypes"],
-            "about one for every 80 images, up to twice as many as images in a batch, or no target could be certain"
+            "about one for every 80 images, at least 32, and up to twice as many as images in a batch, or no target could be certain"
                 .to_owned(),
         ),
         (&["train.batch_size"], format!("about an eighth of the images, 2 to {}", largest_batch(small))),

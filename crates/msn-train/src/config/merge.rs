@@ -115,6 +115,13 @@ impl Config {
         Ok(config)
     }
 
+    /// The full names of all fields, such as `optim.epochs`, in alphabetical order.
+    pub fn field_names() -> Vec<String> {
+        let mut fields = Vec::new();
+        leaves(&schema(), "", &mut fields);
+        fields.into_iter().map(|(name, _)| name).collect()
+    }
+
     /// The first field whose value differs, with both values; fields in `except` (or below them) may differ.
     pub fn first_difference(&self, other: &Config, except: &[&str]) -> Option<(String, String, String)> {
         let table = |config: &Config| Table::try_from(config).expect("every field has a TOML form");

@@ -83,6 +83,16 @@ fn a_checkpoint_with_broken_weights_never_replaces_a_good_one() {
 }
 
 #[test]
+fn a_checkpoint_of_another_architecture_is_named() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    run(&config(&["optim.epochs=1"]), &folder, |_| ()).0.expect("trains");
+    let (outcome, _) = run(&config(&["encoder.dim=48", "encoder.heads=3"]), &folder, |_| ());
+    let message = outcome.expect_err("another architecture").to_string();
+    assert!(message.contains("another architecture") && message.contains("cls_token"), "{message}");
+}
+
+#[test]
 fn a_divergence_at_the_first_step_has_no_losses_before() {
     let scratch = tempfile::tempdir().expect("a folder");
     let (outcome, seen) = run(&config(&["data.std=[1e-40, 1e-40, 1e-40]"]), &new_run(scratch.path()), |_| ());

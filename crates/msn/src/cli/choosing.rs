@@ -8,7 +8,7 @@ use msn_train::config::PrecisionSetting;
 
 use super::{
     Draws, EncoderChoice, FRESH_FEATURES, FeatureChoice, IMAGES, LabelledData, OnDevice, PRECISION, Penalty,
-    at_least_one,
+    SampleRange, at_least_one,
 };
 
 /// Several encoders in one table: low-shot accuracy on the same labelled images.
@@ -56,6 +56,9 @@ pub(crate) struct Compare {
 
     #[arg(long, help = FRESH_FEATURES)]
     pub(crate) fresh_features: bool,
+
+    #[command(flatten)]
+    pub(crate) range: SampleRange,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use msn_data::{FULL_RANGE, Limits, ShardSize};
+use msn_data::ShardSize;
 
+use super::limits::{Levels, SizeLimits, levels};
 use super::{IMAGES, at_least_one};
 
 /// Look at images, at what a network sees of them, and pack them into shards.
@@ -15,30 +16,11 @@ pub(crate) enum DataCommand {
     Pack(Pack),
 }
 
-/// Guards against huge images, as data.max_file_mib and data.max_megapixels are in training.
-#[derive(Args)]
-pub(crate) struct SizeLimits {
-    /// Largest image file, MiB.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = at_least_one)]
-    max_file_mib: usize,
-
-    /// Largest image, millions of pixels.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
-    max_megapixels: u64,
-}
-
-impl SizeLimits {
-    /// With this range of 16-bit samples.
-    pub(crate) fn with_levels(&self, levels: [u16; 2]) -> Limits {
-        Limits::of(self.max_file_mib, self.max_megapixels, levels)
-    }
-}
-
 /// Count images, their sizes, formats, classes and broken files; measure mean and deviation of the channels.
 #[derive(Args)]
 #[command(after_help = "\
 Every image is read and decoded. Broken and too large ones are listed with the reason and are no \
-failure: pretrain skips them.
+failure: pretrain skips them, up to 1% of the images or data.max_skipped.
 
 Examples:
   msn data inspect photos
@@ -175,19 +157,6 @@ pub(crate) struct Pack {
     pub(crate) resume: bool,
 }
 
-/// The samples of 16-bit images that become black and white, the lower one first.
-pub(crate) type Levels = [u16; 2];
-
-fn levels(text: &str) -> Result<Levels, String> {
-    let [_, largest] = FULL_RANGE;
-    let parts =
-        text.split_once(',').map(|(black, white)| [black, white].map(|part| part.trim().parse().ok()));
-    match parts {
-        Some([Some(black), Some(white)]) if black < white => Ok([black, white]),
-        _ => Err(format!("expected two whole numbers up to {largest}, the lower one first, such as 0,4095")),
-    }
-}
-
 fn up_to_100(text: &str) -> Result<usize, String> {
     let number = at_least_one(text).ok().filter(|&number| number <= 100);
     number.ok_or_else(|| "expected a whole number from 1 to 100".to_owned())
@@ -226,15 +195,6 @@ fn shard_size(text: &str) -> Result<ShardSize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn levels_are_two_numbers_the_lower_one_first() {
-        assert_eq!(levels("0,4095"), Ok([0, 4095]));
-        assert_eq!(levels("100, 65535"), Ok([100, 65535]));
-        for text in ["", "5", "7,7", "9,3", "0,65536", "-1,5", "a,b"] {
-            assert!(levels(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn sizes_of_shards_are_images_or_bytes() {

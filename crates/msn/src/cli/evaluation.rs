@@ -8,7 +8,7 @@ use msn_train::config::PrecisionSetting;
 
 use super::{
     Draws, FRESH_FEATURES, FineTune, IMAGES, LabelledData, Linear, OnDevice, PRECISION, Report, Robust,
-    Selection, at_least_one, positive,
+    SampleRange, Selection, at_least_one, positive,
 };
 
 /// Measure how good the features of an encoder are.
@@ -186,6 +186,9 @@ pub(crate) struct EncoderChoice {
 
     #[arg(long, help = FRESH_FEATURES)]
     pub(crate) fresh_features: bool,
+
+    #[command(flatten)]
+    pub(crate) range: SampleRange,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,

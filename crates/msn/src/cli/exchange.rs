@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use msn_eval::Lambda;
 
-use super::{OnDevice, at_least_one};
+use super::{OnDevice, SampleRange, at_least_one};
 
 /// Turn another program's checkpoint into a run folder.
 #[derive(Args)]
@@ -31,6 +31,9 @@ pub(crate) struct Import {
     /// Attention heads, where neither the encoder's size nor the file tells.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) heads: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) range: SampleRange,
 }
 
 /// Write an encoder in the form of another program, with a classifier if there are labels.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use msn_eval::{Amount, FineTune as Settings};
 
-use super::{LabelledData, OnDevice, at_least_one, positive};
+use super::{LabelledData, OnDevice, SampleRange, at_least_one, positive};
 
 /// Fine-tuning: the encoder and a linear classifier are trained together, end to end or the last blocks alone.
 ///
@@ -30,6 +30,9 @@ pub(crate) struct FineTune {
     /// Attention heads of another program's encoder, where neither its size nor the file tells.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) heads: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) range: SampleRange,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,

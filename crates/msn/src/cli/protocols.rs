@@ -8,7 +8,8 @@ use msn_eval::Amount;
 use msn_train::config::PrecisionSetting;
 
 use super::{
-    Draws, EncoderChoice, LabelledData, OnDevice, PRECISION, Penalty, at_least_one, positive, share,
+    Draws, EncoderChoice, LabelledData, OnDevice, PRECISION, Penalty, SampleRange, at_least_one, positive,
+    share,
 };
 
 /// Linear probe: a linear classifier on frozen features, trained by gradient descent on random crops and flips.
@@ -31,6 +32,9 @@ pub(crate) struct Linear {
 
     #[arg(long, value_name = "auto|bf16|f32", default_value = "auto", help = PRECISION)]
     pub(crate) precision: PrecisionSetting,
+
+    #[command(flatten)]
+    pub(crate) range: SampleRange,
 
     #[command(flatten)]
     pub(crate) device: OnDevice,

@@ -1,6 +1,6 @@
 //! `msn compare`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use msn_eval::{Amount, BudgetCurve, ExtractError, Extractor, ShotScore, curve_picture};
 use serde::Serialize;
@@ -53,7 +53,15 @@ pub(crate) fn run(arguments: &Compare) -> anyhow::Result<()> {
         ),
         opened => opened,
     };
-    let extractors = choices.iter().map(open).collect::<anyhow::Result<Vec<Extractor>>>()?;
+    let mut extractors = choices.iter().map(open).collect::<anyhow::Result<Vec<Extractor>>>()?;
+    if let (None, Some(levels)) = (arguments.range.levels, trained_levels(&extractors)) {
+        // The baseline sees what the encoders see.
+        let seen = |extractor: Extractor| match extractor.origin() {
+            None => extractor.with_levels(levels),
+            Some(_) => extractor,
+        };
+        extractors = extractors.into_iter().map(seen).collect();
+    }
     // Every encoder gets the same labelled images.
     let drawing = Drawing { splits: arguments.draws.splits, seed: arguments.draws.seed, stop_short: false };
     let labelling =
@@ -104,7 +112,16 @@ fn encoders(arguments: &Compare) -> Vec<String> {
     let untrained = named.iter().find(is_learned).map(|name| format!("{UNTRAINED}{name}"));
     let baselines = [RAW_PIXELS.to_owned()].into_iter().chain(untrained);
     let missing = baselines.filter(|name| !arguments.only && !named.contains(name));
-    missing.chain(named.iter().cloned()).collect()
+    let mut names: Vec<String> = missing.chain(named.iter().cloned()).collect();
+    let mut seen = BTreeSet::new();
+    // One that is named twice would be computed twice, to the same numbers.
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+/// The range of samples of the first encoder that was trained.
+fn trained_levels(extractors: &[Extractor]) -> Option<[u16; 2]> {
+    extractors.iter().find(|extractor| extractor.origin().is_some()).map(Extractor::levels)
 }
 
 /// Whether all that is missing is the number of attention heads.
@@ -120,6 +137,7 @@ fn choice(arguments: &Compare, checkpoint: &str, heads: Option<usize>) -> Encode
         features: Some(arguments.features),
         precision: arguments.precision,
         fresh_features: arguments.fresh_features,
+        range: arguments.range,
         device: arguments.device.clone(),
     }
 }

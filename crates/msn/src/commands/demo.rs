@@ -55,9 +55,11 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
     let test_path = out.join("images/test");
     let (run, config) = if arguments.resume {
         let run = RunDir::resume(out)?;
-        let is_other_run = out.join("latest").exists() && !train_path.exists();
+        // One that was killed at once has no images yet.
+        let own = Source::toml("config.toml", &run.read_config()?)?;
+        let trains_on = Config::merge(&Config::default(), &[own])?.data.path;
         ensure!(
-            !is_other_run,
+            train_path.exists() || Path::new(&trains_on) == train_path,
             "{}: expected the run of a demo, with images in images/train, found none",
             out.display()
         );

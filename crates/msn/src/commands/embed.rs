@@ -1,7 +1,13 @@
 //! `msn embed`
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
 use anyhow::{anyhow, bail};
-use msn_store::export::{write_lines, write_npy, write_safetensors_matrix};
+use msn_store::export::{npy_rows, write_lines, write_npy};
+use msn_store::{Array, write_described};
 
 use crate::cli::Embed;
 use crate::failure::wrong_arguments;
@@ -11,6 +17,8 @@ use crate::progress::{counted, say};
 
 /// Name of the tensor in a safetensors file.
 const TENSOR: &str = "features";
+/// What such a file says of itself, by which it is known again.
+const MADE_BY: (&str, &str) = ("made_by", "msn embed");
 
 /// The formats there are, by the ending of the file.
 #[derive(Clone, Copy)]
@@ -32,13 +40,14 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
         }
     };
     let paths = out.with_extension("txt");
-    output::check(out, &[&arguments.data], |start| match format {
-        Format::Npy => start.starts_with(b"\x93NUMPY"),
-        // The length of the header in 8 bytes, then the header.
-        Format::Safetensors => start.get(8) == Some(&b'{'),
+    let inputs = [arguments.data.as_path(), Path::new(&arguments.encoder.checkpoint)];
+    output::check(out, &inputs, |start| match format {
+        // NumPy's format has no place for more than numbers.
+        Format::Npy => npy_rows(start).is_some_and(|rows| lines(&paths) == Some(rows)),
+        Format::Safetensors => output::says(out, MADE_BY.0, |maker| maker == MADE_BY.1),
     })?;
     // The paths belong to the features: without these they are somebody else's.
-    output::check(&paths, &[&arguments.data], |_| out.exists())?;
+    output::check(&paths, &inputs, |_| out.exists())?;
     let dataset = msn_data::open(&arguments.data)?;
     let with_line_feed = (0..dataset.len()).find(|&index| dataset.name(index).contains('\n'));
     if let Some(index) = with_line_feed {
@@ -55,7 +64,15 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
     let shape = [rows.features.rows(), rows.features.dim()];
     match format {
         Format::Npy => write_npy(out, shape, rows.features.data())?,
-        Format::Safetensors => write_safetensors_matrix(out, TENSOR, shape, rows.features.data().to_vec())?,
+        Format::Safetensors => {
+            let features = Array::new(shape.to_vec(), rows.features.data().to_vec());
+            let tensors = BTreeMap::from([(TENSOR.to_owned(), features)]);
+            write_described(
+                out,
+                &tensors,
+                [MADE_BY].map(|(key, maker)| (key.to_owned(), maker.to_owned())).into(),
+            )?;
+        }
     }
     write_lines(&paths, rows.images.iter().map(|&image| dataset.name(image)))?;
     let [rows_written, columns] = shape;
@@ -69,4 +86,10 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
         say(&format!("{} of {} images could not be read and have no row", rows.skipped.len(), dataset.len()));
     }
     Ok(())
+}
+
+/// Number of lines of a file of text; `None` if it cannot be read.
+fn lines(file: &Path) -> Option<usize> {
+    let lines = BufReader::new(File::open(file).ok()?).split(b'\n');
+    lines.map(Result::ok).try_fold(0, |count, line| line.map(|_| count + 1))
 }

@@ -10,7 +10,7 @@ use msn_store::{export, onnx, write_described};
 use msn_train::config::PrecisionSetting;
 use serde_json::{Value, json};
 
-use crate::cli::{EncoderChoice, Export, ExportFormat, FeatureChoice, OnDevice};
+use crate::cli::{EncoderChoice, Export, ExportFormat, FeatureChoice, OnDevice, SampleRange};
 use crate::failure::wrong_arguments;
 use crate::features;
 use crate::labels::LabelFile;
@@ -83,8 +83,7 @@ fn check_output(arguments: &Export) -> anyhow::Result<()> {
     let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
     output::check(out, &inputs, |start| match arguments.format {
         ExportFormat::Onnx => start.starts_with(ONNX_START),
-        // The length of the header in 8 bytes, then the header.
-        _ => start.get(8) == Some(&b'{'),
+        _ => output::says(out, DESCRIPTION, |_| true),
     })
 }
 
@@ -102,6 +101,7 @@ fn classifier(arguments: &Export, saved: &SavedEncoder) -> anyhow::Result<Option
         // As the weights are exported.
         precision: PrecisionSetting::F32,
         fresh_features: false,
+        range: SampleRange::default(),
         device: OnDevice { name: arguments.device.name.clone() },
     };
     let labelled = few.features(&features::extractor(&choice, &few)?)?;

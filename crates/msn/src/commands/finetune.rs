@@ -50,7 +50,8 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
     let device = device::open(&arguments.device.name)?;
     let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     test.check_classes(&train.labels, &arguments.labelled.train)?;
-    let (saved, weights) = features::saved_encoder(&arguments.checkpoint, arguments.heads)?;
+    let (mut saved, weights) = features::saved_encoder(&arguments.checkpoint, arguments.heads)?;
+    saved.limits.levels = arguments.range.levels.unwrap_or(saved.limits.levels);
     let saved = match arguments.image_size {
         Some(size) => saved.with_image_size(size).map_err(wrong_arguments)?,
         None => saved,
@@ -141,6 +142,7 @@ fn config(saved: &SavedEncoder) -> Config {
     config.seed = saved.seed;
     config.data.max_file_mib = saved.limits.max_bytes >> 20;
     config.data.max_megapixels = saved.limits.max_pixels / 1_000_000;
+    config.data.levels = saved.limits.levels;
     config
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use msn_data::Normalization;
+use anyhow::anyhow;
+use msn_data::{FULL_RANGE, Normalization};
 use msn_eval::Import;
 use msn_model::EncoderConfig;
-use msn_store::{Checkpoint, KeepPolicy, RunDir, TARGET_PART};
+use msn_store::{Checkpoint, KeepPolicy, RunDir, StoreError, TARGET_PART};
 use msn_train::Config;
 use serde_json::json;
 
@@ -16,7 +17,9 @@ use crate::progress::say;
 pub(crate) fn run(arguments: &cli::Import) -> anyhow::Result<()> {
     let import = Import::read(&arguments.file, arguments.heads)?;
     import.summary(usize::MAX).iter().for_each(|line| say(line));
-    let config = config_of(import.config, &import.normalization);
+    let mut config = config_of(import.config, &import.normalization);
+    config.data.levels = arguments.range.levels.unwrap_or(FULL_RANGE);
+    config.data.validate()?;
     let checkpoint = Checkpoint {
         step: 0,
         parts: BTreeMap::from([(TARGET_PART.to_owned(), import.weights)]),
@@ -31,7 +34,15 @@ pub(crate) fn run(arguments: &cli::Import) -> anyhow::Result<()> {
             "config": config,
         }),
     };
-    let run = RunDir::create(&arguments.out)?;
+    let run = RunDir::create(&arguments.out).map_err(|error| match error {
+        StoreError::RunExists { path } => {
+            anyhow!(
+                "{}: expected a new or an empty folder, found a run; choose another folder with --out",
+                path.display()
+            )
+        }
+        error => error.into(),
+    })?;
     run.write_config(&config.to_toml())?;
     let folder = run.checkpoints().save(&checkpoint, &KeepPolicy::default())?;
     say(&format!("checkpoint: {}", folder.display()));

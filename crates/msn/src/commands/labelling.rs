@@ -8,7 +8,7 @@ use msn_data::Skipped;
 use msn_eval::{Amount, Classes, Error, ExtractError, Extractor, Labelled, SplitFile, SplitSet};
 use msn_store::export;
 
-use crate::features::LabelledImages;
+use crate::features::{LabelledImages, check_regression};
 use crate::progress::{counted, say, warn};
 
 /// Which training images are labelled.
@@ -170,6 +170,8 @@ impl LabelledSets {
         let labels: Vec<String> = labelled.iter().map(|&image| train.labels[image].clone()).collect();
         let path = train.dataset.path();
         test.check_classes(&labels, path)?;
+        let largest = labelling.sets.iter().flat_map(|set| &set.splits).map(Vec::len).max().unwrap_or(0);
+        check_regression(path, largest, extractor.dim(), Classes::of(&labels).len())?;
         let train = train.features(extractor, &labelled, "features of the labelled images")?;
         let test = test.all_features(extractor, "features of the test images")?;
         let rows_of = |set: &SplitSet| {

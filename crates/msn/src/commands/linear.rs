@@ -41,6 +41,7 @@ pub(crate) fn run(arguments: &Linear) -> anyhow::Result<()> {
         precision: arguments.precision,
         // None are kept: it trains on other crops in each epoch.
         fresh_features: true,
+        range: arguments.range,
         device: arguments.device.clone(),
     };
     let extractor = features::extractor(&encoder, &*train.dataset)?;

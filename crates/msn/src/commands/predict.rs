@@ -32,6 +32,10 @@ struct Predicted {
 pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
     let header = COLUMNS.join(",");
     let inputs: Vec<&Path> = arguments.labels.as_deref().into_iter().chain([&*arguments.images]).collect();
+    if arguments.out.extension().is_some_and(|ending| ending != "csv" && ending != "txt") {
+        let found = arguments.out.display();
+        return Err(wrong_arguments(anyhow!("--out: expected a name in .csv, found {found}")));
+    }
     output::check(&arguments.out, &inputs, |start| start.starts_with(header.as_bytes()))?;
     let images = msn_data::open(&arguments.images)?;
     let Predicted { found, predictions, from } = match &arguments.labels {
@@ -125,6 +129,7 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
     }
     let device = device::open(&arguments.encoder.device.name)?;
     let (mut saved, weights) = features::saved_encoder(checkpoint, arguments.encoder.heads)?;
+    saved.limits.levels = arguments.encoder.range.levels.unwrap_or(saved.limits.levels);
     let head = saved.classifier.take().ok_or_else(none)?;
     let precision = arguments.encoder.precision.precision();
     let extractor = Extractor::of(saved, weights, msn_model::Features::AfterNorm, precision, &device)?;

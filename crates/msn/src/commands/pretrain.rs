@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use burn::tensor::Device;
-use msn_data::Dataset;
+use msn_data::{Dataset, FULL_RANGE};
 use msn_store::RunDir;
 use msn_train::{Config, Ending};
 
 use crate::cli::Pretrain;
 use crate::device;
 use crate::failure::stopped;
+use crate::levels::look_for_few_levels;
 use crate::memory;
 use crate::progress::{TrainingProgress, say};
 use crate::settings::Given;
@@ -38,6 +39,9 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
         let (config, explanation) = given.for_new_run(&*dataset)?;
         check_batch(&config, &*dataset, &given)?;
         memory::check(&config, &arguments.device)?;
+        if config.data.levels == FULL_RANGE {
+            look_for_few_levels(&*dataset, config.data.limits())?;
+        }
         if let Some(start) = &start {
             start.check(&config)?;
         }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use image::ImageFormat;
 use msn_store::ImageFolder;
 use msn_synth::SynthConfig;
@@ -16,7 +16,9 @@ use crate::progress::{ImageProgress, counted, say};
 pub(crate) fn run(arguments: &Synth) -> anyhow::Result<()> {
     let &Synth { classes, images_per_class, size, seed, .. } = arguments;
     let config = SynthConfig { classes, images_per_class, size, seed };
-    config.validate().map_err(wrong_arguments)?;
+    config.validate().map_err(|msn_synth::Error::OutOfRange { field, expected, found }| {
+        wrong_arguments(anyhow!("--{}: expected {expected}, found {found}", field.replace('_', "-")))
+    })?;
     draw(&config, &arguments.out)?;
     let (images, classes) = (counted(classes * images_per_class, "image"), counted(classes, "class"));
     say(&format!("{images} of {classes} in {}", arguments.out.display()));

@@ -19,6 +19,8 @@ fn wrong_arguments_exit_with_2_and_name_the_argument() {
     pretrain("objective.prototypes=5000000").refused_with(&["objective.prototypes", "2 to 1048576"]);
     pretrain("--device=abacus").refused_with(&["--device", "expected one of cpu", "`abacus`"]);
     pretrain("--no-such-flag").refused_with(&["--no-such-flag"]);
+    pretrain("--epochs=3").refused_with(&["--epochs", "settings are given by name: optim.epochs=VALUE"]);
+    pretrain("--patch-size").refused_with(&["encoder.patch_size=VALUE"]);
     scratch.msn(&["pretrain"]).refused_with(&["--data <PATH>", "--out <RUN>"]);
     scratch.msn(&["no-such-command"]).refused_with(&["no-such-command"]);
     assert!(!scratch.path("run").exists(), "a wrong argument makes no run folder");
@@ -128,8 +130,11 @@ fn numbers_out_of_range_are_refused_by_every_command() {
     with(&lowshot, &["--split-file", "a.txt", "--shots", "1"]).refused_with(&["--split-file", "--shots"]);
     with(&knn, &["--k", "10,x"]).refused_with(&["--k", "at least 1"]);
     with(&knn, &["--temperature", "nan"]).refused_with(&["--temperature", "above 0"]);
-    scratch.msn(&["synth", "--out", "more", "--classes", "1"]).refused_with(&["classes", "found 1"]);
-    scratch.msn(&["synth", "--out", "more", "--size", "1000"]).refused_with(&["size", "found 1000"]);
+    scratch.msn(&["synth", "--out", "more", "--classes", "1"]).refused_with(&["--classes", "found 1"]);
+    scratch.msn(&["synth", "--out", "more", "--size", "1000"]).refused_with(&["--size", "found 1000"]);
+    scratch
+        .msn(&["predict", "--checkpoint", "run", "--images", "images", "--out", "predicted.xlsx"])
+        .refused_with(&["--out", ".csv", "predicted.xlsx"]);
     scratch
         .msn(&["embed", "--checkpoint", "raw-pixels", "--data", "images", "--out", "rows.csv"])
         .refused_with(&["--out", ".npy or .safetensors", "rows.csv"]);

@@ -57,6 +57,16 @@ fn inspect_warns_of_what_is_left_out_of_shared_class_names_and_of_few_levels() {
     }
     let finished = scratch.msn(&["data", "inspect", "odd", "--levels", "0,4095"]).success();
     assert!(!finished.stderr.contains("brighter"), "{}", finished.stderr);
+    // A bright image of 8 bits beside them changes nothing, and a training says so, too.
+    let white = image::RgbImage::from_pixel(4, 4, image::Rgb([255; 3]));
+    white.save(scratch.path("odd/dogs/left/2.png")).unwrap();
+    let small = ["--out", "run", "train.batch_size=2", "optim.epochs=1", "encoder.dim=48", "encoder.depth=1"];
+    for said in [
+        scratch.msn(&["data", "inspect", "odd"]).success().stderr,
+        scratch.msn(&[&["pretrain", "--data", "odd"], &small[..]].concat()).stderr,
+    ] {
+        assert!(said.contains("no sample of the 2 16-bit images is brighter than 16 of 255"), "{said}");
+    }
     scratch
         .msn(&["data", "inspect", "odd", "--levels", "9,5"])
         .refused_with(&["--levels", "lower one first"]);
@@ -179,6 +189,25 @@ fn packed_images_train_and_evaluate_as_the_source_does() {
         serde_json::from_str::<serde_json::Value>(&printed).unwrap()["k"].clone()
     };
     assert_eq!(knn("shards")["1"], 100.0, "every image is its own nearest neighbour, with its class");
+}
+
+#[test]
+fn inspect_tells_of_stacks_and_of_more_broken_images_than_a_training_skips() {
+    let scratch = Scratch::new();
+    let class = names(&scratch.path("images")).remove(0);
+    let quiet = scratch.msn(&["data", "inspect", "images"]).success();
+    assert!(!quiet.stdout.contains("data.max_skipped") && !quiet.stderr.contains("page"), "{}", quiet.stderr);
+    fs::write(scratch.path("images").join(&class).join("broken.jpg"), "no image").unwrap();
+    let mut stack = fs::File::create(scratch.path("images").join(&class).join("stack.tif")).unwrap();
+    let mut encoder = tiff::encoder::TiffEncoder::new(&mut stack).unwrap();
+    for _ in 0..3 {
+        encoder.write_image::<tiff::encoder::colortype::Gray8>(2, 2, &[1, 2, 3, 4]).unwrap();
+    }
+    let told = scratch.msn(&["data", "inspect", "images"]).success();
+    assert!(told.stderr.contains("more than one page: 1 TIFF file"), "{}", told.stderr);
+    // 1 of 26 is 3.8%.
+    let words = "more than the 1% that pretrain skips: repair or remove them, or set data.max_skipped=0.04";
+    assert!(told.stdout.contains(words), "{}", told.stdout);
 }
 
 #[test]

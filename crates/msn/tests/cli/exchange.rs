@@ -218,7 +218,19 @@ fn exports_replace_nothing_and_say_what_they_take() {
         export(&scratch, "run", "onnx", "model.onnx", &[]).success();
     }
     export(&scratch, "run", "timm", "a.safetensors", &[]).success();
+    export(&scratch, "run", "safetensors", "a.safetensors", &[]).success();
+    let import =
+        |more: &[&str]| scratch.msn(&[&["import", "a.safetensors", "--out", "imported"], more].concat());
+    import(&["--heads", "4"]).fails_with(&["a.safetensors", "2 in it and 4 given"]);
+    import(&["--heads", "2", "--levels", "0,4095"]).success();
+    assert!(scratch.read("imported/config.toml").contains("4095"));
+    import(&[]).fails_with(&["imported", "a new or an empty folder, found a run"]);
     export(&scratch, "a.safetensors", "timm", "a.safetensors", &[]).fails_with(&["one of its inputs"]);
+    let embed = ["embed", "--checkpoint", "a.safetensors", "--data", "images", "--out", "a.safetensors"];
+    scratch.msn(&embed).fails_with(&["one of its inputs"]);
+    fs::copy(scratch.path("run/checkpoints/step-6/encoder.safetensors"), scratch.path("w.safetensors"))
+        .unwrap();
+    export(&scratch, "run", "timm", "w.safetensors", &[]).fails_with(&["w.safetensors", "another file"]);
     assert_eq!(fs::read(scratch.path("notes.onnx")).unwrap(), b"mine");
 }
 

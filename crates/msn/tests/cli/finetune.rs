@@ -141,9 +141,14 @@ fn a_signal_saves_and_the_same_command_goes_on_to_the_same_result() {
         stderr.read_to_string(&mut told).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(code), "{told}");
         assert!(told.contains("with --resume"), "{told}");
+        let predict = ["predict", "--checkpoint", name, "--images", "test", "--out", "predicted.csv"];
+        let unfinished = scratch.msn(&predict).success().stderr;
+        assert!(unfinished.contains("stopped before its end"), "{unfinished}");
         let resumed = scratch.msn(&[&arguments[..], &["--resume"]].concat()).success();
         assert!(resumed.stderr.contains("going on after step"), "{}", resumed.stderr);
         assert_eq!(resumed.stdout, whole);
+        let finished = scratch.msn(&predict).success().stderr;
+        assert!(!finished.contains("stopped before its end"), "{finished}");
     }
     scratch.msn(&[&arguments("none")[..], &["--resume"]].concat()).fails_with(&[
         "none",

@@ -130,3 +130,50 @@ fn every_exif_orientation_is_seen_upright() {
         assert!(difference < 0.1, "orientation {orientation}: off by {difference} on average");
     }
 }
+
+/// Two classes that differ by 40 of 4,096 samples, which are one of 256 levels where 16 bits are.
+fn faint(scratch: &Scratch, folder: &str, stretched: bool) {
+    for (class, left) in [("a", true), ("b", false)] {
+        fs::create_dir_all(scratch.path(folder).join(class)).unwrap();
+        for index in 0..8 {
+            let image = ImageBuffer::<Luma<u16>, Vec<u16>>::from_fn(16, 16, |x, _| {
+                let sample = 2050 + index + if (x < 8) == left { 40 } else { 0 };
+                Luma([if stretched { ((sample * 65_535 + 2047) / 4095) as u16 } else { sample as u16 }])
+            });
+            image.save(scratch.path(folder).join(format!("{class}/{index}.png"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_command_sees_the_range_of_samples_that_an_encoder_was_trained_with() {
+    let scratch = Scratch::new();
+    faint(&scratch, "narrow", false);
+    faint(&scratch, "wide", true);
+    let pixels = |data: &str, out: &str, more: &[&str]| {
+        let embed = ["embed", "--checkpoint", "raw-pixels", "--data", data, "--out", out];
+        scratch.msn(&[&embed[..], more].concat()).success();
+        fs::read(scratch.path(out)).unwrap()
+    };
+    let wide = pixels("wide", "wide.npy", &[]);
+    assert_eq!(pixels("narrow", "narrow.npy", &["--levels", "0,4095"]), wide);
+    assert_ne!(pixels("narrow", "dark.npy", &[]), wide);
+
+    let data =
+        ["pretrain", "--data", "narrow", "--config", "tiny.toml", "--out", "run", "train.batch_size=4"];
+    scratch.msn(&[&data[..], &["data.levels=[0, 4095]"]].concat()).success();
+    let compare = ["compare", "run", "--train", "narrow", "--test", "narrow", "--shots", "1", "--json", "-"];
+    let raw_pixels = |more: &[&str]| {
+        let printed = scratch.msn(&[&compare[..], more].concat()).success().stdout;
+        let results: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!(results["encoders"][0]["checkpoint"], "raw-pixels");
+        results["encoders"][0]["amounts"]["1"]["mean"].as_f64().unwrap()
+    };
+    assert_eq!(raw_pixels(&[]), 100.0);
+    assert_eq!(raw_pixels(&["--levels", "0,65535"]), 50.0, "all images are alike");
+
+    let tune =
+        ["eval", "finetune", "--checkpoint", "run", "--train", "narrow", "--test", "narrow", "--epochs", "1"];
+    scratch.msn(&[&tune[..], &["--out", "tuned"]].concat()).success();
+    assert!(scratch.read("tuned/config.toml").contains("4095"), "{}", scratch.read("tuned/config.toml"));
+}

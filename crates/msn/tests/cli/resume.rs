@@ -171,15 +171,30 @@ fn a_run_with_corrupt_checkpoints_alone_is_an_explained_failure() {
 }
 
 #[test]
-fn a_checkpoint_of_another_architecture_is_named() {
+fn the_checkpoint_of_another_run_is_told_by_its_settings() {
     let scratch = Scratch::with_run();
     scratch.pretrain("wide", &["encoder.dim=48"]).success();
     // The weights of one run under the configuration of another.
     let copy = |from: &str, to: &str| std::fs::rename(scratch.path(from), scratch.path(to)).unwrap();
     copy("run/checkpoints", "aside");
     copy("wide/checkpoints", "run/checkpoints");
-    let parts = ["another architecture", "cls_token", "[1, 1, 32]", "[1, 1, 48]"];
+    let parts = ["started with encoder.dim = 48, found 32", "config.toml"];
     scratch.pretrain("run", &["--resume"]).fails_with(&parts);
+}
+
+#[test]
+fn settings_that_were_changed_in_the_run_folder_are_refused() {
+    let scratch = Scratch::with_run();
+    let own = scratch.read("run/config.toml");
+    let changed = own.replacen("seed = 0", "seed = 5", 1);
+    assert_ne!(own, changed);
+    std::fs::write(scratch.path("run/config.toml"), changed).unwrap();
+    let refused = ["run was started with seed = 0", "found 5", "config.toml", "--init run"];
+    let resume = ["pretrain", "--data", "images", "--out", "run", "--resume"];
+    scratch.msn(&resume).fails_with(&refused);
+    std::fs::write(scratch.path("run/config.toml"), own.replacen("log_every = ", "log_every = 1", 1))
+        .unwrap();
+    scratch.msn(&resume).success();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Signals, and a disk that is full.
 
+use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use crate::support::{Finished, Scratch, names, pretrain_arguments, wait_until};
@@ -18,7 +19,7 @@ fn start(scratch: &Scratch, run: &str) -> Child {
     let arguments = pretrain_arguments(run, &[ENDLESS]);
     let child = scratch.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
     let metrics = scratch.path(&format!("{run}/metrics.jsonl"));
-    wait_until(|| std::fs::metadata(&metrics).is_ok_and(|file| file.len() > 0));
+    wait_until(|| fs::metadata(&metrics).is_ok_and(|file| file.len() > 0));
     child
 }
 
@@ -52,7 +53,7 @@ fn a_demo_that_was_stopped_goes_on_to_its_table() {
     let common = ["demo", "--out", "demo", "--images-per-class", "6", "optim.epochs=40"];
     let arguments = [&common[..], &small].concat();
     let child = scratch.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until(|| std::fs::metadata(scratch.path("demo/metrics.jsonl")).is_ok_and(|file| file.len() > 0));
+    wait_until(|| fs::metadata(scratch.path("demo/metrics.jsonl")).is_ok_and(|file| file.len() > 0));
     signal(&child, &["INT"]);
     let stopped = Finished::of(child.wait_with_output().unwrap(), &arguments).exits_with(130);
     let resume = ["demo", "--out", "demo", "--resume"];
@@ -66,6 +67,12 @@ fn a_demo_that_was_stopped_goes_on_to_its_table() {
     assert!(scores["pretrained"]["5"]["mean"].is_number(), "{scores}");
     // Once more there is nothing to train, and the same to show.
     assert_eq!(scratch.msn(&resume).success().stdout, finished.stdout);
+    // A run of something else, killed before its first checkpoint.
+    scratch.pretrain("other", &[]).success();
+    fs::remove_file(scratch.path("other/latest")).unwrap();
+    let before = scratch.read("other/config.toml");
+    scratch.msn(&["demo", "--out", "other", "--resume"]).fails_with(&["other", "the run of a demo"]);
+    assert_eq!(scratch.read("other/config.toml"), before);
     scratch.msn(&["demo", "--out", "nowhere", "--resume"]).fails_with(&["nowhere", "not a run folder"]);
 }
 
@@ -80,20 +87,61 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn the_last_checkpoint_waits_for_a_disk_that_comes_back() {
+    let scratch = Scratch::with_run();
+    fs::remove_dir_all(scratch.path("run/checkpoints")).unwrap();
+    fs::remove_file(scratch.path("run/latest")).unwrap();
+    // A disk that is not there.
+    std::os::unix::fs::symlink("../away/checkpoints", scratch.path("run/checkpoints")).unwrap();
+    let arguments = pretrain_arguments("run", &["--resume"]);
+    let said = fs::File::create(scratch.path("said")).unwrap();
+    let mut child = scratch.command(&arguments).stderr(said).spawn().unwrap();
+    wait_until(|| scratch.read("said").contains("no checkpoint of step 12"));
+    fs::create_dir_all(scratch.path("away/checkpoints")).unwrap();
+    assert!(child.wait().unwrap().success(), "{}", scratch.read("said"));
+    assert_eq!(names(&scratch.path("away/checkpoints")), ["step-12"]);
+    assert_eq!(scratch.read("run/latest"), "step-12\n");
+}
+
+#[test]
+fn a_closed_terminal_ends_a_run_after_a_checkpoint_unless_it_was_started_with_nohup() {
+    let scratch = Scratch::new();
+    let child = start(&scratch, "run");
+    signal(&child, &["HUP"]);
+    Finished::of(child.wait_with_output().unwrap(), &["pretrain"]).exits_with(129);
+    assert!(scratch.path("run/latest").exists());
+
+    let mut ignoring = Command::new("sh");
+    ignoring.args(["-c", r#"trap "" HUP && exec "$0" "$@""#, env!("CARGO_BIN_EXE_msn")]);
+    let arguments = pretrain_arguments("other", &[]);
+    let mut child =
+        ignoring.args(&arguments).current_dir(scratch.path("")).stderr(Stdio::null()).spawn().unwrap();
+    wait_until(|| fs::metadata(scratch.path("other/metrics.jsonl")).is_ok_and(|file| file.len() > 0));
+    signal(&child, &["HUP"]);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(scratch.read("other/latest"), "step-12\n");
+}
+
+#[test]
 fn a_full_disk_while_saving_leaves_the_last_checkpoint_whole() {
     let scratch = Scratch::with_run();
     // A limit on the size of files, in blocks of 512 or 1024 bytes, is below that of the encoder (some 140 kB); with
     // the signal ignored, a write over it fails as on a full disk.
-    let larger =
-        std::fs::metadata(scratch.path("run/checkpoints/step-12/encoder.safetensors")).unwrap().len();
+    let larger = fs::metadata(scratch.path("run/checkpoints/step-12/encoder.safetensors")).unwrap().len();
     assert!(larger > 64 * 1024, "{larger} bytes are within the limit");
-    std::fs::remove_dir_all(scratch.path("run/checkpoints/step-12")).unwrap();
-    std::fs::write(scratch.path("run/latest"), "step-6\n").unwrap();
+    fs::remove_dir_all(scratch.path("run/checkpoints/step-12")).unwrap();
+    fs::write(scratch.path("run/latest"), "step-6\n").unwrap();
     let arguments = pretrain_arguments("run", &["--resume"]);
     let mut limited = Command::new("sh");
     limited.args(["-c", r#"trap "" XFSZ && ulimit -f 64 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_msn")]);
-    limited.args(&arguments).current_dir(scratch.path(""));
-    Finished::of(limited.output().unwrap(), &arguments).fails_with(&["safetensors", "cannot write"]);
+    let said = fs::File::create(scratch.path("said")).unwrap();
+    let child = limited.args(&arguments).current_dir(scratch.path("")).stderr(said).spawn().unwrap();
+    wait_until(|| scratch.read("said").contains("make room"));
+    assert!(scratch.read("said").contains("no checkpoint of step 12"), "{}", scratch.read("said"));
+    signal(&child, &["INT"]);
+    let mut finished = Finished::of(child.wait_with_output().unwrap(), &arguments);
+    finished.stderr = scratch.read("said");
+    finished.fails_with(&["error: ", "safetensors", "cannot write"]);
     assert_eq!(names(&scratch.path("run/checkpoints")), ["step-6"]);
     // And with room again the run goes on from there.
     let resumed = scratch.pretrain("run", &["--resume"]).success();

@@ -6,11 +6,13 @@ use std::thread::available_parallelism;
 
 use anyhow::bail;
 use msn_data::{InspectConfig, Inspection, Normalization, Spread, contact_sheet, inspect};
+use msn_train::Config;
 use serde::Serialize;
 
 use super::{check_picture, write_picture};
 use crate::classes::warn_of_shared_names;
 use crate::cli::Inspect;
+use crate::levels::warn_of_few_levels;
 use crate::output;
 use crate::progress::{ImageProgress, counted, say, warn};
 use crate::report::{self, Table};
@@ -19,9 +21,6 @@ use crate::report::{self, Table};
 const SHOWN_CLASSES: usize = 20;
 /// Broken files that are shown; the JSON has more.
 const SHOWN_BROKEN: usize = 20;
-
-/// Where nothing is as bright as this, of 255, images may have fewer bits than their files: 13 of 16 give 31.
-const DARK: u8 = 64;
 
 /// The results as JSON.
 #[derive(Serialize)]
@@ -59,11 +58,10 @@ pub(crate) fn run(arguments: &Inspect) -> anyhow::Result<()> {
         None => Ok(()),
     };
     let results = Results { path, found: &found };
-    if let Some(brightest) = found.brightest.filter(|&brightest| brightest < DARK) {
-        warn(&format!(
-            "no sample is brighter than {brightest} of 255: 16-bit files that use fewer bits keep few of their levels; give their \
-             range, such as --levels 0,4095 here and data.levels=[0,4095] to pretrain"
-        ));
+    warn_of_few_levels(&found);
+    if found.with_more_pages > 0 {
+        let stacks = counted(found.with_more_pages, "TIFF file");
+        warn(&format!("more than one page: {stacks}, of which the first page alone is read"));
     }
     report::show_json(&text(path, &found), "inspect", arguments.json.as_deref(), &results)?;
     if found.usable.is_empty() {
@@ -159,6 +157,17 @@ fn broken(found: &Inspection) -> String {
     }
     if found.broken > SHOWN_BROKEN {
         writeln!(text, "  and {} others, with --json", found.broken - SHOWN_BROKEN).expect(MEMORY);
+    }
+    let allowed = Config::default().data.max_skipped;
+    let share = found.broken as f64 / found.looked_at.max(1) as f64;
+    if share > allowed {
+        writeln!(
+            text,
+            "more than the {}% that pretrain skips: repair or remove them, or set data.max_skipped={:.2}",
+            100.0 * allowed,
+            (100.0 * share).ceil() / 100.0
+        )
+        .expect(MEMORY);
     }
     text
 }

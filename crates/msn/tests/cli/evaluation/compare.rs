@@ -12,7 +12,7 @@ fn encoders_are_compared_on_the_same_labelled_images() {
         let data = ["--train", "images", "--test", "test", "--shots", "1,2,50%"];
         scratch.msn(&[&["compare"], more, &data[..]].concat())
     };
-    let finished = compare(&["run", "run/checkpoints/step-6", "--picture", "curves.svg"]).success();
+    let finished = compare(&["run", "run/checkpoints/step-6", "run", "--picture", "curves.svg"]).success();
     let names: Vec<_> = finished.stdout.lines().skip(1).map(|row| row.split("  ").next().unwrap()).collect();
     assert_eq!(names, ["raw-pixels", "untrained:run", "run", "run/checkpoints/step-6"]);
     assert!(finished.stdout.contains("32 x 2, patch 4") && finished.stdout.contains("16 x 16 px"));

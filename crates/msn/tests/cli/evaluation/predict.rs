@@ -78,6 +78,20 @@ fn results_replace_neither_inputs_nor_files_of_others() {
         embed("rows.npy").success();
     }
     embed("rows.safetensors").fails_with(&["rows.txt", "another file"]);
+    for _ in 0..2 {
+        embed("own.safetensors").success();
+    }
+    // Features and weights of other programs, beside a list that goes by the name of one of ours.
+    let features = fs::read(scratch.path("rows.npy")).unwrap();
+    fs::write(scratch.path("theirs.npy"), &features).unwrap();
+    fs::write(scratch.path("theirs.txt"), "one.png\n").unwrap();
+    embed("theirs.npy").fails_with(&["theirs.npy", "another file"]);
+    let weights =
+        b"\x40\0\0\0\0\0\0\0{\"bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}         abcd";
+    fs::write(scratch.path("weights.safetensors"), weights).unwrap();
+    embed("weights.safetensors").fails_with(&["weights.safetensors", "another file"]);
+    assert_eq!(fs::read(scratch.path("theirs.npy")).unwrap(), features);
+    assert_eq!(fs::read(scratch.path("weights.safetensors")).unwrap(), weights);
 
     fs::write(scratch.path("notes.json"), "mine").unwrap();
     run(&scratch, &lowshot(&["--json", "notes.json"])).fails_with(&["notes.json", "another file"]);
