@@ -10,6 +10,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 /// What a stream of random numbers is for. Streams of different purposes never share a key.
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
+    Labels = 0,
     Order = 1,
     View = 2,
     BatchMask = 3,
@@ -69,6 +70,11 @@ impl Rng {
     /// The stream that draws how the images of one batch are mixed.
     pub fn for_mixing(seed: u64, epoch: u64, batch: u64) -> Self {
         Self::keyed(seed, epoch, batch, Purpose::Mixing, 0)
+    }
+
+    /// The stream that draws which images have a label, or which are held out, of one class in one split.
+    pub fn for_labels(seed: u64, split: u64, class: usize) -> Self {
+        Self::keyed(seed, split, class as u64, Purpose::Labels, 0)
     }
 
     /// The 256-bit key holds all five numbers unmixed, so that two streams are equal only if all of them are.
@@ -148,6 +154,23 @@ impl Rng {
         }
     }
 
+    /// As [`below`](Self::below) for any number of rows, from another part of the stream: draws of labels have always been
+    /// made so.
+    ///
+    /// # Panics
+    /// If `n` is 0.
+    pub fn index_below(&mut self, n: usize) -> usize {
+        assert!(n > 0, "no number is below 0");
+        let n = n as u64;
+        let rejected = n.wrapping_neg() % n;
+        loop {
+            let product = u128::from(self.0.next_u64()) * u128::from(n);
+            if product as u64 >= rejected {
+                return (product >> 64) as usize;
+            }
+        }
+    }
+
     /// The first `count` items of a uniform permutation of `items`, put at its front (Fisher-Yates).
     ///
     /// # Panics
@@ -180,11 +203,12 @@ mod tests {
             Rng::for_rand_augment(1, 2, 3),
             Rng::for_erasing(1, 2, 3),
             Rng::for_mixing(1, 2, 3),
+            Rng::for_labels(1, 2, 3),
         ];
         let mut firsts: Vec<u64> = streams.into_iter().map(|mut r| r.0.next_u64()).collect();
         firsts.sort_unstable();
         firsts.dedup();
-        assert_eq!(firsts.len(), 12);
+        assert_eq!(firsts.len(), 13);
         assert_eq!(Rng::for_view(1, 2, 3, 4).unit(), Rng::for_view(1, 2, 3, 4).unit());
     }
 

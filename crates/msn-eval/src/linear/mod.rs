@@ -8,7 +8,6 @@ use msn_data::{Dataset, EvalBatch, Skipped, load_crops, load_eval};
 use serde::{Deserialize, Serialize};
 
 use crate::classes::members;
-use crate::splits::{below, stream};
 use crate::{Classes, Error, ExtractError, Extractor};
 
 pub use settings::LinearProbe;
@@ -214,11 +213,11 @@ impl LinearProbe {
     fn split(&self, labels: &[usize], classes: &Classes) -> Result<(Vec<usize>, Vec<usize>), Error> {
         let (mut kept, mut held_out) = (Vec::new(), Vec::new());
         for (class, mut images) in members(labels, classes.len()).into_iter().enumerate() {
-            let mut rng = stream(self.seed, HELD_OUT, class as u64);
+            let mut rng = Rng::for_labels(self.seed, HELD_OUT, class);
             let count = images.len();
             let out = ((count as f64 * self.held_out).round() as usize).max(1).min(count - 1);
             for i in 0..out {
-                images.swap(i, i + below(&mut rng, (count - i) as u64));
+                images.swap(i, i + rng.index_below(count - i));
             }
             held_out.extend_from_slice(&images[..out]);
             kept.extend_from_slice(&images[out..]);

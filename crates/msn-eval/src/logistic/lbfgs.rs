@@ -113,7 +113,6 @@ impl Descent<'_> {
     }
 
     /// -H g by the two-loop recursion (Nocedal and Wright, "Numerical Optimization", algorithm 7.4), [C, r].
-    ///
     fn direction(&self, at: &Gradient, pairs: &VecDeque<Pair>) -> Vec<f64> {
         let mut d: Vec<f64> = at.values.par_iter().map(|g| -g).collect();
         let mut factors = Vec::with_capacity(pairs.len());

@@ -1,11 +1,10 @@
 //! k-means on rows of length 1.
 
-use rand_chacha::ChaCha8Rng;
+use msn_data::rng::Rng;
 use rayon::prelude::*;
 
 use crate::Features;
 use crate::product::rows_by_rows_here;
-use crate::splits::{below, unit};
 
 /// Rows of a block, a thread's unit of work.
 const BLOCK: usize = 512;
@@ -21,7 +20,7 @@ const STARTS: usize = 3;
 ///
 /// # Panics
 /// If there are more clusters than rows, or none.
-pub(super) fn kmeans(rows: &Features, clusters: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+pub(super) fn kmeans(rows: &Features, clusters: usize, rng: &mut Rng) -> Vec<usize> {
     assert!((1..=rows.rows()).contains(&clusters), "{clusters} clusters of {} rows", rows.rows());
     let starts = (0..STARTS).map(|_| lloyd(rows, clusters, rng));
     let best = starts.reduce(|best, start| if start.1 < best.1 { start } else { best });
@@ -29,7 +28,7 @@ pub(super) fn kmeans(rows: &Features, clusters: usize, rng: &mut ChaCha8Rng) -> 
 }
 
 /// Clusters and their inertia, the sum of squared distances to the centres.
-fn lloyd(rows: &Features, clusters: usize, rng: &mut ChaCha8Rng) -> (Vec<usize>, f64) {
+fn lloyd(rows: &Features, clusters: usize, rng: &mut Rng) -> (Vec<usize>, f64) {
     let mut centres = spread(rows, clusters, rng);
     let mut before: Vec<usize> = Vec::new();
     for _ in 0..ROUNDS {
@@ -49,9 +48,9 @@ fn lloyd(rows: &Features, clusters: usize, rng: &mut ChaCha8Rng) -> (Vec<usize>,
 }
 
 /// Rows as centres, each drawn with a probability in proportion to its squared distance from those drawn before.
-fn spread(rows: &Features, clusters: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+fn spread(rows: &Features, clusters: usize, rng: &mut Rng) -> Vec<f32> {
     let dim = rows.dim();
-    let mut centres = rows.row(below(rng, rows.rows() as u64)).to_vec();
+    let mut centres = rows.row(rng.index_below(rows.rows())).to_vec();
     let mut distances = vec![f64::INFINITY; rows.rows()];
     while centres.len() < clusters * dim {
         let last = &centres[centres.len() - dim..];
@@ -59,13 +58,13 @@ fn spread(rows: &Features, clusters: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
             *d = d.min(squared_distance(row, last));
         });
         let total: f64 = distances.iter().sum();
-        let mut left = unit(rng) * total;
+        let mut left = rng.unit() * total;
         let drawn = distances.iter().position(|d| {
             left -= d;
             left < 0.0
         });
         // Rows that are all equal have no distance to draw by: any of them is as good.
-        let drawn = drawn.unwrap_or_else(|| below(rng, rows.rows() as u64));
+        let drawn = drawn.unwrap_or_else(|| rng.index_below(rows.rows()));
         centres.extend_from_slice(rows.row(drawn));
     }
     centres

@@ -4,13 +4,13 @@ mod kmeans;
 
 use std::collections::BTreeSet;
 
+use msn_data::rng::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::knn::{Neighbour, TEST_BLOCK, nearest};
 use crate::logistic::Training;
 use crate::lowshot::mean_and_deviation;
-use crate::splits::{below, stream};
 use crate::{Error, Features, Labelled, Lambda};
 
 use kmeans::kmeans;
@@ -46,7 +46,7 @@ pub fn select(
     check(budget, features.rows() - labelled.len())?;
     let rows = features.clone().normalise();
     let count = labelled.len() + budget;
-    let cluster_of = kmeans(&rows, count, &mut stream(seed, CLUSTERS, 0));
+    let cluster_of = kmeans(&rows, count, &mut Rng::for_labels(seed, CLUSTERS, 0));
     let mut clusters = crate::classes::members(&cluster_of, count);
     // At most as many as there are labelled rows go, so that the budget is left.
     clusters.retain(|members| members.iter().all(|row| !labelled.contains(row)));
@@ -61,10 +61,10 @@ pub fn select(
 /// As [`select`].
 pub fn select_at_random(rows: usize, budget: usize, seed: u64) -> Result<Vec<usize>, Error> {
     check(budget, rows)?;
-    let mut rng = stream(seed, AT_RANDOM, 0);
+    let mut rng = Rng::for_labels(seed, AT_RANDOM, 0);
     let mut all: Vec<usize> = (0..rows).collect();
     for i in 0..budget {
-        all.swap(i, i + below(&mut rng, (rows - i) as u64));
+        all.swap(i, i + rng.index_below(rows - i));
     }
     all.truncate(budget);
     Ok(all)

@@ -1,7 +1,6 @@
 //! Random splits.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use msn_data::rng::Rng;
 
 use crate::classes::members;
 use crate::{Amount, Classes, Error};
@@ -60,9 +59,9 @@ pub fn draw_usable<E: From<Error>>(
         if count < needed {
             return Err(too_few(0).into());
         }
-        let mut rng = stream(seed, split, class as u64);
+        let mut rng = Rng::for_labels(seed, split, class);
         for i in 0..count {
-            images.swap(i, i + below(&mut rng, (count - i) as u64));
+            images.swap(i, i + rng.index_below(count - i));
             if usable(images[i])? {
                 drawn.push(images[i]);
             }
@@ -77,30 +76,4 @@ pub fn draw_usable<E: From<Error>>(
         drawn[first..].sort_unstable();
     }
     Ok(drawn)
-}
-
-/// A stream whose 256-bit key holds the three numbers unmixed.
-pub(crate) fn stream(seed: u64, split: u64, class: u64) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    for (bytes, word) in key.chunks_exact_mut(8).zip([seed, split, class]) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(key)
-}
-
-/// Uniform in [0, 1), in steps of 2^-53.
-pub(crate) fn unit(rng: &mut ChaCha8Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
-}
-
-/// Uniform in 0..n; written out so that an update of a dependency cannot change a split. Draws from the incomplete
-/// last interval are made again (Lemire, "Fast random integer generation in an interval", 2019).
-pub(crate) fn below(rng: &mut ChaCha8Rng, n: u64) -> usize {
-    let rejected = n.wrapping_neg() % n;
-    loop {
-        let product = u128::from(rng.next_u64()) * u128::from(n);
-        if product as u64 >= rejected {
-            return (product >> 64) as usize;
-        }
-    }
 }

@@ -5,6 +5,5 @@ mod draw;
 mod file;
 
 pub use amount::Amount;
-pub(crate) use draw::{below, stream, unit};
 pub use draw::{draw, draw_usable};
 pub use file::SplitFile;
