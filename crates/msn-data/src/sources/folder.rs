@@ -13,14 +13,17 @@ use super::names::Names;
 use super::{Dataset, Witnesses, display_name, has_extension, is_image_name, tar};
 use crate::Error;
 
-/// Endings of formats that nothing here reads, and whose files a person may take for images of the folder.
-const UNREAD: [&str; 18] = [
-    "arw", "avif", "cr2", "cr3", "dcm", "dicom", "dng", "exr", "heic", "heif", "j2k", "jp2", "jxl", "ndpi",
-    "nef", "nii", "npy", "svs",
+/// Endings of formats that nothing here reads, and whose files a person may take for images of the folder: of cameras,
+/// scanners and microscopes.
+const UNREAD: [&str; 36] = [
+    "arw", "avif", "bif", "cr2", "cr3", "czi", "dcm", "dicom", "dm3", "dm4", "dng", "exr", "heic", "heif",
+    "ims", "j2k", "jp2", "jxl", "lif", "lsm", "mrc", "mrxs", "nd2", "ndpi", "nef", "nii", "npy", "oib",
+    "oif", "orf", "psd", "raf", "rw2", "scn", "svs", "vsi",
 ];
 
 /// The images below a folder, ordered by name. Symbolic links are followed; a link back to a folder that holds it
-/// is left out. What is called an image and is no file (a pipe, a device) is left out too.
+/// is left out, and so are folders whose names begin with a dot: copies that other programs keep (`.ipynb_checkpoints`,
+/// `.thumbnails`). What is called an image and is no file (a pipe, a device) is left out too.
 pub(super) struct Folder {
     path: PathBuf,
     names: Names,
@@ -36,7 +39,14 @@ impl Folder {
             return Ok(Self::new(root, names, HashMap::new()));
         }
         let began = SystemTime::now();
-        let Walk { names, odd, folders, mut left_out } = walk(root)?;
+        let Walk { names, odd, folders, mut left_out, hidden } = walk(root)?;
+        if let Some((first, rest)) = hidden.split_first() {
+            let others = if rest.is_empty() { String::new() } else { format!(" and {} others", rest.len()) };
+            tracing::warn!(
+                "{}: folders that are left out, since they are hidden: {first}{others}",
+                root.display()
+            );
+        }
         if names.is_empty() {
             // Then these are what is read.
             left_out.retain(|kind, _| !SHARDS.contains(kind));
@@ -72,6 +82,8 @@ struct Walk {
     folders: Vec<(String, Stamp)>,
     /// Number of files of each kind that a person may take for images and that are none here.
     left_out: BTreeMap<&'static str, usize>,
+    /// Hidden folders, which are not looked into.
+    hidden: Vec<String>,
 }
 
 /// The kinds of files that a folder without images is read from.
@@ -89,7 +101,9 @@ fn walk(root: &Path) -> Result<Walk, Error> {
     let mut odd_paths = HashMap::new();
     let mut folders = Vec::new();
     let mut left_out = BTreeMap::new();
-    for entry in WalkDir::new(root).follow_links(true) {
+    let mut hidden = Vec::new();
+    let mut entries = WalkDir::new(root).follow_links(true).into_iter();
+    while let Some(entry) = entries.next() {
         let (path, is_folder) = match entry {
             Ok(entry) if !entry.file_type().is_dir() && !entry.file_type().is_file() => continue,
             Ok(entry) => {
@@ -111,7 +125,10 @@ fn walk(root: &Path) -> Result<Walk, Error> {
             }
         };
         let name = display_name(path.strip_prefix(root).expect("the walk stays below its root"));
-        if is_folder {
+        if is_folder && is_hidden(&name) {
+            entries.skip_current_dir();
+            hidden.push(name);
+        } else if is_folder {
             let stamp = Stamp::of(&path).map_err(|e| Error::io(&path, e))?;
             folders.push((name, stamp));
         } else if is_image_name(&name) {
@@ -130,7 +147,13 @@ fn walk(root: &Path) -> Result<Walk, Error> {
     } else {
         order.iter().enumerate().filter_map(|(now, before)| Some((now, odd_paths.remove(before)?))).collect()
     };
-    Ok(Walk { names, odd, folders, left_out })
+    hidden.sort_unstable();
+    Ok(Walk { names, odd, folders, left_out, hidden })
+}
+
+/// Whether the last part of a path below the root begins with a dot. The root itself is called nothing here.
+fn is_hidden(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|last| last.starts_with('.'))
 }
 
 impl Dataset for Folder {

@@ -37,6 +37,15 @@ fn a_folder_is_read_at_any_depth_in_sorted_order_with_classes() {
 }
 
 #[test]
+fn hidden_folders_hold_no_images_of_the_user() {
+    // The root itself is one, as temporary folders are.
+    let folder = tempfile::Builder::new().prefix(".hidden-").tempdir().unwrap();
+    put(folder.path(), &["cat/1.png", "cat/.ipynb_checkpoints/1.png", ".thumbnails/x/2.png", "cat/.3.png"]);
+    let dataset = open(folder.path()).unwrap();
+    assert_eq!(names(&*dataset), ["cat/.3.png", "cat/1.png"]);
+}
+
+#[test]
 fn a_second_name_in_a_tar_is_the_image_of_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("images.tar");
