@@ -3,12 +3,13 @@
 //! By itself or as a shard: in the WebDataset convention entries that share a key (the name up to the first dot of its
 //! last part) belong together, `key.jpg` with its class in `key.cls` or `key.json`.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::file::{SharedFile, check_length};
+use super::file::{SharedFile, Watched, check_length};
 use super::names::{Labels, Names};
 use super::shards::Shards;
 use super::{Dataset, file_name, is_image_name, parent_folder};
@@ -51,8 +52,10 @@ impl Tar {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let file = SharedFile::open(path)?;
         refuse_compressed(&file)?;
-        let (contents, end) = Contents::of(&file);
-        end?;
+        let (contents, damage) = Contents::of(&file)?;
+        if let Some(damage) = damage {
+            return Err(damage);
+        }
         if contents.images.is_empty() {
             return Err(Error::NoImages { path: path.to_owned() });
         }
@@ -63,8 +66,8 @@ impl Tar {
     /// that cannot be read: so the damage is listed with the other broken images and stops the run if it is large.
     pub(super) fn of_shard(file: SharedFile, name: &str) -> Result<Self, Error> {
         refuse_compressed(&file)?;
-        let (contents, end) = Contents::of(&file);
-        let damage = end.err().map(|e| e.to_string());
+        let (contents, damage) = Contents::of(&file)?;
+        let damage = damage.map(|e| e.to_string());
         if let Some(damage) = &damage {
             tracing::warn!("{damage}");
         }
@@ -137,20 +140,30 @@ struct Entry {
 }
 
 impl Contents {
-    /// Reads the headers and the labels alone, skipping the rest; up to the damage where there is any.
-    fn of(file: &SharedFile) -> (Self, Result<(), Error>) {
-        let mut contents = Self::default();
-        let end = contents.fill(file);
-        (contents, end)
+    fn of(file: &SharedFile) -> Result<(Self, Option<Error>), Error> {
+        Self::read(file.path(), file.length(), file.reader())
     }
 
-    fn fill(&mut self, shared: &SharedFile) -> Result<(), Error> {
-        let (path, found) = (shared.path(), shared.length());
+    /// Reads the headers and the labels alone, skipping the rest; up to the damage where there is any.
+    ///
+    /// # Errors
+    /// If the system cannot read: that is no damage, and may be over the next time.
+    fn read(path: &Path, length: u64, reader: impl Read + Seek) -> Result<(Self, Option<Error>), Error> {
+        let (mut contents, failure) = (Self::default(), Cell::new(None));
+        let end = contents.fill(path, length, Watched::new(reader, &failure));
+        match failure.take() {
+            Some(e) => Err(Error::io(path, e)),
+            None => Ok((contents, end.err())),
+        }
+    }
+
+    /// The error is the damage, unless the reader failed.
+    fn fill(&mut self, path: &Path, found: u64, reader: impl Read + Seek) -> Result<(), Error> {
         let mut last = String::new();
         let mut end = 0;
         // Of the images by their names, where there are links; as many as there were images at the last one.
         let mut places = HashMap::new();
-        let mut archive = tar::Archive::new(shared.reader());
+        let mut archive = tar::Archive::new(reader);
         for entry in archive.entries_with_seek().map_err(|e| Error::io(path, e))? {
             let complete = self.images.len();
             let mut entry = entry.map_err(|e| broken(path, e, &last, end, found, complete))?;
@@ -280,5 +293,51 @@ mod tests {
         assert_eq!(key("a.b/c.seg.png"), ("a.b/c", "seg.png"));
         assert_eq!(key("c.jpg"), ("c", "jpg"));
         assert_eq!(key("x/c"), ("x/c", ""));
+    }
+
+    /// A disk that cannot read what lies at byte `bad`.
+    struct Failing {
+        bytes: io::Cursor<&'static [u8]>,
+        bad: u64,
+    }
+
+    /// EIO on Linux; elsewhere an error of the system as well.
+    const EIO: i32 = 5;
+
+    impl Read for Failing {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let start = self.bytes.position();
+            if (start..start + into.len() as u64).contains(&self.bad) {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+            self.bytes.read(into)
+        }
+    }
+
+    impl Seek for Failing {
+        fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+            self.bytes.seek(to)
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_no_damage_of_the_archive() {
+        // Three samples: the header of an image, the image, the header of its class, the class.
+        let whole: &'static [u8] = include_bytes!("../../tests/fixtures/shards-000.tar");
+        let path = Path::new("x.tar");
+        for block in 0..12 {
+            let read = |bad| {
+                Contents::read(path, whole.len() as u64, Failing { bytes: io::Cursor::new(whole), bad })
+            };
+            let is_skipped = block % 4 == 1;
+            match read(512 * block) {
+                Ok((contents, None)) => assert!(is_skipped && contents.images.len() == 3, "block {block}"),
+                Ok((_, Some(damage))) => panic!("block {block}: {damage}"),
+                Err(Error::Io { source, .. }) => {
+                    assert!(!is_skipped && source.raw_os_error() == Some(EIO), "block {block}: {source}");
+                }
+                Err(other) => panic!("block {block}: {other}"),
+            }
+        }
     }
 }
