@@ -84,6 +84,12 @@ impl Tar {
     pub(super) fn places(&self) -> &[Place] {
         &self.places
     }
+
+    /// Why images are lost, if any are.
+    #[cfg(feature = "remote")]
+    pub(super) fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
+    }
 }
 
 impl Dataset for Tar {
