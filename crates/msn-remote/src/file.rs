@@ -204,7 +204,9 @@ impl RemoteFile {
     }
 
     async fn get(&self, range: Option<GetRange>) -> Result<object_store::GetResult, Broken> {
-        let options = GetOptions { range, if_match: self.tag.clone(), ..GetOptions::default() };
+        // A server compares strongly, so that a weak tag never matches (RFC 9110, 13.1.1): what comes is compared instead.
+        let if_match = self.tag.clone().filter(|tag| !tag.starts_with("W/"));
+        let options = GetOptions { range, if_match, ..GetOptions::default() };
         match timeout(self.patience.stall, self.store.get_opts(&self.path, options)).await {
             Ok(result) => result.map_err(|e| self.broken(e)),
             Err(_) => Err(Broken::Passing(self.stalled())),

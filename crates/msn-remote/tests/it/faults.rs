@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use msn_remote::{Error, Patience, RemoteFile};
 
-use crate::servers::{Fault, Faulty};
+use crate::servers::{Fault, Faulty, Versions};
 
 fn content() -> Vec<u8> {
     (0..300_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
@@ -71,9 +71,22 @@ fn a_server_that_stays_away_is_given_up() {
 
 #[test]
 fn a_file_that_changes_in_between_is_refused() {
-    let server = Faulty::start(content(), &[Fault::Close(3000), Fault::Change]);
-    let error = download(&server).unwrap_err();
-    assert!(matches!(error, Error::Changed { .. }), "{error}");
+    for versions in [Versions::Strong, Versions::Weak] {
+        let server = Faulty::with_versions(versions, content(), &[Fault::Close(3000), Fault::Change]);
+        let error = download(&server).unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{versions:?}: {error}");
+    }
+}
+
+#[test]
+fn a_transfer_goes_on_whatever_the_server_says_of_versions() {
+    for versions in [Versions::Strong, Versions::Weak, Versions::Times, Versions::Nothing] {
+        let server = Faulty::with_versions(versions, content(), &[Fault::Close(3000)]);
+        assert_eq!(download(&server).unwrap(), content(), "{versions:?}");
+        let conditions =
+            server.heads().iter().filter(|head| head.to_lowercase().contains("if-match")).count();
+        assert_eq!(conditions, if versions == Versions::Strong { 2 } else { 0 }, "{versions:?}");
+    }
 }
 
 #[test]
