@@ -45,6 +45,18 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// A line of a file is not what its kind promises.
+    #[error("{}, line {line}: expected {expected}, found {found}", path.display())]
+    InLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// An encoded image is longer than allowed.
     #[error("{}: expected at most {limit} bytes of image file (max_file_mib), found {found}", path.display())]
     TooManyBytes {

@@ -5,6 +5,7 @@ mod file;
 mod folder;
 mod folder_index;
 mod idx;
+mod label_rows;
 mod list;
 mod names;
 mod parquet;
@@ -26,6 +27,7 @@ use walkdir::WalkDir;
 use crate::Error;
 
 pub use file::read_file;
+pub use label_rows::{LabelRow, LabelRows};
 
 /// Endings, in any case, of the files that count as images. What they hold is decided by content.
 pub const IMAGE_EXTENSIONS: [&str; 8] = [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"];

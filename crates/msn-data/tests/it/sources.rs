@@ -225,9 +225,10 @@ fn a_csv_gives_paths_and_labels() {
     assert_eq!(labels(&*open(&list).unwrap()), [Some("cats")], "without labels: the folder");
     for (text, words) in [
         ("file,label\nx.png,1\n", "`path,label`"),
-        ("path,label\n,1\n", "a path in line 2"),
+        ("path,label\n,1\n", "list.csv, line 2: expected a path"),
+        ("path,label\nx.png,1,2\n", "list.csv, line 2: expected 2 values"),
         ("path,label\n", "no image found"),
-        ("", "`path,label`"),
+        ("", "list.csv, line 1: expected a header with the columns `path,label` (or `path` alone)"),
     ] {
         fs::write(&list, text).unwrap();
         let message = open_error(&list).to_string();
