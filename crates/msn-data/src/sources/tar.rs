@@ -135,8 +135,8 @@ fn refuse_compressed(file: &SharedFile) -> Result<(), Error> {
 #[derive(Default)]
 struct Contents {
     images: Vec<Entry>,
-    /// Classes by their keys.
-    classes: HashMap<String, String>,
+    /// Classes by their keys, or what is wrong with the entries that should tell them.
+    classes: HashMap<String, Result<String, String>>,
 }
 
 struct Entry {
@@ -200,8 +200,16 @@ impl Contents {
                 if is_image_name(&name) {
                     let length = usize::try_from(size).expect("shorter than the file, which was opened");
                     self.images.push(Entry { name: name.clone(), offset, length });
-                } else if let Some(class) = class_of(&name, size, &mut entry) {
-                    self.classes.insert(key(&name).0.to_owned(), class);
+                } else if size <= MAX_LABEL_BYTES && matches!(key(&name).1, "cls" | "json") {
+                    let mut bytes = Vec::new();
+                    entry.read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+                    let key = key(&name).0.to_owned();
+                    match class_of(&name, &bytes) {
+                        Ok(Some(class)) => drop(self.classes.insert(key, Ok(class))),
+                        Ok(None) => {}
+                        // Another entry of the sample may tell its class.
+                        Err(reason) => drop(self.classes.entry(key).or_insert(Err(reason))),
+                    }
                 }
             }
             last = name;
@@ -225,10 +233,23 @@ impl Contents {
         });
         self.images.sort_unstable_by(|a, b| (&a.name, a.offset).cmp(&(&b.name, b.offset)));
         let (mut names, mut labels) = (Names::default(), Labels::default());
+        let mut unknown = Vec::new();
         for image in &self.images {
             names.push(&format!("{prefix}{}", image.name));
-            let class = self.classes.get(key(&image.name).0);
-            labels.push(class.map(String::as_str).or_else(|| parent_folder(&image.name)));
+            labels.push(match self.classes.get(key(&image.name).0) {
+                Some(Ok(class)) => Some(class),
+                // Not the folder's name, which stands for the class only where nothing else does.
+                Some(Err(reason)) => {
+                    unknown.push(reason);
+                    None
+                }
+                None => parent_folder(&image.name),
+            });
+        }
+        if let Some(first) = unknown.first() {
+            // No error, since most work needs no classes, and what does refuses images without one.
+            let (path, count) = (file.path().display(), unknown.len());
+            tracing::warn!("{path}: the classes of {count} images cannot be read, the first from {first}");
         }
         if damage.is_some() {
             names.push(&format!("{prefix}(lost images)"));
@@ -252,23 +273,21 @@ fn key(name: &str) -> (&str, &str) {
     }
 }
 
-/// The class that a `.cls` or `.json` entry holds, if it does.
-fn class_of(name: &str, size: u64, entry: &mut impl Read) -> Option<String> {
-    let ending = key(name).1;
-    if size > MAX_LABEL_BYTES || !matches!(ending, "cls" | "json") {
-        return None;
+/// The class that a `.cls` or `.json` entry holds, if it does; or what is wrong with the entry.
+fn class_of(name: &str, bytes: &[u8]) -> Result<Option<String>, String> {
+    let text = str::from_utf8(bytes)
+        .map_err(|_| format!("`{name}`: expected text in UTF-8, found another encoding"))?
+        .trim_start_matches('\u{feff}');
+    if key(name).1 == "cls" {
+        return Ok(Some(text.trim().to_owned()).filter(|class| !class.is_empty()));
     }
-    let mut text = String::new();
-    entry.read_to_string(&mut text).ok()?;
-    if ending == "cls" {
-        return Some(text.trim().to_owned()).filter(|class| !class.is_empty());
-    }
-    let fields: serde_json::Value = serde_json::from_str(&text).ok()?;
-    match LABEL_FIELDS.iter().find_map(|field| fields.get(field))? {
-        serde_json::Value::String(class) => Some(class.clone()),
-        serde_json::Value::Number(class) => Some(class.to_string()),
+    let fields: serde_json::Value = serde_json::from_str(text)
+        .map_err(|e| format!("`{name}`: expected JSON, found something else ({e})"))?;
+    Ok(match LABEL_FIELDS.iter().find_map(|field| fields.get(field)) {
+        Some(serde_json::Value::String(class)) => Some(class.clone()),
+        Some(serde_json::Value::Number(class)) => Some(class.to_string()),
         _ => None,
-    }
+    })
 }
 
 /// A failure to read the header after the entry `last`, which ends at byte `end`: a file that stops right there, in

@@ -132,6 +132,30 @@ fn a_tar_is_read_at_random_in_sorted_order_with_classes() {
 }
 
 #[test]
+fn a_class_in_a_tar_that_cannot_be_read_is_unknown_and_not_the_folders_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("images.tar");
+    let image = png(1);
+    let classes: [(&str, &[u8]); 7] = [
+        ("dog/0.cls", b"caf\xE9"),
+        ("dog/1.json", br#"{"label": "cat", "similarity": NaN}"#),
+        ("dog/2.json", b"{"),
+        ("dog/2.cls", b"cat"),
+        ("dog/3.cls", b"\xEF\xBB\xBFowl\r\n"),
+        ("dog/4.json", br#"{"caption": "a dog"}"#),
+        ("dog/notes.json", b"of no image"),
+    ];
+    let names = ["dog/0.png", "dog/1.png", "dog/2.png", "dog/3.png", "dog/4.png"];
+    let images = names.map(|name| (name, &*image));
+    write_tar(&path, &[&classes[..], &images].concat());
+    let dataset = open(&path).unwrap();
+    assert_eq!(labels(&*dataset), [None, None, Some("cat"), Some("owl"), Some("dog")]);
+    // In the other order too.
+    write_tar(&path, &[("dog/2.cls", b"cat"), ("dog/2.json", b"{"), ("dog/2.png", &image)]);
+    assert_eq!(labels(&*open(&path).unwrap()), [Some("cat")]);
+}
+
+#[test]
 fn a_tar_that_is_cut_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("images.tar");
