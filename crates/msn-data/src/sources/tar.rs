@@ -214,6 +214,12 @@ impl Contents {
             }
             last = name;
         }
+        // Where the file ends within what fills up the last block, the reader finds no header and takes that for the end.
+        let needed = end.next_multiple_of(512);
+        if found < needed {
+            let (path, complete) = (path.to_owned(), self.images.len());
+            return Err(Error::TruncatedTar { path, entry: last, needed, found, complete });
+        }
         Ok(())
     }
 
