@@ -45,6 +45,18 @@ pub enum Error {
         /// What is there.
         found: String,
     },
+    /// A line of a file is not what its kind promises.
+    #[error("{}, line {line}: expected {expected}, found {found}", path.display())]
+    InLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// An encoded image is longer than allowed.
     #[error("{}: expected at most {limit} bytes of image file (max_file_mib), found {found}", path.display())]
     TooManyBytes {
@@ -80,6 +92,20 @@ pub enum Error {
         reason: String,
         /// Whether the server or a disk failed, rather than that the shard is not there or damaged.
         outage: bool,
+    },
+    /// A shard of a server does not hold what its index says, which was kept by an earlier start.
+    #[error(
+        "{}: the list of what it holds does not fit its content: expected {expected}, found {found}; both are removed from \
+         the cache and made anew by the next start",
+        shard.display()
+    )]
+    ShardChanged {
+        /// The shard.
+        shard: PathBuf,
+        /// The first image that differs as the index says, or their number.
+        expected: String,
+        /// The same as the shard says.
+        found: String,
     },
     /// An image cannot be read just now, and leaving it out would leave it out for good.
     #[error("{skipped}")]
@@ -250,7 +276,8 @@ impl Error {
             Self::Io { source, .. } if is_about_the_file(source) => Cause::Absent,
             Self::Io { .. } => Cause::Disk,
             Self::ShardNotFetched { outage: false, .. } => Cause::Absent,
-            Self::ShardNotFetched { .. } => Cause::Server,
+            // A new start reads these images, so that leaving them out would be for no reason that lasts.
+            Self::ShardNotFetched { .. } | Self::ShardChanged { .. } => Cause::Server,
             #[cfg(feature = "remote")]
             Self::Remote(error) if error.is_missing() => Cause::Absent,
             #[cfg(feature = "remote")]

@@ -44,7 +44,9 @@ pub use loader::{Batch, BatchViews, Cursor, Loader, LoaderConfig, Skipped, ViewB
 pub use mask::{MaskMode, Masking, kept_patches, random_mask};
 pub use pack::{PackConfig, PackRecord, ShardRecord, ShardSize, pack};
 pub use picture::{contact_sheet, encode_picture, is_picture, picture_of_views};
-pub use sources::{Access, Dataset, IMAGE_EXTENSIONS, Reading, fingerprint, open, open_with, read_file};
+pub use sources::{
+    Access, Dataset, IMAGE_EXTENSIONS, LabelRow, LabelRows, Reading, fingerprint, open, open_with, read_file,
+};
 pub use views::color::{Adjustment, Jitter};
 pub use views::crop::CropBox;
 pub use views::normalize::Normalization;

@@ -3,13 +3,17 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::process;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use msn_store::{CacheFolder, StoreError};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::time::{sleep, timeout};
+use twox_hash::XxHash3_128;
 
 use crate::address::Address;
 use crate::runtime::runtime;
@@ -24,8 +28,10 @@ pub struct RemoteFile {
     length: u64,
     /// The server's name for this content, where it has one.
     tag: Option<String>,
-    /// What else tells contents apart: the time of the last change.
-    changed: String,
+    /// What else tells contents apart: the time of the last change, where it has that.
+    changed: Option<String>,
+    /// What tells this content from others in the cache.
+    version: String,
 }
 
 /// Why a transfer ended early.
@@ -53,10 +59,19 @@ impl RemoteFile {
             patience: *patience,
             length: 0,
             tag: None,
-            changed: String::new(),
+            changed: None,
+            version: String::new(),
         };
         let meta = runtime().block_on(file.look_up())?;
-        (file.length, file.tag, file.changed) = (meta.size, meta.e_tag, meta.last_modified.to_rfc3339());
+        file.changed = last_change(&meta);
+        (file.length, file.tag) = (meta.size, meta.e_tag);
+        file.version = file.tag.clone().or_else(|| file.changed.clone()).unwrap_or_else(|| {
+            tracing::warn!(
+                "{address}: its server gives no version of it (ETag or Last-Modified), so that no later start can tell \
+                 whether what is kept of it is up to date: each downloads it again"
+            );
+            unheard_of()
+        });
         Ok(file)
     }
 
@@ -70,15 +85,12 @@ impl RemoteFile {
         self.length
     }
 
-    /// A name for this very content, usable as the name of a file: another content at the same address has another.
+    /// A name for this very content, usable as the name of a file: another content at the same address has another. Where the
+    /// server gives no version, no two that were looked up have the same.
     pub fn name(&self) -> String {
-        let version = self.tag.as_deref().unwrap_or(&self.changed);
-        let text = format!("{}\n{version}\n{}", self.address, self.length);
-        // FNV-1a, twice from different starts: 128 bits, since a mix-up would train on the wrong images.
-        let hash = |start: u64| {
-            text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-        };
-        format!("{:016x}{:016x}", hash(0xcbf2_9ce4_8422_2325), hash(0x9e37_79b9_7f4a_7c15))
+        let text = format!("{}\n{}\n{}", self.address, self.version, self.length);
+        // 128 bits, since a mix-up would train on the wrong images.
+        format!("{:032x}", XxHash3_128::oneshot(text.as_bytes()))
     }
 
     /// Replaces the content of `bytes` by a part of the file.
@@ -132,7 +144,7 @@ impl RemoteFile {
         }
     }
 
-    async fn look_up(&self) -> Result<object_store::ObjectMeta, Error> {
+    async fn look_up(&self) -> Result<ObjectMeta, Error> {
         let mut failures = 0;
         loop {
             let broken = match timeout(self.patience.stall, self.store.head(&self.path)).await {
@@ -179,10 +191,14 @@ impl RemoteFile {
             let [expected, found] = [self.length, meta.size].map(|length| format!("{length} bytes"));
             return Err(Broken::Lasting(self.changed(expected, found)));
         }
-        if let (Some(expected), Some(found)) = (&self.tag, &meta.e_tag)
+        let versions = match &self.tag {
+            Some(tag) => (Some(tag.clone()), meta.e_tag.clone()),
+            None => (self.changed.clone(), last_change(meta)),
+        };
+        if let (Some(expected), Some(found)) = versions
             && expected != found
         {
-            return Err(Broken::Lasting(self.changed(expected.clone(), found.clone())));
+            return Err(Broken::Lasting(self.changed(expected, found)));
         }
         let mut to_skip = at.saturating_sub(result.range.start);
         let mut stream = result.into_stream();
@@ -204,7 +220,9 @@ impl RemoteFile {
     }
 
     async fn get(&self, range: Option<GetRange>) -> Result<object_store::GetResult, Broken> {
-        let options = GetOptions { range, if_match: self.tag.clone(), ..GetOptions::default() };
+        // A server compares strongly, so that a weak tag never matches (RFC 9110, 13.1.1): what comes is compared instead.
+        let if_match = self.tag.clone().filter(|tag| !tag.starts_with("W/"));
+        let options = GetOptions { range, if_match, ..GetOptions::default() };
         match timeout(self.patience.stall, self.store.get_opts(&self.path, options)).await {
             Ok(result) => result.map_err(|e| self.broken(e)),
             Err(_) => Err(Broken::Passing(self.stalled())),
@@ -228,9 +246,9 @@ impl RemoteFile {
     fn broken(&self, source: object_store::Error) -> Broken {
         use object_store::Error as E;
         match source {
-            E::Precondition { .. } => Broken::Lasting(
-                self.changed(format!("version {}", self.tag.as_deref().unwrap_or("?")), "another".to_owned()),
-            ),
+            E::Precondition { .. } => {
+                Broken::Lasting(self.changed(format!("version {}", self.version), "another".to_owned()))
+            }
             E::NotFound { .. }
             | E::InvalidPath { .. }
             | E::NotSupported { .. }
@@ -254,6 +272,19 @@ impl RemoteFile {
     fn stalled(&self) -> String {
         format!("no byte within {} s", self.patience.stall.as_secs_f64())
     }
+}
+
+/// When a file was changed last; `None` where its server does not say, which the client reports as the year 1970.
+fn last_change(meta: &ObjectMeta) -> Option<String> {
+    let time = meta.last_modified;
+    (time.timestamp() != 0).then(|| time.to_rfc3339())
+}
+
+/// A version that no file has had.
+fn unheard_of() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("{now} {} {}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// What is wrong with the server's certificate, if that is the cause. It is handed on from crate to crate, some of which

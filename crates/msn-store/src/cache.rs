@@ -116,6 +116,14 @@ impl CacheFolder {
         Ok(())
     }
 
+    /// Removes a file, if it is there: for one that is found to be wrong.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        remove(&self.path.join(name))
+    }
+
     /// Removes the least recently used files, other than this one and those that grow as well, until it may have `length`
     /// bytes.
     ///

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use csv::{StringRecord, Trim};
-use msn_data::Dataset;
+use msn_data::{Dataset, LabelRow, LabelRows};
 use msn_eval::{Extractor, FeatureRows, Labelled};
 
 use crate::features;
@@ -40,19 +39,7 @@ impl LabelFile {
     /// opened from `images_path`.
     pub(crate) fn open(path: &Path, images_path: &Path, images: Arc<dyn Dataset>) -> anyhow::Result<Self> {
         let file = path.display();
-        let mut reader = csv::ReaderBuilder::new()
-            .trim(Trim::All)
-            .from_path(path)
-            .with_context(|| format!("{file}: cannot read"))?;
-        let header = reader.headers().with_context(|| format!("{file}: not a CSV file"))?.clone();
-        let columns = column(&header, "path").zip(column(&header, "label"));
-        let (paths, labels) = columns.with_context(|| {
-            let found: Vec<&str> = header.iter().collect();
-            format!(
-                "{file}, line 1: expected a header with the columns `path,label`, found `{}`",
-                found.join(",")
-            )
-        })?;
+        let mut labelled = LabelRows::open_labelled(path)?;
 
         // `None`: several images have the name.
         let mut names: HashMap<&str, Option<usize>> = HashMap::new();
@@ -63,11 +50,8 @@ impl LabelFile {
         let images_folder = images_path.canonicalize().ok();
         let mut rows = Vec::new();
         let mut lines = HashMap::new();
-        for record in reader.records() {
-            let record = record.with_context(|| format!("{file}: not a CSV file"))?;
-            let line = record.position().map_or(0, csv::Position::line);
-            let (name, label) = (&record[paths], &record[labels]);
-            ensure!(!label.is_empty(), "{file}, line {line}: expected a label for `{name}`, found none");
+        while let Some(LabelRow { line, path: name, label }) = labelled.next()? {
+            let label = label.expect("rows without one are refused");
             let file_path = folders.map(|folder| folder.join(name)).into_iter().find(|path| path.is_file());
             let place = match (file_path, names.get(name)) {
                 (Some(path), _) => Place::File(path),
@@ -159,11 +143,6 @@ impl LabelFile {
 /// What a file is called among the images of a folder, given by its canonical path.
 fn name_below(file: &Path, folder: &Path) -> Option<String> {
     file.canonicalize().ok()?.strip_prefix(folder).ok()?.to_str().map(ToOwned::to_owned)
-}
-
-fn column(header: &StringRecord, name: &str) -> Option<usize> {
-    // Spreadsheets begin a UTF-8 file with a byte-order mark.
-    header.iter().position(|found| found.trim_start_matches('\u{feff}') == name)
 }
 
 impl Dataset for LabelFile {

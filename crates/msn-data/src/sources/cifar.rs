@@ -3,7 +3,7 @@
 //! values first, then green, then blue.
 
 use std::fs;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Cifar {
             ));
         };
         let count = (file.length() / (label_bytes + 3 * PIXELS) as u64) as usize;
-        let class_names = class_names(&path.with_file_name(class_file), classes);
+        let class_names = class_names(&path.with_file_name(class_file), classes)?;
         let stem = file_name(path);
         let (mut names, mut labels) = (Names::default(), Labels::default());
         let mut record = vec![0; label_bytes + 3 * PIXELS];
@@ -88,11 +88,19 @@ impl Cifar {
 }
 
 /// The names of the classes, one a line; their numbers where the file is missing or of another length.
-fn class_names(path: &Path, classes: usize) -> Vec<String> {
-    let text = fs::read_to_string(path).unwrap_or_default();
+fn class_names(path: &Path, classes: usize) -> Result<Vec<String>, Error> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+        Err(e) if e.kind() == ErrorKind::InvalidData => {
+            return Err(Error::expected(path, "names of classes in UTF-8", "another encoding, or no text"));
+        }
+        Err(e) => return Err(Error::io(path, e)),
+    };
     let names: Vec<String> =
         text.lines().map(str::trim).filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect();
-    if names.len() == classes { names } else { (0..classes).map(|class| class.to_string()).collect() }
+    let numbers = || (0..classes).map(|class| class.to_string()).collect();
+    Ok(if names.len() == classes { names } else { numbers() })
 }
 
 impl Dataset for Cifar {

@@ -1,5 +1,6 @@
 //! Reading whole files and parts of files, bounded and from many threads.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -130,5 +131,34 @@ impl Seek for Reader<'_> {
         };
         self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.position)
+    }
+}
+
+/// Reads, and keeps why that failed: who reads through another reader is told only what that one makes of it.
+pub(super) struct Watched<'a, R> {
+    inner: R,
+    failure: &'a Cell<Option<io::Error>>,
+}
+
+impl<'a, R> Watched<'a, R> {
+    pub(super) fn new(inner: R, failure: &'a Cell<Option<io::Error>>) -> Self {
+        Self { inner, failure }
+    }
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(into).map_err(|e| {
+            let kind = e.kind();
+            self.failure.set(Some(e));
+            kind.into()
+        })
+    }
+}
+
+impl<R: Seek> Seek for Watched<'_, R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        // A damaged archive may ask for any position, which says nothing of the disk.
+        self.inner.seek(to)
     }
 }

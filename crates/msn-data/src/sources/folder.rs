@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 use super::file::read_file;
 use super::folder_index::{self, Stamp};
 use super::names::Names;
-use super::{Dataset, Witnesses, display_name, has_extension, is_image_name, tar};
+use super::{Dataset, Witnesses, display_name, has_extension, is_image_name, tar, walk_error};
 use crate::Error;
 
 /// Endings of formats that nothing here reads, and whose files a person may take for images of the folder: of cameras,
@@ -118,11 +118,7 @@ fn walk(root: &Path) -> Result<Walk, Error> {
             Err(e) if e.path().is_some_and(Path::is_symlink) => {
                 (e.path().expect("just seen").to_owned(), false)
             }
-            Err(e) => {
-                let path = e.path().unwrap_or(root).to_owned();
-                let source = e.into_io_error().expect("what is no loop is an I/O error");
-                return Err(Error::io(path, source));
-            }
+            Err(e) => return Err(walk_error(root, e)),
         };
         let name = display_name(path.strip_prefix(root).expect("the walk stays below its root"));
         if is_folder && is_hidden(&name) {

@@ -1,7 +1,7 @@
 //! IDX, the format of MNIST, Fashion-MNIST, EMNIST and their kin: a big-endian header (two zero bytes, the type of the
 //! values, the number of dimensions, the dimensions) and the values.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::file::{SharedFile, check_length};
@@ -61,9 +61,14 @@ impl Idx {
 /// The dimensions, and where the values begin.
 fn header(file: &SharedFile) -> Result<(Vec<usize>, u64), Error> {
     let expected = "an IDX header (00 00 08, then 1 to 4 dimensions)";
-    let too_short = || Error::expected(file.path(), expected, format!("{} bytes", file.length()));
+    let unread = |e: io::Error| match e.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            Error::expected(file.path(), expected, format!("{} bytes", file.length()))
+        }
+        _ => Error::io(file.path(), e),
+    };
     let mut magic = [0; 4];
-    file.read_exact_at(&mut magic, 0).map_err(|_| too_short())?;
+    file.read_exact_at(&mut magic, 0).map_err(unread)?;
     match magic {
         [0x1F, 0x8B, ..] => {
             let found = "gzip data: decompress it first (`gunzip`)";
@@ -73,7 +78,7 @@ fn header(file: &SharedFile) -> Result<(Vec<usize>, u64), Error> {
         _ => return Err(Error::expected(file.path(), expected, format!("{magic:02x?}"))),
     }
     let mut sizes = vec![0; 4 * usize::from(magic[3])];
-    file.read_exact_at(&mut sizes, 4).map_err(|_| too_short())?;
+    file.read_exact_at(&mut sizes, 4).map_err(unread)?;
     let dimensions = sizes.as_chunks().0.iter().map(|&size| u32::from_be_bytes(size) as usize).collect();
     Ok((dimensions, 4 + sizes.len() as u64))
 }

@@ -1,10 +1,9 @@
 //! Files that list paths: a text file, or a CSV file that has their classes too.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::file::read_file;
+use super::label_rows::LabelRows;
 use super::names::{Labels, Names};
 use super::{Dataset, Witnesses, parent_folder};
 use crate::Error;
@@ -36,43 +35,14 @@ impl List {
 
     /// A header with a column `path` and perhaps a column `label`, which may be empty where it is not known.
     pub(super) fn open_csv(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let mut reader =
-            csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(BufReader::new(file));
-        let damaged = |e: csv::Error| match e.into_kind() {
-            csv::ErrorKind::Io(e) => Error::io(path, e),
-            csv::ErrorKind::Utf8 { pos, .. } => {
-                let line = pos.map_or(1, |pos| pos.line());
-                Error::expected(path, "CSV text in UTF-8", format!("another encoding in line {line}"))
-            }
-            kind => Error::expected(path, "CSV text", format!("{kind:?}")),
-        };
-        let header = reader.headers().map_err(damaged)?.clone();
-        // Spreadsheets begin a UTF-8 file with a byte-order mark.
-        let column = |name| header.iter().position(|found| found.trim_start_matches('\u{feff}') == name);
-        let Some(paths) = column("path") else {
-            let found: Vec<&str> = header.iter().collect();
-            let expected = "a header with the columns `path,label` (or `path` alone)";
-            return Err(Error::expected(path, expected, format!("`{}`", found.join(","))));
-        };
-        let label = column("label");
+        let mut rows = LabelRows::open(path)?;
+        let has_labels = rows.has_labels();
         let (mut files, mut labels) = (Names::default(), Labels::default());
-        let mut record = csv::StringRecord::new();
-        while reader.read_record(&mut record).map_err(damaged)? {
-            let line = record.position().map_or(0, csv::Position::line);
-            let Some(file) = record.get(paths).filter(|file| !file.is_empty()) else {
-                return Err(Error::expected(path, format!("a path in line {line}"), "none"));
-            };
-            if record.iter().skip(header.len()).any(|value| !value.is_empty()) {
-                // Of a label with a comma in it, for example, only the beginning would count.
-                let expected = format!("{} values in line {line}, as the header has", header.len());
-                let found = format!("{} (one with a comma in it needs quotes)", record.len());
-                return Err(Error::expected(path, expected, found));
-            }
-            files.push(file);
-            labels.push(label.and_then(|label| record.get(label)).filter(|label| !label.is_empty()));
+        while let Some(row) = rows.next()? {
+            files.push(row.path);
+            labels.push(row.label);
         }
-        Self::new(path, files, label.map(|_| labels))
+        Self::new(path, files, has_labels.then_some(labels))
     }
 
     fn new(path: &Path, files: Names, labels: Option<Labels>) -> Result<Self, Error> {

@@ -5,6 +5,7 @@ mod file;
 mod folder;
 mod folder_index;
 mod idx;
+mod label_rows;
 mod list;
 mod names;
 mod parquet;
@@ -26,6 +27,7 @@ use walkdir::WalkDir;
 use crate::Error;
 
 pub use file::read_file;
+pub use label_rows::{LabelRow, LabelRows};
 
 /// Endings, in any case, of the files that count as images. What they hold is decided by content.
 pub const IMAGE_EXTENSIONS: [&str; 8] = [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"];
@@ -247,13 +249,7 @@ fn open_folder(path: &Path, access: &Access) -> Opened {
         Err(e @ Error::NoImages { .. }) => e,
         Err(e) => return Err(e),
     };
-    let mut files: Vec<PathBuf> = WalkDir::new(path)
-        .follow_links(true)
-        .into_iter()
-        .filter_map(|entry| Some(entry.ok()?.into_path()))
-        .collect();
-    files.retain(|file| file.is_file());
-    files.sort_unstable();
+    let files = files_below(path)?;
     let of_kind = |accepts: fn(&Path) -> bool| -> Vec<PathBuf> {
         files.iter().filter(|file| accepts(file)).cloned().collect()
     };
@@ -263,6 +259,32 @@ fn open_folder(path: &Path, access: &Access) -> Opened {
         (tables, archives) if tables.is_empty() => tar::open_all(path, &archives),
         _ => Err(Error::expected(path, "tar archives or Parquet files", "both")),
     }
+}
+
+/// The files below a folder, ordered by their paths.
+fn files_below(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    for entry in WalkDir::new(root).follow_links(true) {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() => files.push(entry.into_path()),
+            Ok(_) => {}
+            // Whoever looked for images has said so.
+            Err(e) if e.loop_ancestor().is_some() => {}
+            // A link to nowhere: if it is called a shard, that one is missing, which opening it tells.
+            Err(e) if e.path().is_some_and(Path::is_symlink) => {
+                files.push(e.path().expect("just seen").to_owned());
+            }
+            Err(e) => return Err(walk_error(root, e)),
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// What kept a walk below `root` from going on, which is no loop of links.
+fn walk_error(root: &Path, error: walkdir::Error) -> Error {
+    let path = error.path().unwrap_or(root).to_owned();
+    Error::io(path, error.into_io_error().expect("what is no loop is an I/O error"))
 }
 
 /// The files that a pattern names, or the one file.

@@ -7,6 +7,7 @@
 
 mod fetch;
 mod index;
+mod open;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::file::check_length;
 use super::{Access, Dataset, Reading, has_extension, pattern, tar};
 use crate::Error;
 use fetch::Fetcher;
-use index::ShardIndex;
+use open::Opener;
 
 /// True for `http(s)://`, `s3://` and `gs://` addresses.
 pub(super) fn accepts(path: &Path) -> bool {
@@ -35,7 +36,6 @@ enum Kind {
 /// The images of the files that an address with a pattern names.
 pub(super) struct Remote {
     path: PathBuf,
-    indices: Vec<ShardIndex>,
     /// Where each shard begins, and the end of the last.
     bounds: Vec<usize>,
     /// Images that are shuffled together.
@@ -58,17 +58,18 @@ impl Remote {
             return Err(Error::expected(path, expected, "none"));
         };
         let files = look_up(&pattern::expand(text)?, &access.patience)?;
-        let fetcher = Fetcher::new(files, kind, cache.clone())?;
-        let mut indices = index::of_all(&fetcher, access.lists.as_ref())?;
+        let opener = Opener::new(files, kind, cache.clone());
+        let indices = index::of_all(&opener, access.lists.as_ref())?;
         // A shard without images has no place in an order.
         let mut bounds = vec![0];
-        for index in &mut indices {
+        for index in &indices {
             bounds.push(bounds.last().expect("not empty") + index.names.len());
         }
         if bounds.last() == Some(&0) {
             return Err(Error::NoImages { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), indices, bounds, buffer: access.shuffle_buffer.max(1), fetcher })
+        let fetcher = Fetcher::new(opener, indices, access.lists.clone())?;
+        Ok(Self { path: path.to_owned(), bounds, buffer: access.shuffle_buffer.max(1), fetcher })
     }
 
     /// The shard that holds an image, and its index there.
@@ -94,24 +95,29 @@ impl Dataset for Remote {
 
     fn name(&self, index: usize) -> &str {
         let (shard, index) = self.locate(index);
-        self.indices[shard].names.get(index)
+        self.fetcher.index(shard).names.get(index)
     }
 
     fn label(&self, index: usize) -> Option<&str> {
         let (shard, index) = self.locate(index);
-        self.indices[shard].labels.get(index)
+        self.fetcher.index(shard).labels.get(index)
     }
 
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let (shard, index) = self.locate(index);
-        let place = self.indices[shard].places.get(index);
+        let kept = self.fetcher.index(shard);
+        if let Some(reason) = kept.loss(index) {
+            let shard = self.fetcher.file(shard).address().into();
+            return Err(Error::LostImages { shard, reason: reason.to_owned() });
+        }
+        let place = kept.places.get(index);
         match (self.fetcher.at_hand(shard), place) {
             (Some(images), _) => images.read_into(index, max_bytes, bytes),
             (None, _) if self.fetcher.is_announced(shard) => {
                 self.fetcher.fetch(shard)?.read_into(index, max_bytes, bytes)
             }
             (None, Some(&(offset, length))) => {
-                check_length(Path::new(self.indices[shard].names.get(index)), length as u64, max_bytes)?;
+                check_length(Path::new(kept.names.get(index)), length as u64, max_bytes)?;
                 let range = offset..offset + length as u64;
                 Ok(self.fetcher.file(shard).read_range(range, bytes)?)
             }

@@ -3,12 +3,13 @@
 //! By itself or as a shard: in the WebDataset convention entries that share a key (the name up to the first dot of its
 //! last part) belong together, `key.jpg` with its class in `key.cls` or `key.json`.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::file::{SharedFile, check_length};
+use super::file::{SharedFile, Watched, check_length};
 use super::names::{Labels, Names};
 use super::shards::Shards;
 use super::{Dataset, file_name, is_image_name, parent_folder};
@@ -51,8 +52,10 @@ impl Tar {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let file = SharedFile::open(path)?;
         refuse_compressed(&file)?;
-        let (contents, end) = Contents::of(&file);
-        end?;
+        let (contents, damage) = Contents::of(&file)?;
+        if let Some(damage) = damage {
+            return Err(damage);
+        }
         if contents.images.is_empty() {
             return Err(Error::NoImages { path: path.to_owned() });
         }
@@ -63,8 +66,8 @@ impl Tar {
     /// that cannot be read: so the damage is listed with the other broken images and stops the run if it is large.
     pub(super) fn of_shard(file: SharedFile, name: &str) -> Result<Self, Error> {
         refuse_compressed(&file)?;
-        let (contents, end) = Contents::of(&file);
-        let damage = end.err().map(|e| e.to_string());
+        let (contents, damage) = Contents::of(&file)?;
+        let damage = damage.map(|e| e.to_string());
         if let Some(damage) = &damage {
             tracing::warn!("{damage}");
         }
@@ -80,6 +83,12 @@ impl Tar {
     #[cfg(feature = "remote")]
     pub(super) fn places(&self) -> &[Place] {
         &self.places
+    }
+
+    /// Why images are lost, if any are.
+    #[cfg(feature = "remote")]
+    pub(super) fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
     }
 }
 
@@ -126,8 +135,8 @@ fn refuse_compressed(file: &SharedFile) -> Result<(), Error> {
 #[derive(Default)]
 struct Contents {
     images: Vec<Entry>,
-    /// Classes by their keys.
-    classes: HashMap<String, String>,
+    /// Classes by their keys, or what is wrong with the entries that should tell them.
+    classes: HashMap<String, Result<String, String>>,
 }
 
 struct Entry {
@@ -137,20 +146,30 @@ struct Entry {
 }
 
 impl Contents {
-    /// Reads the headers and the labels alone, skipping the rest; up to the damage where there is any.
-    fn of(file: &SharedFile) -> (Self, Result<(), Error>) {
-        let mut contents = Self::default();
-        let end = contents.fill(file);
-        (contents, end)
+    fn of(file: &SharedFile) -> Result<(Self, Option<Error>), Error> {
+        Self::read(file.path(), file.length(), file.reader())
     }
 
-    fn fill(&mut self, shared: &SharedFile) -> Result<(), Error> {
-        let (path, found) = (shared.path(), shared.length());
+    /// Reads the headers and the labels alone, skipping the rest; up to the damage where there is any.
+    ///
+    /// # Errors
+    /// If the system cannot read: that is no damage, and may be over the next time.
+    fn read(path: &Path, length: u64, reader: impl Read + Seek) -> Result<(Self, Option<Error>), Error> {
+        let (mut contents, failure) = (Self::default(), Cell::new(None));
+        let end = contents.fill(path, length, Watched::new(reader, &failure));
+        match failure.take() {
+            Some(e) => Err(Error::io(path, e)),
+            None => Ok((contents, end.err())),
+        }
+    }
+
+    /// The error is the damage, unless the reader failed.
+    fn fill(&mut self, path: &Path, found: u64, reader: impl Read + Seek) -> Result<(), Error> {
         let mut last = String::new();
         let mut end = 0;
         // Of the images by their names, where there are links; as many as there were images at the last one.
         let mut places = HashMap::new();
-        let mut archive = tar::Archive::new(shared.reader());
+        let mut archive = tar::Archive::new(reader);
         for entry in archive.entries_with_seek().map_err(|e| Error::io(path, e))? {
             let complete = self.images.len();
             let mut entry = entry.map_err(|e| broken(path, e, &last, end, found, complete))?;
@@ -181,11 +200,25 @@ impl Contents {
                 if is_image_name(&name) {
                     let length = usize::try_from(size).expect("shorter than the file, which was opened");
                     self.images.push(Entry { name: name.clone(), offset, length });
-                } else if let Some(class) = class_of(&name, size, &mut entry) {
-                    self.classes.insert(key(&name).0.to_owned(), class);
+                } else if size <= MAX_LABEL_BYTES && matches!(key(&name).1, "cls" | "json") {
+                    let mut bytes = Vec::new();
+                    entry.read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
+                    let key = key(&name).0.to_owned();
+                    match class_of(&name, &bytes) {
+                        Ok(Some(class)) => drop(self.classes.insert(key, Ok(class))),
+                        Ok(None) => {}
+                        // Another entry of the sample may tell its class.
+                        Err(reason) => drop(self.classes.entry(key).or_insert(Err(reason))),
+                    }
                 }
             }
             last = name;
+        }
+        // Where the file ends within what fills up the last block, the reader finds no header and takes that for the end.
+        let needed = end.next_multiple_of(512);
+        if found < needed {
+            let (path, complete) = (path.to_owned(), self.images.len());
+            return Err(Error::TruncatedTar { path, entry: last, needed, found, complete });
         }
         Ok(())
     }
@@ -206,10 +239,23 @@ impl Contents {
         });
         self.images.sort_unstable_by(|a, b| (&a.name, a.offset).cmp(&(&b.name, b.offset)));
         let (mut names, mut labels) = (Names::default(), Labels::default());
+        let mut unknown = Vec::new();
         for image in &self.images {
             names.push(&format!("{prefix}{}", image.name));
-            let class = self.classes.get(key(&image.name).0);
-            labels.push(class.map(String::as_str).or_else(|| parent_folder(&image.name)));
+            labels.push(match self.classes.get(key(&image.name).0) {
+                Some(Ok(class)) => Some(class),
+                // Not the folder's name, which stands for the class only where nothing else does.
+                Some(Err(reason)) => {
+                    unknown.push(reason);
+                    None
+                }
+                None => parent_folder(&image.name),
+            });
+        }
+        if let Some(first) = unknown.first() {
+            // No error, since most work needs no classes, and what does refuses images without one.
+            let (path, count) = (file.path().display(), unknown.len());
+            tracing::warn!("{path}: the classes of {count} images cannot be read, the first from {first}");
         }
         if damage.is_some() {
             names.push(&format!("{prefix}(lost images)"));
@@ -233,23 +279,21 @@ fn key(name: &str) -> (&str, &str) {
     }
 }
 
-/// The class that a `.cls` or `.json` entry holds, if it does.
-fn class_of(name: &str, size: u64, entry: &mut impl Read) -> Option<String> {
-    let ending = key(name).1;
-    if size > MAX_LABEL_BYTES || !matches!(ending, "cls" | "json") {
-        return None;
+/// The class that a `.cls` or `.json` entry holds, if it does; or what is wrong with the entry.
+fn class_of(name: &str, bytes: &[u8]) -> Result<Option<String>, String> {
+    let text = str::from_utf8(bytes)
+        .map_err(|_| format!("`{name}`: expected text in UTF-8, found another encoding"))?
+        .trim_start_matches('\u{feff}');
+    if key(name).1 == "cls" {
+        return Ok(Some(text.trim().to_owned()).filter(|class| !class.is_empty()));
     }
-    let mut text = String::new();
-    entry.read_to_string(&mut text).ok()?;
-    if ending == "cls" {
-        return Some(text.trim().to_owned()).filter(|class| !class.is_empty());
-    }
-    let fields: serde_json::Value = serde_json::from_str(&text).ok()?;
-    match LABEL_FIELDS.iter().find_map(|field| fields.get(field))? {
-        serde_json::Value::String(class) => Some(class.clone()),
-        serde_json::Value::Number(class) => Some(class.to_string()),
+    let fields: serde_json::Value = serde_json::from_str(text)
+        .map_err(|e| format!("`{name}`: expected JSON, found something else ({e})"))?;
+    Ok(match LABEL_FIELDS.iter().find_map(|field| fields.get(field)) {
+        Some(serde_json::Value::String(class)) => Some(class.clone()),
+        Some(serde_json::Value::Number(class)) => Some(class.to_string()),
         _ => None,
-    }
+    })
 }
 
 /// A failure to read the header after the entry `last`, which ends at byte `end`: a file that stops right there, in
@@ -280,5 +324,51 @@ mod tests {
         assert_eq!(key("a.b/c.seg.png"), ("a.b/c", "seg.png"));
         assert_eq!(key("c.jpg"), ("c", "jpg"));
         assert_eq!(key("x/c"), ("x/c", ""));
+    }
+
+    /// A disk that cannot read what lies at byte `bad`.
+    struct Failing {
+        bytes: io::Cursor<&'static [u8]>,
+        bad: u64,
+    }
+
+    /// EIO on Linux; elsewhere an error of the system as well.
+    const EIO: i32 = 5;
+
+    impl Read for Failing {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let start = self.bytes.position();
+            if (start..start + into.len() as u64).contains(&self.bad) {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+            self.bytes.read(into)
+        }
+    }
+
+    impl Seek for Failing {
+        fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+            self.bytes.seek(to)
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_no_damage_of_the_archive() {
+        // Three samples: the header of an image, the image, the header of its class, the class.
+        let whole: &'static [u8] = include_bytes!("../../tests/fixtures/shards-000.tar");
+        let path = Path::new("x.tar");
+        for block in 0..12 {
+            let read = |bad| {
+                Contents::read(path, whole.len() as u64, Failing { bytes: io::Cursor::new(whole), bad })
+            };
+            let is_skipped = block % 4 == 1;
+            match read(512 * block) {
+                Ok((contents, None)) => assert!(is_skipped && contents.images.len() == 3, "block {block}"),
+                Ok((_, Some(damage))) => panic!("block {block}: {damage}"),
+                Err(Error::Io { source, .. }) => {
+                    assert!(!is_skipped && source.raw_os_error() == Some(EIO), "block {block}: {source}");
+                }
+                Err(other) => panic!("block {block}: {other}"),
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use msn_data::{Limits, decode, open};
+use msn_data::{Error, Limits, decode, open};
 
 use crate::common::{first_pixel, labels, names, open_error};
 
@@ -54,6 +54,20 @@ fn cifar_100_is_told_by_its_records_and_has_fine_labels() {
     let dataset = open(folder.path()).unwrap();
     assert_eq!(labels(&*dataset), [Some("fine-99"), Some("fine-7")]);
     assert_eq!(first_pixel(&*dataset, 1), [10, 20, 30]);
+}
+
+#[test]
+fn names_of_classes_that_cannot_be_read_are_not_taken_for_missing_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let (images, classes) = (folder.path().join("x.bin"), folder.path().join("batches.meta.txt"));
+    fs::write(&images, record(&[1])).unwrap();
+    // As a disk that fails: it is there, and cannot be read.
+    fs::create_dir(&classes).unwrap();
+    assert!(matches!(open_error(&images), Error::Io { path, .. } if path == classes));
+    fs::remove_dir(&classes).unwrap();
+    fs::write(&classes, b"caf\xE9\n").unwrap();
+    let message = open_error(&images).to_string();
+    assert!(message.contains("batches.meta.txt") && message.contains("UTF-8"), "{message}");
 }
 
 #[test]

@@ -157,6 +157,81 @@ fn what_shards_hold_is_gone_through_once() {
     assert!(!server.shard_cache().exists(), "one image is fetched by itself");
 }
 
+/// A change of what is kept of a shard, and words of the message about it.
+type Change<'a> = (&'a dyn Fn(&mut serde_json::Value), &'a str);
+
+/// Changes what is kept of each shard.
+fn tamper(server: &Server, change: impl Fn(&mut serde_json::Value)) {
+    for kept in fs::read_dir(server.caches.path().join("lists")).unwrap() {
+        let path = kept.unwrap().path();
+        let mut index = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        change(&mut index);
+        fs::write(&path, index.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_shard_and_does_not_fit_it_is_refused_and_made_anew() {
+    let Some(server) = Server::start(&["shards-000.tar", "plain.parquet"]) else { return };
+    let pop = |value: &mut serde_json::Value| drop(value.as_array_mut().unwrap().pop());
+    let changes: [Change<'_>; 4] = [
+        (&|index| index["names"][1] = "stranger.png".into(), "expected `stranger.png`"),
+        (&|index| index["labels"]["classes"][1] = "stranger".into(), "(class `stranger`"),
+        (
+            &|index| {
+                pop(&mut index["names"]);
+                pop(&mut index["labels"]["of_image"]);
+                if !index["places"].as_array().unwrap().is_empty() {
+                    pop(&mut index["places"]);
+                }
+            },
+            "images, found",
+        ),
+        (&|index| index["places"][1] = index["places"][0].clone(), " bytes at 512), found"),
+    ];
+    // The images of a table have no places.
+    for (name, changes) in [("shards-000.tar", &changes[..]), ("plain.parquet", &changes[..3])] {
+        let access = server.access(1 << 20);
+        let expected = open_with(&server.url(name), &access).unwrap();
+        for (change, words) in changes {
+            tamper(&server, change);
+            let dataset = open_with(&server.url(name), &access).unwrap();
+            dataset.will_read(&[0]);
+            let message = dataset.read(0, usize::MAX).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains(words), "{message}");
+            assert!(message.contains("made anew by the next start"), "{message}");
+            let error = loader(&dataset, Cursor::default(), 1).next().unwrap_err();
+            assert!(matches!(error, Error::OutOfReach { .. }), "no image is left out: {error}");
+            let again = open_with(&server.url(name), &access).unwrap();
+            assert_eq!(names(&*again), names(&*expected));
+            assert_eq!(labels(&*again), labels(&*expected));
+            again.will_read(&[1]);
+            assert_eq!(first_pixel(&*again, 1), [10, 254, 7]);
+        }
+        fs::remove_dir_all(server.caches.path().join("lists")).unwrap();
+    }
+}
+
+#[test]
+fn of_a_damaged_shard_nothing_is_kept_and_what_is_lost_is_not_downloaded_for() {
+    let Some(server) = Server::start(&SHARDS) else { return };
+    let (shard, access) = (server.folder.path().join(SHARDS[0]), server.access(1 << 20));
+    let whole = fs::read(&shard).unwrap();
+    // Each sample takes two headers and two blocks: the third image is cut.
+    fs::write(&shard, &whole[..2 * 2048 + 520]).unwrap();
+    let lost = "shards-000.tar/(lost images)";
+    for time in 0..2 {
+        let dataset = open_with(&server.url(PATTERN), &access).unwrap();
+        assert_eq!(names(&*dataset)[2], lost, "opening {time}");
+        fs::remove_dir_all(server.shard_cache()).unwrap();
+        let error = dataset.read(2, usize::MAX).unwrap_err();
+        assert!(matches!(error, Error::LostImages { .. }), "{error}");
+        assert!(!server.shard_cache().exists(), "the reason was known");
+        let kept = fs::read_dir(server.caches.path().join("lists")).unwrap().count();
+        assert_eq!(kept, 2, "only the whole ones");
+    }
+}
+
 #[test]
 fn a_shard_that_vanishes_costs_its_images_until_there_are_too_many() {
     let Some(server) = Server::start(&SHARDS) else { return };

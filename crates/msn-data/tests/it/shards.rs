@@ -38,6 +38,18 @@ fn a_folder_of_shards_is_a_source() {
     assert!(open_error(folder.path()).to_string().contains("expected tar archives or Parquet files"));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_shard_of_a_folder_that_is_a_link_to_nowhere_is_missing_and_not_left_out() {
+    let (folder, _) = copied();
+    std::os::unix::fs::symlink("nowhere.tar", folder.path().join("shards-003.tar")).unwrap();
+    std::os::unix::fs::symlink("nowhere.md", folder.path().join("readme.md")).unwrap();
+    let error = open_error(folder.path());
+    assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("shards-003.tar")), "{error}");
+    fs::remove_file(folder.path().join("shards-003.tar")).unwrap();
+    assert_eq!(open(folder.path()).unwrap().len(), 9, "what is no shard does not matter");
+}
+
 #[test]
 fn one_shard_has_labels_too() {
     let dataset = open(&fixture("shards-000.tar")).unwrap();

@@ -141,6 +141,30 @@ fn a_tar_is_read_at_random_in_sorted_order_with_classes() {
 }
 
 #[test]
+fn a_class_in_a_tar_that_cannot_be_read_is_unknown_and_not_the_folders_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("images.tar");
+    let image = png(1);
+    let classes: [(&str, &[u8]); 7] = [
+        ("dog/0.cls", b"caf\xE9"),
+        ("dog/1.json", br#"{"label": "cat", "similarity": NaN}"#),
+        ("dog/2.json", b"{"),
+        ("dog/2.cls", b"cat"),
+        ("dog/3.cls", b"\xEF\xBB\xBFowl\r\n"),
+        ("dog/4.json", br#"{"caption": "a dog"}"#),
+        ("dog/notes.json", b"of no image"),
+    ];
+    let names = ["dog/0.png", "dog/1.png", "dog/2.png", "dog/3.png", "dog/4.png"];
+    let images = names.map(|name| (name, &*image));
+    write_tar(&path, &[&classes[..], &images].concat());
+    let dataset = open(&path).unwrap();
+    assert_eq!(labels(&*dataset), [None, None, Some("cat"), Some("owl"), Some("dog")]);
+    // In the other order too.
+    write_tar(&path, &[("dog/2.cls", b"cat"), ("dog/2.json", b"{"), ("dog/2.png", &image)]);
+    assert_eq!(labels(&*open(&path).unwrap()), [Some("cat")]);
+}
+
+#[test]
 fn a_tar_that_is_cut_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("images.tar");
@@ -234,9 +258,10 @@ fn a_csv_gives_paths_and_labels() {
     assert_eq!(labels(&*open(&list).unwrap()), [Some("cats")], "without labels: the folder");
     for (text, words) in [
         ("file,label\nx.png,1\n", "`path,label`"),
-        ("path,label\n,1\n", "a path in line 2"),
+        ("path,label\n,1\n", "list.csv, line 2: expected a path"),
+        ("path,label\nx.png,1,2\n", "list.csv, line 2: expected 2 values"),
         ("path,label\n", "no image found"),
-        ("", "`path,label`"),
+        ("", "list.csv, line 1: expected a header with the columns `path,label` (or `path` alone)"),
     ] {
         fs::write(&list, text).unwrap();
         let message = open_error(&list).to_string();

@@ -1,11 +1,12 @@
 //! Networks that stall, break and come back.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use msn_remote::{Error, Patience, RemoteFile};
+use msn_store::CacheFolder;
 
-use crate::servers::{Fault, Faulty};
+use crate::servers::{Fault, Faulty, Versions};
 
 fn content() -> Vec<u8> {
     (0..300_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
@@ -71,9 +72,49 @@ fn a_server_that_stays_away_is_given_up() {
 
 #[test]
 fn a_file_that_changes_in_between_is_refused() {
-    let server = Faulty::start(content(), &[Fault::Close(3000), Fault::Change]);
-    let error = download(&server).unwrap_err();
-    assert!(matches!(error, Error::Changed { .. }), "{error}");
+    for versions in [Versions::Strong, Versions::Weak, Versions::Times] {
+        let server = Faulty::with_versions(versions, content(), &[Fault::Close(3000), Fault::Change]);
+        let error = download(&server).unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{versions:?}: {error}");
+    }
+}
+
+#[test]
+fn a_transfer_goes_on_whatever_the_server_says_of_versions() {
+    for versions in [Versions::Strong, Versions::Weak, Versions::Times, Versions::Nothing] {
+        let server = Faulty::with_versions(versions, content(), &[Fault::Close(3000)]);
+        assert_eq!(download(&server).unwrap(), content(), "{versions:?}");
+        let conditions =
+            server.heads().iter().filter(|head| head.to_lowercase().contains("if-match")).count();
+        assert_eq!(conditions, if versions == Versions::Strong { 2 } else { 0 }, "{versions:?}");
+    }
+}
+
+#[test]
+fn another_content_of_the_same_length_is_never_taken_from_the_cache() {
+    for versions in [Versions::Strong, Versions::Weak, Versions::Times, Versions::Nothing] {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = CacheFolder::new(folder.path().to_owned(), 1 << 20);
+        let nothing = Fault::Pause(0, Duration::ZERO);
+        let server = Faulty::with_versions(versions, content(), &[nothing, Fault::Change, nothing]);
+        let open = || RemoteFile::open(&server.url(), &quick()).unwrap();
+        let kept = |file: &RemoteFile| {
+            let mut bytes = Vec::new();
+            file.cached(&cache).map(|mut file| file.read_to_end(&mut bytes).unwrap())?;
+            Ok::<_, Error>(bytes)
+        };
+        let first = open();
+        assert_eq!(kept(&first).unwrap(), content());
+        assert_eq!(kept(&first).unwrap(), content());
+        assert_eq!(server.starts().len(), 1, "{versions:?}: what is kept is not asked for again");
+        // The file changes as it is read, which only a server that gives versions can be caught at.
+        let _ = open().read_range(0..1, &mut Vec::new());
+        let changed: Vec<u8> = content().iter().map(|byte| !byte).collect();
+        let second = open();
+        assert_eq!(kept(&second).unwrap(), changed, "{versions:?}");
+        assert_ne!(first.name(), second.name(), "{versions:?}");
+        assert_eq!(open().name() == second.name(), versions != Versions::Nothing, "{versions:?}");
+    }
 }
 
 #[test]

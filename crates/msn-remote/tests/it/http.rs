@@ -1,7 +1,8 @@
 //! Python's HTTP server.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
+use std::time::{Duration, SystemTime};
 
 use msn_remote::{Error, Patience, RemoteFile};
 use msn_store::CacheFolder;
@@ -22,19 +23,28 @@ fn files_are_kept_by_their_content() {
         file.cached(&cache).unwrap().read_to_end(&mut bytes).unwrap();
         (file.name(), bytes)
     };
-    fs::write(&path, [1; 600]).unwrap();
+    // Python's server gives the time of the last change, in whole seconds.
+    let write = |bytes: &[u8], seconds: u64| {
+        fs::write(&path, bytes).unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds);
+        File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    };
+    write(&[1; 600], 0);
     let (first, bytes) = read();
     assert_eq!(bytes, [1; 600]);
     // What is kept is not asked for again: it is changed here to show.
     fs::write(cache.path().join(&first), [9; 600]).unwrap();
     assert_eq!(read(), (first.clone(), vec![9; 600]));
-    fs::write(&path, [2; 700]).unwrap();
+    write(&[2; 600], 1);
     let (second, bytes) = read();
-    assert_eq!(bytes, [2; 700]);
-    assert_ne!(first, second, "another content has another name");
+    assert_eq!(bytes, [2; 600], "another content of the same length");
+    write(&[3; 700], 1);
+    let (third, bytes) = read();
+    assert_eq!(bytes, [3; 700]);
+    assert!(first != second && second != third, "each content has a name of its own");
     let names: Vec<_> = fs::read_dir(cache.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names, [second.as_str()], "600 + 700 bytes are more than 1,000");
-    fs::write(&path, [3; 1001]).unwrap();
+    assert_eq!(names, [third.as_str()], "600 + 700 bytes are more than 1,000");
+    write(&[4; 1001], 2);
     let error = RemoteFile::open(&address, &Patience::default()).unwrap().cached(&cache).unwrap_err();
     assert!(matches!(error, Error::LargerThanCache { .. }), "{error}");
 }

@@ -118,7 +118,35 @@ pub(crate) fn put(port: u16, path: &str, body: &[u8]) -> String {
     answer
 }
 
-const LAST_MODIFIED: &str = "Tue, 24 Nov 2026 12:00:00 GMT";
+/// What a server says of the version of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Versions {
+    /// An ETag that stands for the bytes.
+    Strong,
+    /// An ETag that stands for what they mean.
+    Weak,
+    /// Last-Modified alone.
+    Times,
+    Nothing,
+}
+
+impl Versions {
+    fn tag(self, version: u32) -> Option<String> {
+        match self {
+            Self::Strong => Some(format!("\"v{version}\"")),
+            Self::Weak => Some(format!("W/\"v{version}\"")),
+            Self::Times | Self::Nothing => None,
+        }
+    }
+
+    fn headers(self, version: u32) -> String {
+        let tag = self.tag(version).map_or(String::new(), |tag| format!("ETag: {tag}\r\n"));
+        match self {
+            Self::Nothing => tag,
+            _ => format!("{tag}Last-Modified: Tue, 24 Nov 2026 12:00:{version:02} GMT\r\n"),
+        }
+    }
+}
 
 /// What a server that fails on purpose does to one request for content.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +169,7 @@ pub(crate) struct Faulty {
 
 struct State {
     content: Vec<u8>,
+    versions: Versions,
     version: u32,
     faults: Vec<Fault>,
     /// The first byte asked for by each request for content.
@@ -151,11 +180,16 @@ struct State {
 
 impl Faulty {
     pub(crate) fn start(content: Vec<u8>, faults: &[Fault]) -> Self {
+        Self::with_versions(Versions::Strong, content, faults)
+    }
+
+    pub(crate) fn with_versions(versions: Versions, content: Vec<u8>, faults: &[Fault]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let faults = faults.iter().rev().copied().collect();
         let state = Arc::new(Mutex::new(State {
             content,
+            versions,
             version: 1,
             faults,
             starts: Vec::new(),
@@ -197,7 +231,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     }
     let lower = head.to_lowercase();
     let header = |name: &str| lower.lines().find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()));
-    let (content, version, fault, range) = {
+    let (content, versions, version, fault, range) = {
         let mut state = state.lock().unwrap();
         state.heads.push(head.clone());
         let is_get = head.starts_with("GET");
@@ -213,18 +247,20 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         if is_get {
             state.starts.push(range.map_or(0, |range| range.0));
         }
-        (state.content.clone(), state.version, fault, range)
+        (state.content.clone(), state.versions, state.version, fault, range)
     };
     let answer = |status: &str, headers: String| {
-        format!(
-            "HTTP/1.1 {status}\r\nETag: \"v{version}\"\r\nLast-Modified: {LAST_MODIFIED}\r\nConnection: close\r\n{headers}\r\n"
-        )
+        let version = versions.headers(version);
+        format!("HTTP/1.1 {status}\r\n{version}Connection: close\r\n{headers}\r\n")
     };
     if let Some(Fault::Busy) = fault {
         return stream
             .write_all(answer("503 Service Unavailable", "Content-Length: 0\r\n".to_owned()).as_bytes());
     }
-    if header("if-match: ").is_some_and(|wanted| wanted != format!("\"v{version}\"")) {
+    // Strongly: a weak tag matches nothing, not even itself.
+    let matches =
+        |wanted: &str| versions == Versions::Strong && versions.tag(version).as_deref() == Some(wanted);
+    if header("if-match: ").is_some_and(|wanted| !matches(&wanted)) {
         return stream
             .write_all(answer("412 Precondition Failed", "Content-Length: 0\r\n".to_owned()).as_bytes());
     }

@@ -72,3 +72,14 @@ fn a_file_that_is_open_stays_readable_after_it_made_room() {
     std::io::Read::read_to_end(&mut open, &mut bytes).unwrap();
     assert_eq!(bytes, b"0123456789");
 }
+
+#[test]
+fn a_file_that_is_wrong_can_be_removed_and_need_not_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::new(folder.path().join("cache"), 10);
+    cache.remove("a").unwrap();
+    cache.write("a", b"wrong").unwrap();
+    cache.write("b", b"right").unwrap();
+    cache.remove("a").unwrap();
+    assert_eq!(files(&cache), ["b"]);
+}

@@ -73,6 +73,26 @@ fn inspect_warns_of_what_is_left_out_of_shared_class_names_and_of_few_levels() {
 }
 
 #[test]
+fn classes_of_a_tar_that_cannot_be_read_are_warned_of_once() {
+    let scratch = Scratch::new();
+    let mut archive = tar::Builder::new(fs::File::create(scratch.path("odd.tar")).unwrap());
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::GrayImage::new(8, 8).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    for (name, bytes) in [("0.png", png.get_ref()), ("1.png", png.get_ref())]
+        .into_iter()
+        .chain([("0.json", &b"{\"label\": NaN}".to_vec()), ("1.cls", &b"caf\xE9".to_vec())])
+    {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        archive.append_data(&mut header, name, &bytes[..]).unwrap();
+    }
+    archive.finish().unwrap();
+    let finished = scratch.msn(&["data", "inspect", "odd.tar"]).success();
+    let warning = "odd.tar: the classes of 2 images cannot be read, the first from `0.json`: expected JSON";
+    assert!(finished.stderr.contains(warning), "{}", finished.stderr);
+}
+
+#[test]
 fn images_that_are_too_large_stop_packing_and_the_limit_can_be_raised() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.path("large")).unwrap();

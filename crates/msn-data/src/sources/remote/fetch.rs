@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,11 +11,9 @@ use std::time::{Duration, Instant};
 use msn_remote::RemoteFile;
 use msn_store::CacheFolder;
 
-use super::super::file::SharedFile;
-use super::super::parquet::{Parquet, SharedCache};
-use super::super::shards::shard_names;
-use super::super::tar::{Place, Tar};
-use super::{Images, Kind};
+use super::Images;
+use super::index::{ShardIndex, kept_as};
+use super::open::Opener;
 use crate::Error;
 use crate::error::Cause;
 
@@ -38,12 +35,11 @@ pub(super) struct Fetcher {
 }
 
 struct Shared {
-    files: Vec<RemoteFile>,
-    /// What stands before the names of the images of each file.
-    names: Vec<String>,
-    kind: Kind,
-    cache: CacheFolder,
-    pages: SharedCache,
+    opener: Opener,
+    /// What each shard holds, which the names and the classes of its images are taken from.
+    indices: Vec<ShardIndex>,
+    /// Where the indices are kept.
+    lists: Option<CacheFolder>,
     slots: Vec<Mutex<Slot>>,
     /// The shard that was opened last without being announced.
     for_now: Mutex<Option<(usize, Images)>>,
@@ -83,13 +79,14 @@ struct Announced {
 }
 
 impl Fetcher {
-    pub(super) fn new(files: Vec<RemoteFile>, kind: Kind, cache: CacheFolder) -> Result<Self, Error> {
-        let slots = files.iter().map(|_| Mutex::new(Slot::Absent)).collect();
-        let addresses: Vec<&str> = files.iter().map(RemoteFile::address).collect();
-        let names = shard_names(&addresses);
-        let (pages, announced) = (SharedCache::default(), Mutex::default());
-        let for_now = Mutex::new(None);
-        let shared = Arc::new(Shared { files, names, kind, cache, pages, slots, for_now, announced });
+    pub(super) fn new(
+        opener: Opener,
+        indices: Vec<ShardIndex>,
+        lists: Option<CacheFolder>,
+    ) -> Result<Self, Error> {
+        let slots = indices.iter().map(|_| Mutex::new(Slot::Absent)).collect();
+        let (for_now, announced) = (Mutex::new(None), Mutex::default());
+        let shared = Arc::new(Shared { opener, indices, lists, slots, for_now, announced });
         let (wanted, receiver) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..AHEAD {
@@ -102,23 +99,13 @@ impl Fetcher {
         Ok(Self { shared, wanted })
     }
 
-    /// Number of shards.
-    pub(super) fn len(&self) -> usize {
-        self.shared.files.len()
-    }
-
-    /// What stands before the names of the images of a shard.
-    pub(super) fn name(&self, shard: usize) -> &str {
-        &self.shared.names[shard]
+    /// What a shard holds.
+    pub(super) fn index(&self, shard: usize) -> &ShardIndex {
+        &self.shared.indices[shard]
     }
 
     pub(super) fn file(&self, shard: usize) -> &RemoteFile {
-        &self.shared.files[shard]
-    }
-
-    /// Downloads a shard if it is not in the cache, and opens it: its images and their places.
-    pub(super) fn open(&self, shard: usize) -> Result<(Images, Vec<Place>), Error> {
-        self.shared.open(shard)
+        self.shared.opener.file(shard)
     }
 
     /// The shard, if no download is needed or under way.
@@ -146,7 +133,7 @@ impl Fetcher {
         {
             return Ok(Arc::clone(images));
         }
-        let (images, _) = self.open(shard)?;
+        let images = self.shared.open(shard)?;
         *latest = Some((shard, Arc::clone(&images)));
         Ok(images)
     }
@@ -179,17 +166,21 @@ impl Fetcher {
 }
 
 impl Shared {
-    fn open(&self, shard: usize) -> Result<(Images, Vec<Place>), Error> {
-        let (remote, name) = (&self.files[shard], &self.names[shard]);
-        let file = SharedFile::from_file(Path::new(remote.address()), remote.cached(&self.cache)?)?;
-        match self.kind {
-            Kind::Archive => {
-                let images = Tar::of_shard(file, name)?;
-                let places = images.places().to_vec();
-                Ok((Arc::new(images), places))
-            }
-            Kind::Table => Ok((Arc::new(Parquet::open(file, name, shard, &self.pages)?), Vec::new())),
+    /// Opens a shard that still holds what its index says.
+    fn open(&self, shard: usize) -> Result<Images, Error> {
+        let opened = self.opener.open(shard)?;
+        let Some((expected, found)) = self.indices[shard].difference(&opened) else {
+            return Ok(opened.images);
+        };
+        // Which of the two is wrong cannot be told.
+        let kept = self.lists.iter().map(|lists| lists.remove(&kept_as(&self.opener, shard)));
+        for error in
+            kept.filter_map(|removed| removed.err().map(Error::from)).chain(self.opener.forget(shard).err())
+        {
+            tracing::warn!("{error}");
         }
+        let shard = self.opener.file(shard).address().into();
+        Err(Error::ShardChanged { shard, expected, found })
     }
 
     fn fetch(&self, shard: usize) -> Result<Images, Error> {
@@ -197,19 +188,19 @@ impl Shared {
         match &*slot {
             Slot::Open(images) => Ok(Arc::clone(images)),
             Slot::Failed(failure) if !failure.is_over() => {
-                let shard = self.files[shard].address().into();
+                let shard = self.opener.file(shard).address().into();
                 Err(Error::ShardNotFetched { shard, reason: failure.reason.clone(), outage: failure.outage })
             }
             Slot::Failed(_) | Slot::Absent => {
                 let opened = self.open(shard);
                 *slot = match &opened {
-                    Ok((images, _)) => Slot::Open(Arc::clone(images)),
+                    Ok(images) => Slot::Open(Arc::clone(images)),
                     Err(e) => {
                         let outage = matches!(e.cause(), Cause::Disk | Cause::Server);
                         Slot::Failed(Failure { reason: e.to_string(), outage, at: Instant::now() })
                     }
                 };
-                Ok(opened?.0)
+                opened
             }
         }
     }

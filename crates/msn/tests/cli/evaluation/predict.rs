@@ -106,7 +106,10 @@ fn wrong_label_files_are_explained_with_their_line() {
         ("path,label\na/0.png,\n", &["few.csv, line 2", "expected a label"]),
         ("path,label\na/0.png,a\n", &["few.csv", "two different labels"]),
         ("path,label\na/0.png,a\na/0.png,b\n", &["few.csv, line 3", "line 2 as well"]),
-        ("path,label\na/0.png,a,x\n", &["few.csv", "line: 2"]),
+        ("path,label\na/0.png,a,x\n", &["few.csv, line 2", "expected 2 values", "found 3"]),
+        ("path\na/0.png\n", &["few.csv, line 1", "`path,label`, found `path`"]),
+        ("path,label\na/0.png\n", &["few.csv, line 2", "expected a label"]),
+        ("path,label\n,a\n", &["few.csv, line 2", "expected a path"]),
         ("path,label\n", &["few.csv", "found none"]),
     ] {
         fs::write(scratch.path("few.csv"), text).unwrap();
