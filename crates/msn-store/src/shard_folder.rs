@@ -62,6 +62,12 @@ impl ShardFolder {
         &self.path
     }
 
+    /// The record in the folder `path`, which may be one that another process writes to; `None` where there is none that can
+    /// be read.
+    pub fn record_in<T: DeserializeOwned>(path: &Path) -> Option<T> {
+        serde_json::from_slice(&fs::read(path.join(RECORD)).ok()?).ok()
+    }
+
     /// Reads the record.
     ///
     /// # Errors

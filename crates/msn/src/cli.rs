@@ -40,7 +40,7 @@ Exit codes: 0 done; 1 a failure that is explained; 2 wrong arguments; 130 stoppe
 const HELP_WIDTH: usize = 100;
 
 /// Help of every argument that takes images: the sources of `msn_data::open`.
-const IMAGES: &str = "Images: a folder (any depth), .tar or Parquet files (one, a folder of them, or a pattern such as \
+const IMAGES: &str = "Images: a folder (any depth) or one image, .tar or Parquet files (one, a folder of them, or a pattern such as \
     'shards-{000..099}.tar'; also at http(s)://, s3:// and gs:// addresses), CIFAR .bin or IDX files, a .csv of \
     path,label, or a .txt list of paths";
 

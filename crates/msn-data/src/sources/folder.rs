@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 use super::file::read_file;
 use super::folder_index::{self, Stamp};
 use super::names::Names;
-use super::{Dataset, Witnesses, display_name, has_extension, is_image_name, tar, walk_error};
+use super::{Dataset, Witnesses, display_name, has_extension, is_hidden, is_image_name, tar, walk_error};
 use crate::Error;
 
 /// Endings of formats that nothing here reads, and whose files a person may take for images of the folder: of cameras,
@@ -121,7 +121,7 @@ fn walk(root: &Path) -> Result<Walk, Error> {
             Err(e) => return Err(walk_error(root, e)),
         };
         let name = display_name(path.strip_prefix(root).expect("the walk stays below its root"));
-        if is_folder && is_hidden(&name) {
+        if is_folder && is_hidden(last_part(&name)) {
             entries.skip_current_dir();
             hidden.push(name);
         } else if is_folder {
@@ -147,9 +147,9 @@ fn walk(root: &Path) -> Result<Walk, Error> {
     Ok(Walk { names, odd, folders, left_out, hidden })
 }
 
-/// Whether the last part of a path below the root begins with a dot. The root itself is called nothing here.
-fn is_hidden(name: &str) -> bool {
-    name.rsplit('/').next().is_some_and(|last| last.starts_with('.'))
+/// Of a name below the root, which itself is called nothing.
+fn last_part(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 impl Dataset for Folder {

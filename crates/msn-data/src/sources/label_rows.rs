@@ -4,14 +4,15 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use csv::{ErrorKind, Position, Reader, ReaderBuilder, StringRecord, Trim};
+use csv::{ErrorKind, Reader, ReaderBuilder, StringRecord};
 
+use super::newlines::UnixLines;
 use crate::Error;
 
 /// The rows of a CSV file whose header has a column `path` and perhaps a column `label`, in any order, among others.
 pub struct LabelRows {
     path: PathBuf,
-    reader: Reader<BufReader<File>>,
+    reader: Reader<UnixLines<BufReader<File>>>,
     /// Values in the header.
     columns: usize,
     paths: usize,
@@ -52,11 +53,12 @@ impl LabelRows {
     fn with_labels(path: &Path, labelled: bool) -> Result<Self, Error> {
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
         // How many values a row may have is for `next` to say.
-        let mut reader =
-            ReaderBuilder::new().trim(Trim::All).flexible(true).from_reader(BufReader::new(file));
-        let header = reader.headers().map_err(|e| damaged(path, e))?;
+        let lines = UnixLines::new(BufReader::new(file));
+        let mut reader = ReaderBuilder::new().flexible(true).from_reader(lines);
+        let header = reader.headers().map_err(|e| damaged(path, e, 1))?;
         // Spreadsheets begin a UTF-8 file with a byte-order mark.
-        let column = |name| header.iter().position(|found| found.trim_start_matches('\u{feff}') == name);
+        let column =
+            |name| header.iter().position(|found| found.trim_start_matches('\u{feff}').trim() == name);
         let (paths, labels) = (column("path"), column("label"));
         let Some(paths) = paths.filter(|_| labels.is_some() || !labelled) else {
             let alone = if labelled { "" } else { " (or `path` alone)" };
@@ -84,39 +86,40 @@ impl LabelRows {
     /// the header.
     #[expect(clippy::should_implement_trait, reason = "a row borrows what the one before it was read into")]
     pub fn next(&mut self) -> Result<Option<LabelRow<'_>>, Error> {
-        if !self.reader.read_record(&mut self.record).map_err(|e| damaged(&self.path, e))? {
+        let before = self.reader.position().line();
+        if !self.reader.read_record(&mut self.record).map_err(|e| damaged(&self.path, e, before))? {
             return Ok(None);
         }
-        let line = line_of(self.record.position());
+        // What the reader says of a record is where it began to look for it, before lines that are blank.
+        let within: usize = self.record.iter().map(|value| value.matches('\n').count()).sum();
+        let line = self.reader.position().line() - 1 - within as u64;
         let wrong = |expected: String, found: String| {
             Err(Error::InLine { path: self.path.clone(), line, expected, found })
         };
-        let Some(path) = self.record.get(self.paths).filter(|path| !path.is_empty()) else {
+        let Some(path) = self.record.get(self.paths).map(str::trim).filter(|path| !path.is_empty()) else {
             return wrong("a path".to_owned(), "none".to_owned());
         };
-        if self.record.iter().skip(self.columns).any(|value| !value.is_empty()) {
+        if self.record.iter().skip(self.columns).any(|value| !value.trim().is_empty()) {
             // Of a label with a comma in it, for example, only the beginning would count.
             let found = format!("{} (one with a comma in it needs quotes)", self.record.len());
             return wrong(format!("{} values, as the header has", self.columns), found);
         }
-        let label = self.labels.and_then(|labels| self.record.get(labels)).filter(|label| !label.is_empty());
+        let label = self.labels.and_then(|labels| self.record.get(labels)).map(str::trim);
+        let label = label.filter(|label| !label.is_empty());
         if self.labelled && label.is_none() {
-            return wrong(format!("a label for `{path}`"), "none".to_owned());
+            return wrong(format!("a label for `{path}`, or no line for it"), "none".to_owned());
         }
         Ok(Some(LabelRow { line, path, label }))
     }
 }
 
-fn line_of(position: Option<&Position>) -> u64 {
-    position.map_or(1, Position::line)
-}
-
-fn damaged(path: &Path, error: csv::Error) -> Error {
+/// `line`: where the reader was.
+fn damaged(path: &Path, error: csv::Error, line: u64) -> Error {
     match error.into_kind() {
         ErrorKind::Io(e) => Error::io(path, e),
-        ErrorKind::Utf8 { pos, .. } => Error::InLine {
+        ErrorKind::Utf8 { .. } => Error::InLine {
             path: path.to_owned(),
-            line: line_of(pos.as_ref()),
+            line,
             expected: "CSV text in UTF-8".to_owned(),
             found: "another encoding".to_owned(),
         },

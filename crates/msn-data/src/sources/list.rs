@@ -33,6 +33,12 @@ impl List {
         Self::new(path, files, None)
     }
 
+    /// A single image, as if a list named it.
+    pub(super) fn of_one(path: &Path) -> Result<Self, Error> {
+        let file = super::file_name(path);
+        Self::new(path, [file.as_str()].into_iter().collect(), None)
+    }
+
     /// A header with a column `path` and perhaps a column `label`, which may be empty where it is not known.
     pub(super) fn open_csv(path: &Path) -> Result<Self, Error> {
         let mut rows = LabelRows::open(path)?;

@@ -8,6 +8,7 @@ mod idx;
 mod label_rows;
 mod list;
 mod names;
+mod newlines;
 mod parquet;
 mod pattern;
 mod raw;
@@ -21,10 +22,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use msn_store::CacheFolder;
-use walkdir::WalkDir;
+use msn_store::{CacheFolder, ShardFolder};
+use walkdir::{DirEntry, WalkDir};
 
-use crate::Error;
+use crate::{Error, PackRecord};
 
 pub use file::read_file;
 pub use label_rows::{LabelRow, LabelRows};
@@ -146,6 +147,11 @@ const SOURCES: &[Source] = &[
     Source { description: "CIFAR .bin files", accepts: cifar::accepts, open: |path, _| cifar::open(path) },
     Source { description: "a folder of images or shards", accepts: Path::is_dir, open: open_folder },
     Source {
+        description: "an image",
+        accepts: |path| path.is_file() && is_image_name(&file_name(path)),
+        open: |path, _| Ok(Arc::new(list::List::of_one(path)?)),
+    },
+    Source {
         description: "a .tar of images",
         accepts: |path| tar::accepts(path) && path.exists(),
         open: |path, _| Ok(Arc::new(tar::Tar::open(path)?)),
@@ -256,15 +262,37 @@ fn open_folder(path: &Path, access: &Access) -> Opened {
     match (of_kind(|file| has_extension(file, "parquet")), of_kind(tar::accepts)) {
         (tables, archives) if tables.is_empty() && archives.is_empty() => Err(no_images),
         (tables, archives) if archives.is_empty() => parquet::open_all(path, &tables),
-        (tables, archives) if tables.is_empty() => tar::open_all(path, &archives),
+        (tables, archives) if tables.is_empty() => {
+            warn_if_unfinished(path);
+            tar::open_all(path, &archives)
+        }
         _ => Err(Error::expected(path, "tar archives or Parquet files", "both")),
     }
+}
+
+/// Says that a folder of shards is still being packed, or was left so.
+fn warn_if_unfinished(folder: &Path) {
+    let record = ShardFolder::record_in::<PackRecord>(folder);
+    if let Some(PackRecord { complete: false, next, images, .. }) = record {
+        tracing::warn!(
+            "{}: packing is not finished: {next} of {images} images; `msn data pack` with --resume goes on",
+            folder.display()
+        );
+    }
+}
+
+/// Whether a folder or a file of this name is hidden.
+fn is_hidden(name: &str) -> bool {
+    name.starts_with('.')
 }
 
 /// The files below a folder, ordered by their paths.
 fn files_below(root: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
-    for entry in WalkDir::new(root).follow_links(true) {
+    let is_looked_into = |entry: &DirEntry| {
+        entry.depth() == 0 || !(entry.file_type().is_dir() && is_hidden(&entry.file_name().to_string_lossy()))
+    };
+    for entry in WalkDir::new(root).follow_links(true).into_iter().filter_entry(is_looked_into) {
         match entry {
             Ok(entry) if entry.file_type().is_file() => files.push(entry.into_path()),
             Ok(_) => {}

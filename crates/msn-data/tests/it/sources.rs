@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use msn_data::{Error, open};
+use msn_data::{Error, LabelRows, open};
 
 use crate::common::{labels, names, open_error, png};
 
@@ -43,6 +43,12 @@ fn hidden_folders_hold_no_images_of_the_user() {
     put(folder.path(), &["cat/1.png", "cat/.ipynb_checkpoints/1.png", ".thumbnails/x/2.png", "cat/.3.png"]);
     let dataset = open(folder.path()).unwrap();
     assert_eq!(names(&*dataset), ["cat/.3.png", "cat/1.png"]);
+    // Nor shards.
+    let shards = folder.path().join("shards");
+    fs::create_dir_all(shards.join(".old")).unwrap();
+    write_tar(&shards.join("a.tar"), &[("1.png", &png(1))]);
+    write_tar(&shards.join(".old/a.tar"), &[("2.png", &png(2))]);
+    assert_eq!(names(&*open(&shards).unwrap()), ["a.tar/1.png"]);
 }
 
 #[test]
@@ -270,6 +276,53 @@ fn a_csv_gives_paths_and_labels() {
 }
 
 #[cfg(unix)]
+#[test]
+fn lines_of_a_list_are_counted_as_an_editor_counts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("few.csv");
+    for newline in ["\n", "\r\n", "\r"] {
+        let lines = [
+            "path,label",
+            "a.png,cat",
+            "",
+            "",
+            "b.png,\"two\nlines\"",
+            "\"c.png\",dog",
+            "d.png,",
+            "e.png,cat",
+        ];
+        fs::write(&path, lines.join(newline)).unwrap();
+        let mut rows = LabelRows::open(&path).unwrap();
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            found.push((row.line, row.path.to_owned()));
+        }
+        // The label of the fifth line takes two.
+        let expected = [(2, "a.png"), (5, "b.png"), (7, "c.png"), (8, "d.png"), (9, "e.png")];
+        assert_eq!(found, expected.map(|(line, path)| (line, path.to_owned())), "{newline:?}");
+        let mut rows = LabelRows::open_labelled(&path).unwrap();
+        let message = loop {
+            if let Err(error) = rows.next() {
+                break error.to_string();
+            }
+        };
+        assert!(
+            message.contains("few.csv, line 8: expected a label for `d.png`, or no line for it"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn one_image_is_a_source_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path(), &["cat/1.png", "cat/2.png"]);
+    let dataset = open(&folder.path().join("cat/2.png")).unwrap();
+    assert_eq!(names(&*dataset), ["2.png"]);
+    assert_eq!(dataset.read(0, usize::MAX).unwrap(), png(1));
+    assert_eq!(labels(&*dataset), [None]);
+}
+
 #[test]
 fn pipes_and_endless_files_neither_hang_nor_fill_the_memory() {
     let folder = tempfile::tempdir().unwrap();

@@ -257,9 +257,14 @@ fn packing_never_writes_over_anything_and_resumes_its_own_job_alone() {
     let before = fs::read(scratch.path("shards/shards-000001.tar")).unwrap();
     pack(&[]).fails_with(&["shards", "expected a new or an empty folder"]);
     pack(&["--resume", "--seed", "1"]).fails_with(&["another order", "seed 0", "seed 1", "--out"]);
+    let whole = scratch.msn(&["data", "inspect", "shards"]).success();
+    assert!(!whole.stderr.contains("not finished"), "{}", whole.stderr);
     // As after a kill.
     let record = scratch.read("shards/shards.json").replace("\"complete\": true", "\"complete\": false");
     fs::write(scratch.path("shards/shards.json"), record).unwrap();
+    let unfinished = scratch.msn(&["data", "inspect", "shards"]).success();
+    let words = "shards: packing is not finished: 24 of 24 images; `msn data pack` with --resume goes on";
+    assert!(unfinished.stderr.contains(words), "{}", unfinished.stderr);
     let resumed = pack(&["--resume"]).success();
     assert!(resumed.stderr.contains("going on after 24 images of 24"), "{}", resumed.stderr);
     assert!(fs::read(scratch.path("shards/shards-000001.tar")).unwrap() == before);
