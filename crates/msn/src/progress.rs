@@ -1,6 +1,7 @@
 //! What a person sees of long work: a bar on a terminal, a line every so often elsewhere.
 
 mod finetuning;
+mod room;
 mod training;
 mod warnings;
 

@@ -1,5 +1,6 @@
 //! Passes over the training images.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use msn_data::rng::Rng;
@@ -160,7 +161,7 @@ impl<'a> Training<'a> {
             }
         }
         if let Some(kept) = kept {
-            let folder = kept.save(self.tuner, &self.done, true)?;
+            let folder = self.save_at_last(kept, true, observer)?;
             observer.saved(&folder);
         }
         Ok((Ending::Finished, self.done))
@@ -217,7 +218,7 @@ impl<'a> Training<'a> {
         let Some(kept) = kept else { return Ok(()) };
         let total = self.steps_per_epoch.saturating_mul(self.settings.epochs);
         if self.done.steps < total && observer.wants_to_stop() {
-            kept.save(self.tuner, &self.done, false)?;
+            self.save_at_last(kept, false, observer)?;
             return Err(Halt::Stopped);
         }
         if self.saved_at.elapsed() >= SAVE_EVERY {
@@ -228,6 +229,21 @@ impl<'a> Training<'a> {
             self.saved_at = Instant::now();
         }
         Ok(())
+    }
+
+    /// Saves what no later checkpoint would, as often as the observer waits for room on the disk.
+    fn save_at_last(
+        &self,
+        kept: &Kept<'_>,
+        finished: bool,
+        observer: &mut dyn FineTuneObserver,
+    ) -> Result<PathBuf, ExtractError> {
+        loop {
+            match kept.save(self.tuner, &self.done, finished) {
+                Err(ExtractError::Store(error)) if observer.waits_to_save(self.done.steps, &error) => {}
+                saved => return saved,
+            }
+        }
     }
 
     fn step(&mut self, mut batch: EvalBatch, lr: f64) -> StepReport {

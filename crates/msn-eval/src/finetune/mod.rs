@@ -15,6 +15,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use msn_data::{Dataset, Skipped};
 use msn_model::{EncoderConfig, LinearHead, StateDict, state_dict};
+use msn_store::StoreError;
 use msn_train::Images;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -48,6 +49,11 @@ pub trait FineTuneObserver {
     fn step(&mut self, step: &FineTuneStep);
     /// Something that a person should know although the training goes on.
     fn warn(&mut self, message: &str);
+    /// The last checkpoint, of step `step`, cannot be written: whether to try again, once this returns. All steps since the
+    /// checkpoint before are lost otherwise.
+    fn waits_to_save(&mut self, _step: u64, _error: &StoreError) -> bool {
+        false
+    }
     /// Whether to save a checkpoint and end now; asked after every step of a training that is kept.
     fn wants_to_stop(&mut self) -> bool;
     /// The result is safe on disk.

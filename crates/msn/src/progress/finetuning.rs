@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use indicatif::ProgressBar;
 use msn_eval::{FineTuneObserver, FineTuneStart, FineTuneStep};
+use msn_store::StoreError;
 
+use super::room::WaitForRoom;
 use super::{ImageProgress, Lines, bar, clear, counted, human, say, warn};
 use crate::signals::StopRequest;
 
@@ -21,12 +23,14 @@ pub(crate) struct FineTuneProgress {
     /// `None` on a terminal, which has the bar.
     lines: Option<Lines>,
     test: Option<ImageProgress>,
+    room: WaitForRoom,
 }
 
 impl FineTuneProgress {
     /// Without a request that can be made, signals end the process at once.
     pub(crate) fn new(stop: Option<StopRequest>) -> Self {
-        Self { stop, start: None, images: 0, bar: None, lines: None, test: None }
+        let room = WaitForRoom::default();
+        Self { stop, start: None, images: 0, bar: None, lines: None, test: None, room }
     }
 
     /// Number of the signal that asked to stop; 0 without one.
@@ -96,6 +100,10 @@ impl FineTuneObserver for FineTuneProgress {
 
     fn warn(&mut self, message: &str) {
         warn(message);
+    }
+
+    fn waits_to_save(&mut self, step: u64, error: &StoreError) -> bool {
+        self.stop.as_ref().is_some_and(|stop| self.room.wait(stop, step, error))
     }
 
     fn wants_to_stop(&mut self) -> bool {

@@ -2,22 +2,16 @@
 
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::ProgressBar;
 use msn_ssl::Collapse;
 use msn_store::StoreError;
 use msn_train::{Observer, Progress, Start, StepReport};
 
+use super::room::WaitForRoom;
 use super::{Lines, bar, clear, columns, counted, human, say, warn};
 use crate::signals::StopRequest;
-
-/// How often and how long a last checkpoint is tried to be written that there is no room for.
-const TRY_SAVING_EVERY: Duration = Duration::from_secs(5);
-const WAIT_FOR_ROOM: Duration = Duration::from_secs(3600);
-/// Time between two looks at whether a signal has come.
-const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// Columns of the bar.
 const BAR: usize = 20;
@@ -25,8 +19,7 @@ const BAR: usize = 20;
 /// Shows a training run and lets signals stop it.
 pub(crate) struct TrainingProgress {
     stop: StopRequest,
-    /// Since when there is no room for the last checkpoint, and the signal that had come by then.
-    waiting: Option<(Instant, i32)>,
+    room: WaitForRoom,
     epochs: u64,
     prototypes: usize,
     start: Option<(Start, Instant)>,
@@ -44,7 +37,7 @@ impl TrainingProgress {
     pub(crate) fn new(stop: StopRequest, epochs: u64, prototypes: usize) -> Self {
         Self {
             stop,
-            waiting: None,
+            room: WaitForRoom::default(),
             epochs,
             prototypes,
             start: None,
@@ -154,23 +147,7 @@ impl Observer for TrainingProgress {
     }
 
     fn waits_to_save(&mut self, step: u64, error: &StoreError) -> bool {
-        let (began, signal) = *self.waiting.get_or_insert_with(|| {
-            // From now on a signal means something else.
-            self.stop.is_made();
-            self.stop.keep_quiet();
-            warn(&format!(
-                "no checkpoint of step {step}: {error}; what was trained since the last one waits here: make room, and it is \
-                 saved (tried every {} seconds for {}; Ctrl-C gives it up)",
-                TRY_SAVING_EVERY.as_secs(),
-                human(WAIT_FOR_ROOM.as_secs_f64())
-            ));
-            (Instant::now(), self.stop.signal())
-        });
-        let until = Instant::now() + TRY_SAVING_EVERY;
-        while Instant::now() < until && self.stop.signal() == signal {
-            thread::sleep(LOOK_UP);
-        }
-        self.stop.signal() == signal && began.elapsed() < WAIT_FOR_ROOM
+        self.room.wait(&self.stop, step, error)
     }
 
     fn wants_to_stop(&mut self) -> bool {

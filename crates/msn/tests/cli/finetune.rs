@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use image::{Rgb, RgbImage};
 
-use crate::support::{Finished, Scratch};
+use crate::support::{Finished, Scratch, names, wait_until};
 
 /// Images of 16 px that their colour classifies: `a` is red, `b` is green, each a little different.
 fn coloured(scratch: &Scratch, folder: &str, images: u32) {
@@ -155,6 +155,26 @@ fn a_signal_saves_and_the_same_command_goes_on_to_the_same_result() {
         "not a run folder",
         "without --resume",
     ]);
+}
+
+#[test]
+fn the_result_waits_for_a_disk_that_comes_back() {
+    let scratch = scratch();
+    let tuned =
+        finetune(&scratch, &[&QUICK[..], &["--out", "tuned", "--json", "-"]].concat()).success().stdout;
+    fs::remove_dir_all(scratch.path("tuned/checkpoints")).unwrap();
+    fs::remove_file(scratch.path("tuned/latest")).unwrap();
+    // A disk that is not there.
+    std::os::unix::fs::symlink("../away/checkpoints", scratch.path("tuned/checkpoints")).unwrap();
+    let common = ["eval", "finetune", "--checkpoint", "run", "--train", "easy", "--test", "test", "--resume"];
+    let arguments = [&common[..], &QUICK, &["--out", "tuned", "--json", "-"]].concat();
+    let said = fs::File::create(scratch.path("said")).unwrap();
+    let child = scratch.command(&arguments).stdout(Stdio::piped()).stderr(said).spawn().unwrap();
+    wait_until(|| scratch.read("said").contains("make room"));
+    fs::create_dir_all(scratch.path("away/checkpoints")).unwrap();
+    let finished = Finished::of(child.wait_with_output().unwrap(), &arguments).success();
+    assert_eq!(finished.stdout, tuned);
+    assert_eq!(names(&scratch.path("away/checkpoints")).len(), 1);
 }
 
 #[test]
