@@ -210,105 +210,15 @@ fn scaled(quantity: f64, units: &[(&str, f64)]) -> String {
 
 /// The picked fields as `config` has them, with the reasons. Groups of fields that are all `given` are left out.
 fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> Vec<Choice> {
-    let DataFacts { images, shorter_side } = facts;
-    let view = config.views.random_size;
     let small = config.encoder.dim < SMALL;
-    let small_view = config.views.focal_scale[0] > 0.05;
-    let (steps, epochs) = (steps(config, images), config.optim.epochs);
-    let total = epochs as f64 * work(config, images);
-    let blur: &[&str] = if config.views.blur == 0.0 { &["views.blur"] } else { &["views.blur_radius"] };
-    let groups: Vec<(&[&str], String)> = vec![
-        (
-            &["views.random_size", "views.focal_size", "encoder.patch_size"],
-            format!("the images' shorter side is {shorter_side} px at the median"),
-        ),
-        (
-            &["encoder.dim", "encoder.depth", "encoder.heads"],
-            format!("a vision transformer that fits views of {view} px"),
-        ),
-        (&["head.hidden_dim", "head.output_dim"], "in proportion to the encoder".to_owned()),
-        (
-            &["views.focal_views"],
-            if config.views.focal_views < PAPER_FOCAL_VIEWS {
-                format!("fewer than the paper's {PAPER_FOCAL_VIEWS}, to save work")
-            } else {
-                "as in the paper".to_owned()
-            },
-        ),
-        (
-            &["views.focal_scale"],
-            if small_view { "a smaller part of a small image shows nothing" } else { "as in the paper" }
-                .to_owned(),
-        ),
-        (
-            blur,
-            if config.views.blur == 0.0 {
-                "it would wipe out the texture of images this small"
-            } else {
-                "the blur follows the images' size"
-            }
-            .to_owned(),
-        ),
-        (
-            &["mask.patch_drop"],
-            if small {
-                "a fifth of the patches of a large view, which still shows its object"
-            } else {
-                "what the paper found best for ViT-S"
-            }
-            .to_owned(),
-        ),
-        (
-            &["encoder.init_std"],
-            if small {
-                "a narrow random encoder sees more with larger weights, and learning starts from what it sees"
-            } else {
-                "as in the paper"
-            }
-            .to_owned(),
-        ),
-        (
-            &["objective.sharpen", "objective.sharpen_end"],
-            if small { "surer targets make a short run learn sooner" } else { "as in the paper" }.to_owned(),
-        ),
-        (
-            &["objective.prototypes"],
-            "about one for every 80 images, at least 32, and up to twice as many as images in a batch, or no target could be certain"
-                .to_owned(),
-        ),
-        (&["train.batch_size"], format!("about an eighth of the images, 2 to {}", largest_batch(small))),
-        (
-            &["optim.epochs"],
-            format!(
-                "{} images seen in all, some {}: {} at the 100 GFLOP/s of a few CPU cores",
-                epochs.saturating_mul(images as u64),
-                scaled(total, &[("GFLOP", 1e9), ("TFLOP", 1e12), ("PFLOP", 1e15), ("EFLOP", 1e18)]),
-                scaled(
-                    total / WORK_PER_SECOND,
-                    &[("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0), ("days", 86400.0)]
-                )
-            ),
-        ),
-        (
-            &["optim.lr", "optim.start_lr"],
-            if small {
-                "a small encoder bears a high learning rate"
-            } else {
-                "half of what ViT-S bears at large batches"
-            }
-            .to_owned(),
-        ),
-        (&["optim.warmup_epochs"], "a tenth of the epochs".to_owned()),
-        (
-            &["optim.momentum"],
-            format!(
-                "the target must move on {} over {steps} steps",
-                if steps < LONG_RUN { "fast" } else { "slowly" }
-            ),
-        ),
+    let groups = [
+        reasons_of_encoder(config, facts),
+        reasons_of_views(config, small),
+        reasons_of_objective(small),
+        reasons_of_schedule(config, facts, small),
     ];
     let table = Table::try_from(config).expect("every field of a configuration has a TOML form");
-    let choice = |(fields, reason): (&[&str], String)| {
+    let choice = |(fields, reason): Reason| {
         let setting = |field: &&str| {
             let value = lookup(&table, field).expect("a field of a configuration");
             format!("{field} = {value}{}", if given(field) { " as given" } else { "" })
@@ -317,7 +227,101 @@ fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> V
         let picked = fields.contains(&"optim.epochs") || !fields.iter().all(|field| given(field));
         picked.then(|| Choice { setting: fields.iter().map(setting).collect::<Vec<_>>().join(", "), reason })
     };
-    groups.into_iter().filter_map(choice).collect()
+    groups.into_iter().flatten().filter_map(choice).collect()
+}
+
+/// Fields that were picked together, and why so.
+type Reason = (&'static [&'static str], String);
+
+const AS_IN_THE_PAPER: &str = "as in the paper";
+
+fn reasons_of_encoder(config: &Config, facts: DataFacts) -> Vec<Reason> {
+    let (view, side) = (config.views.random_size, facts.shorter_side);
+    vec![
+        (
+            &["views.random_size", "views.focal_size", "encoder.patch_size"],
+            format!("the images' shorter side is {side} px at the median"),
+        ),
+        (
+            &["encoder.dim", "encoder.depth", "encoder.heads"],
+            format!("a vision transformer that fits views of {view} px"),
+        ),
+        (&["head.hidden_dim", "head.output_dim"], "in proportion to the encoder".to_owned()),
+    ]
+}
+
+fn reasons_of_views(config: &Config, small: bool) -> Vec<Reason> {
+    let views = if config.views.focal_views < PAPER_FOCAL_VIEWS {
+        format!("fewer than the paper's {PAPER_FOCAL_VIEWS}, to save work")
+    } else {
+        AS_IN_THE_PAPER.to_owned()
+    };
+    let is_small_view = config.views.focal_scale[0] > 0.05;
+    let scale = if is_small_view { "a smaller part of a small image shows nothing" } else { AS_IN_THE_PAPER };
+    let (blurred, blur): (&[&str], _) = if config.views.blur == 0.0 {
+        (&["views.blur"], "it would wipe out the texture of images this small")
+    } else {
+        (&["views.blur_radius"], "the blur follows the images' size")
+    };
+    let drop = if small {
+        "a fifth of the patches of a large view, which still shows its object"
+    } else {
+        "what the paper found best for ViT-S"
+    };
+    vec![
+        (&["views.focal_views"], views),
+        (&["views.focal_scale"], scale.to_owned()),
+        (blurred, blur.to_owned()),
+        (&["mask.patch_drop"], drop.to_owned()),
+    ]
+}
+
+fn reasons_of_objective(small: bool) -> Vec<Reason> {
+    let init = if small {
+        "a narrow random encoder sees more with larger weights, and learning starts from what it sees"
+    } else {
+        AS_IN_THE_PAPER
+    };
+    let sharpen = if small { "surer targets make a short run learn sooner" } else { AS_IN_THE_PAPER };
+    vec![
+        (&["encoder.init_std"], init.to_owned()),
+        (&["objective.sharpen", "objective.sharpen_end"], sharpen.to_owned()),
+        (
+            &["objective.prototypes"],
+            "about one for every 80 images, at least 32, and up to twice as many as images in a batch, or no target could be \
+             certain"
+                .to_owned(),
+        ),
+    ]
+}
+
+fn reasons_of_schedule(config: &Config, facts: DataFacts, small: bool) -> Vec<Reason> {
+    let (steps, epochs) = (steps(config, facts.images), config.optim.epochs);
+    let total = epochs as f64 * work(config, facts.images);
+    let rate = if small {
+        "a small encoder bears a high learning rate"
+    } else {
+        "half of what ViT-S bears at large batches"
+    };
+    let pace = if steps < LONG_RUN { "fast" } else { "slowly" };
+    vec![
+        (&["train.batch_size"], format!("about an eighth of the images, 2 to {}", largest_batch(small))),
+        (
+            &["optim.epochs"],
+            format!(
+                "{} images seen in all, some {}: {} at the 100 GFLOP/s of a few CPU cores",
+                epochs.saturating_mul(facts.images as u64),
+                scaled(total, &[("GFLOP", 1e9), ("TFLOP", 1e12), ("PFLOP", 1e15), ("EFLOP", 1e18)]),
+                scaled(
+                    total / WORK_PER_SECOND,
+                    &[("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0), ("days", 86400.0)]
+                )
+            ),
+        ),
+        (&["optim.lr", "optim.start_lr"], rate.to_owned()),
+        (&["optim.warmup_epochs"], "a tenth of the epochs".to_owned()),
+        (&["optim.momentum"], format!("the target must move on {pace} over {steps} steps")),
+    ]
 }
 
 #[cfg(test)]
