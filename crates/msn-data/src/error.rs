@@ -371,7 +371,7 @@ pub enum DecodeError {
         reason: String,
     },
     /// An image of a kind that the format allows and no decoder here reads, such as numbers of 32 bits.
-    #[error("{format} of a kind that is not read ({reason}): expected whole numbers of 1 to 16 bits")]
+    #[error("{format} of a kind that is not read ({reason}): expected another, such as PNG of 8 or 16 bits")]
     Unsupported {
         /// The format by content.
         format: &'static str,

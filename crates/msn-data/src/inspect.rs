@@ -59,9 +59,9 @@ pub struct Inspection {
     /// Images without a class.
     pub unlabelled: usize,
     /// Usable images whose samples have 16 bits.
-    pub deep: usize,
+    pub of_16_bits: usize,
     /// The largest value of any channel of any pixel of these, of 255.
-    pub brightest_deep: Option<u8>,
+    pub brightest_of_16_bits: Option<u8>,
     /// Usable images that have more pages than the one that is read: stacks in TIFF.
     pub with_more_pages: usize,
     /// Mean and deviation of the channels over all pixels, every image with the same weight; `None` if no image can be
@@ -127,8 +127,8 @@ struct Sums {
     heights: Vec<u32>,
     bytes: Vec<u64>,
     formats: BTreeMap<&'static str, usize>,
-    deep: usize,
-    brightest_deep: Option<u8>,
+    of_16_bits: usize,
+    brightest_of_16_bits: Option<u8>,
     with_more_pages: usize,
     channels: Channels,
     usable: Vec<usize>,
@@ -144,9 +144,9 @@ impl Sums {
                 self.heights.push(facts.height);
                 self.bytes.push(facts.bytes);
                 *self.formats.entry(facts.format.name()).or_default() += 1;
-                if facts.details.is_deep {
-                    self.deep += 1;
-                    self.brightest_deep = self.brightest_deep.max(Some(facts.brightest));
+                if facts.details.has_16_bits {
+                    self.of_16_bits += 1;
+                    self.brightest_of_16_bits = self.brightest_of_16_bits.max(Some(facts.brightest));
                 }
                 self.with_more_pages += usize::from(facts.details.has_more_pages);
                 self.channels.add(&facts);
@@ -184,8 +184,8 @@ impl Sums {
             formats: self.formats,
             classes,
             unlabelled,
-            deep: self.deep,
-            brightest_deep: self.brightest_deep,
+            of_16_bits: self.of_16_bits,
+            brightest_of_16_bits: self.brightest_of_16_bits,
             with_more_pages: self.with_more_pages,
             channels: self.channels.finish(),
             usable: self.usable,

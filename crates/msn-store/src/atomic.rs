@@ -6,7 +6,8 @@
 //!
 //! - before the rename: the old file (or none), and a leftover named `.msn-tmp-*` beside it. [`RunDir`] removes
 //!   those of checkpoints when it takes a run's lock, and others once they are a day old: younger, they may be the work in
-//!   progress of another process. Elsewhere nobody does; they can be deleted at any time.
+//!   progress of another process. [`ShardFolder`](crate::ShardFolder) and [`CacheFolder`](crate::CacheFolder) do likewise;
+//!   elsewhere nobody does, and they can be deleted at any time.
 //! - after the rename: the new file, whole.
 //!
 //! An error, unlike a kill, removes the file beside.

@@ -36,7 +36,12 @@ impl NewFolder {
     /// [`StoreError::NotPlaced`], which says where the folder is then.
     pub(crate) fn finish(self) -> Result<PathBuf> {
         if let Err(source) = self.place() {
-            let found = self.staging.keep();
+            let kept = self.staging.keep();
+            // Under a name that is not taken for a leftover.
+            let mut name = self.path.file_name().unwrap_or_default().to_owned();
+            name.push(format!("-{}", std::process::id()));
+            let found = self.path.with_file_name(name);
+            let found = if !found.exists() && fs::rename(&kept, &found).is_ok() { found } else { kept };
             return Err(StoreError::NotPlaced { path: self.path, found, source });
         }
         atomic::sync_folder(atomic::parent(&self.path))?;

@@ -89,8 +89,8 @@ pub enum Error {
     },
     /// A run that is resumed with other settings than it was started with.
     #[error("{}: this run was started with {field} = {expected}, found {found}; a resumed run keeps its settings: \
-         leave {field} out, and in config.toml as it was, or start another run from these weights with --init {} and another \
-         --out", .run.display(), .run.display())]
+         leave {field} out, or put it back in config.toml; with other settings it is another run, with another --out{}",
+         .run.display(), from_its_weights(field, run))]
     ChangedOnResume {
         /// The run folder.
         run: PathBuf,
@@ -180,5 +180,13 @@ fn remedy(checkpoint: &Option<PathBuf>) -> String {
             )
         }
         None => format!("no checkpoint was saved before: {LOWER}"),
+    }
+}
+
+/// How another run begins where this one is, if that has its encoder.
+fn from_its_weights(field: &str, run: &Path) -> String {
+    match field.split_once('.') {
+        Some(("encoder", _)) => String::new(),
+        _ => format!(" (`msn pretrain --init {}` starts it from these weights)", run.display()),
     }
 }

@@ -240,8 +240,9 @@ impl Session<'_> {
 
     /// Saves what no later checkpoint would, as often as the observer waits for room on the disk.
     fn save_at_last(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        self.sync_metrics(observer);
         loop {
-            match self.save(observer) {
+            match self.write_checkpoint(observer) {
                 Err(Error::Store(error)) if observer.waits_to_save(self.step, &error) => {}
                 saved => return saved,
             }
@@ -255,9 +256,16 @@ impl Session<'_> {
             // No batch reports them.
             self.list_skipped(new, observer);
         }
-        if self.step > self.saved_step
-            && let Err(error) = self.save_at_last(observer)
-        {
+        if self.step == self.saved_step {
+            return;
+        }
+        let mut saved = self.save(observer);
+        if saved.is_err() {
+            // Before the wait for a disk, so that it is known what comes after it.
+            observer.warn(&error.to_string());
+            saved = self.save_at_last(observer);
+        }
+        if let Err(error) = saved {
             observer.warn(&format!("no checkpoint of step {}: {error}", self.step));
         }
     }
@@ -360,16 +368,24 @@ impl Session<'_> {
     }
 
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
+        self.sync_metrics(observer);
+        self.write_checkpoint(observer)
+    }
+
+    fn sync_metrics(&self, observer: &mut dyn Observer) {
+        if let Err(error) = self.metrics.sync() {
+            // The lines may be lost in a power cut; the checkpoint need not be.
+            observer.warn(&error.to_string());
+        }
+    }
+
+    fn write_checkpoint(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let keep_every = self.config.train.keep_every_epochs.saturating_mul(self.steps_per_epoch);
         let keep = KeepPolicy {
             last: NonZeroUsize::new(self.config.train.keep_last).unwrap_or(NonZeroUsize::MIN),
             every_steps: NonZeroU64::new(keep_every),
         };
         let start = Instant::now();
-        if let Err(error) = self.metrics.sync() {
-            // The lines may be lost in a power cut; the checkpoint need not be.
-            observer.warn(&error.to_string());
-        }
         self.state.encoder_optimizer_steps = self.trainer.encoder_optimizer().steps();
         self.state.prototype_optimizer_steps = self.trainer.prototype_optimizer().steps();
         let folder = match checkpoint::save(self.run, &self.trainer, self.step, &self.state, &keep) {

@@ -1,6 +1,7 @@
 //! Exit codes: 0, 1 for a failure that is explained, 2 for wrong arguments, 128 + the signal's number for work that a
 //! signal stopped.
 
+use std::env;
 use std::fmt;
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use clap::error::{ContextKind, ContextValue};
 use msn_train::Config;
 
 use crate::progress::say;
+use crate::settings::DATA_PATH;
 use crate::signals;
 
 /// A failure that other arguments would avoid. Looks like the error that it holds.
@@ -53,13 +55,18 @@ pub(crate) fn wrong_arguments(error: impl Into<Error>) -> Error {
     Error::new(WrongArguments(error.into()))
 }
 
-/// The setting that somebody means who writes it as an option: `--epochs` is `optim.epochs`.
+/// The setting that somebody means who writes it as an option of a command that takes settings: `--epochs` is
+/// `optim.epochs`.
 fn setting_called(argument: &str) -> Option<String> {
-    let name = argument.strip_prefix("--")?.replace('-', "_");
-    let fields = Config::field_names();
-    fields
-        .into_iter()
-        .find(|field| *field == name || field.rsplit_once('.').is_some_and(|(_, last)| last == name))
+    let mut command = env::args_os().skip(1);
+    let takes_settings = match command.next()?.to_str()? {
+        "data" => command.next().is_some_and(|of_data| of_data == "views"),
+        command => ["pretrain", "demo"].contains(&command),
+    };
+    let name = argument.strip_prefix("--").filter(|_| takes_settings)?.replace('-', "_");
+    let is_meant =
+        |field: &String| *field == name || field.rsplit_once('.').is_some_and(|(_, last)| last == name);
+    Config::field_names().into_iter().filter(|field| field != DATA_PATH).find(is_meant)
 }
 
 /// Prints what clap has to say: the help that was asked for, or what is wrong with the arguments.

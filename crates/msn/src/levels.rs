@@ -4,7 +4,7 @@ use std::thread::available_parallelism;
 
 use msn_data::{Dataset, InspectConfig, Inspection, Limits, Reading, inspect};
 
-use crate::progress::warn;
+use crate::progress::{counted, warn};
 
 /// Images of 16 bits of which no sample is brighter, of 255, have used 14 of them at most.
 const DARK: u8 = 64;
@@ -14,11 +14,11 @@ const SAMPLE: usize = 32;
 
 /// Warns where the 16-bit images that were looked at are dark.
 pub(crate) fn warn_of_few_levels(found: &Inspection) {
-    if let Some(brightest) = found.brightest_deep.filter(|&brightest| brightest < DARK) {
+    if let Some(brightest) = found.brightest_of_16_bits.filter(|&brightest| brightest < DARK) {
         warn(&format!(
-            "no sample of the {} 16-bit images is brighter than {brightest} of 255: files that use fewer bits keep few of their \
-             levels; give their range, such as --levels 0,4095 to `msn data inspect` and data.levels=[0,4095] to pretrain",
-            found.deep
+            "no sample of {} looked at is brighter than {brightest} of 255: files that use fewer bits keep few of their levels; \
+             give their range, such as --levels 0,4095 to `msn data inspect` and data.levels=[0,4095] to pretrain",
+            counted(found.of_16_bits, "16-bit image")
         ));
     }
 }

@@ -32,7 +32,7 @@ const SAMPLE: usize = 256;
 const SAMPLE_SHARDS: usize = 4;
 
 /// Given by the command's own argument.
-const DATA_PATH: &str = "data.path";
+pub(crate) const DATA_PATH: &str = "data.path";
 
 /// Where a value comes from that is not given: with a file, and without.
 const DEFAULT: &str = "the default";

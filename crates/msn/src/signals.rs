@@ -1,4 +1,4 @@
-//! The first SIGINT, SIGTERM or SIGHUP asks to save and end, the second ends at once.
+//! The first SIGINT, SIGTERM or (on Linux) SIGHUP asks to save and end, a second of the first two ends at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,14 +23,20 @@ pub(crate) struct StopRequest {
 }
 
 impl StopRequest {
-    /// Takes over SIGINT, SIGTERM and, unless `nohup` has it ignored, SIGHUP: that of a terminal that is closed.
+    /// Takes over SIGINT, SIGTERM and, on Linux, unless `nohup` has it ignored, SIGHUP: that of a terminal that is closed.
     pub(crate) fn listen() -> anyhow::Result<Self> {
         let (asked, number) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let listened = listened();
         for &signal in &listened {
             // Actions run in the order of registration: the first signal finds the flag down and raises it.
-            flag::register_conditional_shutdown(signal, exit_code(signal), Arc::clone(&asked))
-                .and_then(|_| flag::register_usize(signal, Arc::clone(&number), signal as usize))
+            let shutdown = || match signal {
+                // A terminal that is closed sends it twice at once: the shell to its jobs, the system to all.
+                SIGHUP => Ok(()),
+                _ => flag::register_conditional_shutdown(signal, exit_code(signal), Arc::clone(&asked))
+                    .map(drop),
+            };
+            shutdown()
+                .and_then(|()| flag::register_usize(signal, Arc::clone(&number), signal as usize))
                 .and_then(|_| flag::register(signal, Arc::clone(&asked)))
                 .with_context(|| format!("cannot listen to signal {signal}"))?;
         }
@@ -67,7 +73,7 @@ impl StopRequest {
     }
 }
 
-/// The signals that ask to stop.
+/// The signals that ask to stop. Where it cannot be told whether SIGHUP is ignored, it keeps its effect.
 fn listened() -> Vec<i32> {
     let hangup = is_ignored(SIGHUP).is_some_and(|ignored| !ignored).then_some(SIGHUP);
     [SIGINT, SIGTERM].into_iter().chain(hangup).collect()

@@ -10,7 +10,7 @@ use super::Format;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Details {
     /// Its samples have 16 bits, of which [`Limits::levels`](super::Limits::levels) picks a range.
-    pub(crate) is_deep: bool,
+    pub(crate) has_16_bits: bool,
     /// It has more pages than the one that is read.
     pub(crate) has_more_pages: bool,
 }
@@ -19,15 +19,17 @@ impl Details {
     /// Those of an image that was decoded from these bytes.
     pub(crate) fn of(bytes: &[u8], format: Format) -> Self {
         match format {
-            Format::Png => Self { is_deep: is_deep(bytes, format), has_more_pages: false },
-            Format::Tiff => Self { is_deep: is_deep(bytes, format), has_more_pages: has_more_pages(bytes) },
+            Format::Png => Self { has_16_bits: has_16_bits(bytes, format), has_more_pages: false },
+            Format::Tiff => {
+                Self { has_16_bits: has_16_bits(bytes, format), has_more_pages: has_more_pages(bytes) }
+            }
             // No others have 16 bits, and frames of an animation are no pages.
             _ => Self::default(),
         }
     }
 }
 
-fn is_deep(bytes: &[u8], format: Format) -> bool {
+fn has_16_bits(bytes: &[u8], format: Format) -> bool {
     let reader = ImageReader::with_format(Cursor::new(bytes), format.library());
     let color = reader.into_decoder().map(|decoder| decoder.color_type());
     matches!(color, Ok(ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16))
@@ -46,7 +48,7 @@ mod tests {
 
     #[test]
     fn images_of_16_bits_are_told_from_others() {
-        for (image, is_deep) in [
+        for (image, has_16_bits) in [
             (DynamicImage::new_luma16(3, 2), true),
             (DynamicImage::new_rgb16(3, 2), true),
             (DynamicImage::new_luma8(3, 2), false),
@@ -55,7 +57,7 @@ mod tests {
             for (library, format) in [(ImageFormat::Png, Format::Png), (ImageFormat::Tiff, Format::Tiff)] {
                 let mut file = Cursor::new(Vec::new());
                 image.write_to(&mut file, library).expect("memory");
-                let expected = Details { is_deep, has_more_pages: false };
+                let expected = Details { has_16_bits, has_more_pages: false };
                 assert_eq!(Details::of(file.get_ref(), format), expected, "{format:?} {:?}", image.color());
             }
         }
@@ -68,7 +70,7 @@ mod tests {
         for _ in 0..2 {
             encoder.write_image::<colortype::Gray8>(2, 2, &[1, 2, 3, 4]).expect("memory");
         }
-        let expected = Details { is_deep: false, has_more_pages: true };
+        let expected = Details { has_16_bits: false, has_more_pages: true };
         assert_eq!(Details::of(file.get_ref(), Format::Tiff), expected);
     }
 }

@@ -54,7 +54,7 @@ impl LoaderConfig {
 
     /// Broken images that a run on so many images bears: the fraction `max_skipped` of them, and a few in small sets,
     /// where one would be more than that. A fraction of 0 allows none.
-    pub(crate) fn allowed_broken(&self, images: usize) -> usize {
+    pub fn allowed_broken(&self, images: usize) -> usize {
         let share = (self.max_skipped * images as f64) as usize;
         if self.max_skipped > 0.0 { share.max(FEW_BROKEN) } else { 0 }
     }

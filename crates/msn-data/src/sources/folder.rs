@@ -10,7 +10,9 @@ use walkdir::WalkDir;
 use super::file::read_file;
 use super::folder_index::{self, Stamp};
 use super::names::Names;
-use super::{Dataset, Witnesses, display_name, has_extension, is_hidden, is_image_name, tar, walk_error};
+use super::{
+    Dataset, Witnesses, display_name, has_extension, is_hidden, is_image_name, leads_nowhere, tar, walk_error,
+};
 use crate::Error;
 
 /// Endings of formats that nothing here reads, and whose files a person may take for images of the folder: of cameras,
@@ -115,9 +117,7 @@ fn walk(root: &Path) -> Result<Walk, Error> {
                 continue;
             }
             // A link to nowhere is one broken image, not a broken dataset.
-            Err(e) if e.path().is_some_and(Path::is_symlink) => {
-                (e.path().expect("just seen").to_owned(), false)
-            }
+            Err(e) if leads_nowhere(&e) => (e.path().expect("just seen").to_owned(), false),
             Err(e) => return Err(walk_error(root, e)),
         };
         let name = display_name(path.strip_prefix(root).expect("the walk stays below its root"));

@@ -86,13 +86,15 @@ impl LabelRows {
     /// the header.
     #[expect(clippy::should_implement_trait, reason = "a row borrows what the one before it was read into")]
     pub fn next(&mut self) -> Result<Option<LabelRow<'_>>, Error> {
-        let before = self.reader.position().line();
-        if !self.reader.read_record(&mut self.record).map_err(|e| damaged(&self.path, e, before))? {
+        let read = self.reader.read_record(&mut self.record);
+        // After the end of the row, which is a line of its own by now.
+        let after = self.reader.position().line();
+        if !read.map_err(|e| damaged(&self.path, e, after - 1))? {
             return Ok(None);
         }
         // What the reader says of a record is where it began to look for it, before lines that are blank.
         let within: usize = self.record.iter().map(|value| value.matches('\n').count()).sum();
-        let line = self.reader.position().line() - 1 - within as u64;
+        let line = after - 1 - within as u64;
         let wrong = |expected: String, found: String| {
             Err(Error::InLine { path: self.path.clone(), line, expected, found })
         };
@@ -113,7 +115,7 @@ impl LabelRows {
     }
 }
 
-/// `line`: where the reader was.
+/// `line`: that of the end of the row.
 fn damaged(path: &Path, error: csv::Error, line: u64) -> Error {
     match error.into_kind() {
         ErrorKind::Io(e) => Error::io(path, e),

@@ -299,7 +299,7 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>, Error> {
             // Whoever looked for images has said so.
             Err(e) if e.loop_ancestor().is_some() => {}
             // A link to nowhere: if it is called a shard, that one is missing, which opening it tells.
-            Err(e) if e.path().is_some_and(Path::is_symlink) => {
+            Err(e) if leads_nowhere(&e) => {
                 files.push(e.path().expect("just seen").to_owned());
             }
             Err(e) => return Err(walk_error(root, e)),
@@ -307,6 +307,12 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     files.sort_unstable();
     Ok(files)
+}
+
+/// Whether a walk came to a symbolic link to what is not there; one to a folder that cannot be read is another matter.
+fn leads_nowhere(error: &walkdir::Error) -> bool {
+    let is_absent = error.io_error().is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    is_absent && error.path().is_some_and(Path::is_symlink)
 }
 
 /// What kept a walk below `root` from going on, which is no loop of links.

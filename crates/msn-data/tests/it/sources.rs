@@ -275,7 +275,6 @@ fn a_csv_gives_paths_and_labels() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn lines_of_a_list_are_counted_as_an_editor_counts_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -311,6 +310,9 @@ fn lines_of_a_list_are_counted_as_an_editor_counts_them() {
             "{message}"
         );
     }
+    fs::write(&path, b"path\na.png\n\n\n\xff.png\nb.png\n").unwrap();
+    let message = open_error(&path).to_string();
+    assert!(message.contains("few.csv, line 5: expected CSV text in UTF-8"), "{message}");
 }
 
 #[test]
@@ -323,6 +325,7 @@ fn one_image_is_a_source_of_one() {
     assert_eq!(labels(&*dataset), [None]);
 }
 
+#[cfg(unix)]
 #[test]
 fn pipes_and_endless_files_neither_hang_nor_fill_the_memory() {
     let folder = tempfile::tempdir().unwrap();

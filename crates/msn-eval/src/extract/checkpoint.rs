@@ -126,7 +126,7 @@ impl SavedEncoder {
             .ok_or_else(|| ExtractError::MissingPart { checkpoint: folder.clone(), part: TARGET_PART })?;
         let head = checkpoint.parts.remove(CLASSIFIER_PART);
         let note = format!(
-            "{}: a fine-tuning that was stopped before its end; `msn eval finetune ... --resume` goes on with it",
+            "{}: a fine-tuning that has epochs left; if it was stopped, `msn eval finetune ... --resume` goes on with it",
             folder.display()
         );
         let classifier = head

@@ -135,6 +135,7 @@ fn an_image_folder_whose_place_was_taken_meanwhile_says_where_it_is() {
     let error = folder.finish().unwrap_err();
     let StoreError::NotPlaced { found, .. } = &error else { panic!("{error}") };
     assert!(error.to_string().contains(&found.display().to_string()), "{error}");
+    assert!(found.file_name().unwrap().to_str().unwrap().starts_with("images-"), "{}", found.display());
     assert_eq!(fs::read(found.join("circle/0.png")).unwrap(), b"one");
     assert_eq!(names(&path), ["mine"]);
 }

@@ -248,7 +248,9 @@ fn a_checkpoint_that_cannot_be_saved_when_the_data_end_the_run_is_a_warning() {
     };
     let (step, error, seen) = ended_by_data(&folder, Fate::Away, obstruct);
     assert!(matches!(error, msn_data::Error::OutOfReach { .. }), "{error}");
-    let [warning] = &seen.warnings[..] else { panic!("{:#?}", seen.warnings) };
+    // Why the run ends comes first, since the disk may be waited for.
+    let [cause, warning] = &seen.warnings[..] else { panic!("{:#?}", seen.warnings) };
+    assert_eq!(*cause, error.to_string());
     assert!(warning.starts_with(&format!("no checkpoint of step {step}: ")), "{warning}");
 }
 

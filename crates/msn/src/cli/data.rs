@@ -20,7 +20,7 @@ pub(crate) enum DataCommand {
 #[derive(Args)]
 #[command(after_help = "\
 Every image is read and decoded. Broken and too large ones are listed with the reason and are no \
-failure: pretrain skips them, up to 1% of the images or data.max_skipped.
+failure: pretrain skips them, up to 1% of the images (data.max_skipped), and up to three in any case.
 
 Examples:
   msn data inspect photos

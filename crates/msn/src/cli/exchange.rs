@@ -67,6 +67,9 @@ pub(crate) struct Export {
     #[arg(long, value_name = "PATH", requires = "labels")]
     pub(crate) images: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) range: SampleRange,
+
     /// Weight of the classifier's L2 penalty, or auto: chosen by cross-validation [default: 0.0025 for up to 5 images a
     /// class, 0.075 above].
     #[arg(long, value_name = "X", requires = "labels")]

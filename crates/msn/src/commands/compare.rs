@@ -119,9 +119,10 @@ fn encoders(arguments: &Compare) -> Vec<String> {
     names
 }
 
-/// The range of samples of the first encoder that was trained.
+/// The range of samples that the first encoder of a run was trained with; of others' encoders it is not known.
 fn trained_levels(extractors: &[Extractor]) -> Option<[u16; 2]> {
-    extractors.iter().find(|extractor| extractor.origin().is_some()).map(Extractor::levels)
+    let is_of_a_run = |extractor: &&Extractor| extractor.origin().is_some_and(|origin| origin.step.is_some());
+    extractors.iter().find(is_of_a_run).map(Extractor::levels)
 }
 
 /// Whether all that is missing is the number of attention heads.

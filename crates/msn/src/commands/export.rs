@@ -10,7 +10,7 @@ use msn_store::{export, onnx, write_described};
 use msn_train::config::PrecisionSetting;
 use serde_json::{Value, json};
 
-use crate::cli::{EncoderChoice, Export, ExportFormat, FeatureChoice, OnDevice, SampleRange};
+use crate::cli::{EncoderChoice, Export, ExportFormat, FeatureChoice, OnDevice};
 use crate::failure::wrong_arguments;
 use crate::features;
 use crate::labels::LabelFile;
@@ -101,7 +101,7 @@ fn classifier(arguments: &Export, saved: &SavedEncoder) -> anyhow::Result<Option
         // As the weights are exported.
         precision: PrecisionSetting::F32,
         fresh_features: false,
-        range: SampleRange::default(),
+        range: arguments.range,
         device: OnDevice { name: arguments.device.name.clone() },
     };
     let labelled = few.features(&features::extractor(&choice, &few)?)?;

@@ -1,5 +1,6 @@
 //! `msn predict`
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,9 +33,10 @@ struct Predicted {
 pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
     let header = COLUMNS.join(",");
     let inputs: Vec<&Path> = arguments.labels.as_deref().into_iter().chain([&*arguments.images]).collect();
-    if arguments.out.extension().is_some_and(|ending| ending != "csv" && ending != "txt") {
+    let is_text = |ending: &OsStr| ["csv", "txt"].iter().any(|text| ending.eq_ignore_ascii_case(text));
+    if !arguments.out.extension().is_none_or(is_text) {
         let found = arguments.out.display();
-        return Err(wrong_arguments(anyhow!("--out: expected a name in .csv, found {found}")));
+        return Err(wrong_arguments(anyhow!("--out: expected a name in .csv or .txt, found {found}")));
     }
     output::check(&arguments.out, &inputs, |start| start.starts_with(header.as_bytes()))?;
     let images = msn_data::open(&arguments.images)?;

@@ -21,6 +21,10 @@ fn wrong_arguments_exit_with_2_and_name_the_argument() {
     pretrain("--no-such-flag").refused_with(&["--no-such-flag"]);
     pretrain("--epochs=3").refused_with(&["--epochs", "settings are given by name: optim.epochs=VALUE"]);
     pretrain("--patch-size").refused_with(&["encoder.patch_size=VALUE"]);
+    for arguments in [&["eval", "knn", "--epochs", "3"][..], &["pretrain", "--path", "images"]] {
+        let refused = scratch.msn(arguments);
+        assert!(!refused.stderr.contains("settings are given by name"), "{}", refused.stderr);
+    }
     scratch.msn(&["pretrain"]).refused_with(&["--data <PATH>", "--out <RUN>"]);
     scratch.msn(&["no-such-command"]).refused_with(&["no-such-command"]);
     assert!(!scratch.path("run").exists(), "a wrong argument makes no run folder");

@@ -65,7 +65,7 @@ fn inspect_warns_of_what_is_left_out_of_shared_class_names_and_of_few_levels() {
         scratch.msn(&["data", "inspect", "odd"]).success().stderr,
         scratch.msn(&[&["pretrain", "--data", "odd"], &small[..]].concat()).stderr,
     ] {
-        assert!(said.contains("no sample of the 2 16-bit images is brighter than 16 of 255"), "{said}");
+        assert!(said.contains("no sample of 2 16-bit images looked at is brighter than 16 of 255"), "{said}");
     }
     scratch
         .msn(&["data", "inspect", "odd", "--levels", "9,5"])
@@ -217,7 +217,16 @@ fn inspect_tells_of_stacks_and_of_more_broken_images_than_a_training_skips() {
     let class = names(&scratch.path("images")).remove(0);
     let quiet = scratch.msn(&["data", "inspect", "images"]).success();
     assert!(!quiet.stdout.contains("data.max_skipped") && !quiet.stderr.contains("page"), "{}", quiet.stderr);
-    fs::write(scratch.path("images").join(&class).join("broken.jpg"), "no image").unwrap();
+    for number in 0..4 {
+        let told = scratch.msn(&["data", "inspect", "images"]).success();
+        assert!(
+            !told.stdout.contains("data.max_skipped"),
+            "{number} are skipped in any case: {}",
+            told.stdout
+        );
+        let broken = format!("broken-{number}.jpg");
+        fs::write(scratch.path("images").join(&class).join(broken), "no image").unwrap();
+    }
     let mut stack = fs::File::create(scratch.path("images").join(&class).join("stack.tif")).unwrap();
     let mut encoder = tiff::encoder::TiffEncoder::new(&mut stack).unwrap();
     for _ in 0..3 {
@@ -225,8 +234,9 @@ fn inspect_tells_of_stacks_and_of_more_broken_images_than_a_training_skips() {
     }
     let told = scratch.msn(&["data", "inspect", "images"]).success();
     assert!(told.stderr.contains("more than one page: 1 TIFF file"), "{}", told.stderr);
-    // 1 of 26 is 3.8%.
-    let words = "more than the 1% that pretrain skips: repair or remove them, or set data.max_skipped=0.04";
+    // 4 of 29 is 13.8%.
+    let words =
+        "more than the 3 of 29 that pretrain skips: repair or remove them, or set data.max_skipped=0.14";
     assert!(told.stdout.contains(words), "{}", told.stdout);
 }
 

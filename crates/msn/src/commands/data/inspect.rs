@@ -158,14 +158,16 @@ fn broken(found: &Inspection) -> String {
     if found.broken > SHOWN_BROKEN {
         writeln!(text, "  and {} others, with --json", found.broken - SHOWN_BROKEN).expect(MEMORY);
     }
-    let allowed = Config::default().data.max_skipped;
-    let share = found.broken as f64 / found.looked_at.max(1) as f64;
-    if share > allowed {
+    // Of a sample, by its share.
+    let in_all = found.broken as f64 * found.images as f64 / found.looked_at.max(1) as f64;
+    let allowed = Config::default().loader().allowed_broken(found.images);
+    if in_all > allowed as f64 {
+        let about = if found.looked_at < found.images { "by that share, " } else { "" };
         writeln!(
             text,
-            "more than the {}% that pretrain skips: repair or remove them, or set data.max_skipped={:.2}",
-            100.0 * allowed,
-            (100.0 * share).ceil() / 100.0
+            "{about}more than the {allowed} of {} that pretrain skips: repair or remove them, or set data.max_skipped={:.2}",
+            found.images,
+            (100.0 * in_all / found.images as f64).ceil() / 100.0
         )
         .expect(MEMORY);
     }
