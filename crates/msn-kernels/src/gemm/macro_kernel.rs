@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::epilogue::{Finished, Later, Shared};
+use super::epilogue::{Finished, IntoBuffer, Shared};
 use super::kernel::{self, Buffer, KC, Layout, Tile};
 use super::pack::panel_width;
 use super::product::Product;
@@ -86,7 +86,7 @@ impl<P: Product> Chunk<'_, P> {
                         continue;
                     }
                     if last && whole {
-                        kernel::multiply_whole::<S, P, _>(s, self.a.layout, product, Later(finished));
+                        kernel::multiply_whole::<S, P, _>(s, self.a.layout, product, IntoBuffer(finished));
                     } else {
                         kernel::multiply::<S, P>(s, self.a.layout, rows, width == S::NR, product);
                     }

@@ -1,141 +1,12 @@
-//! What becomes of a finished piece of a product, before it reaches memory.
+//! An [`Epilogue`] applied to a finished tile, in registers or in a buffer.
 
-use super::kernel::{Buffer, Finish, Keep};
-use crate::element::{Element, Output, SharedMut, SharedOutput, Source, with_elements};
-use crate::gelu;
+use super::super::kernel::{Buffer, Finish, Keep};
+use super::{Base, Epilogue};
+use crate::element::{Element, SharedMut, SharedOutput, Source, with_elements};
 use crate::simd::{Simd, Task, math};
 
-/// What a result is added to.
-#[derive(Clone, Copy, Debug)]
-pub enum Base<'a> {
-    /// Nothing: the output is overwritten.
-    Zero,
-    /// The output itself: it is updated in place.
-    Output,
-    /// Numbers of the shape of the output.
-    Slice(&'a [f32]),
-}
-
-/// What is done with a product `C` of shape `[m, n]`. A bias has `n` elements, a row scale `m` (one
-/// factor a row, as stochastic depth needs), every other slice `m * n`.
-#[derive(Debug)]
-pub enum Epilogue<'a> {
-    /// `out = row_scale (C + bias)`.
-    Store {
-        /// Added to each row.
-        bias: Option<&'a [f32]>,
-        /// Multiplies each row.
-        row_scale: Option<&'a [f32]>,
-        /// Where the result goes.
-        out: Output<'a>,
-    },
-    /// `out = base + row_scale (C + bias)`.
-    Add {
-        /// Added to each row.
-        bias: Option<&'a [f32]>,
-        /// Multiplies each row, before the base is added.
-        row_scale: Option<&'a [f32]>,
-        /// What it is added to, such as the residual stream.
-        base: Base<'a>,
-        /// Where the result goes.
-        out: &'a mut [f32],
-    },
-    /// `pre = C + bias; act = GELU(pre)`; where `act` is bf16, within 1.2e-5 before it is rounded.
-    Gelu {
-        /// Added to each row.
-        bias: Option<&'a [f32]>,
-        /// Where the argument of GELU goes, if the backward pass needs it.
-        pre: Option<Output<'a>>,
-        /// Where the result goes.
-        act: Output<'a>,
-    },
-    /// `out = row_scale C GELU'(pre)`, element by element, and `act = GELU(pre)` once more; where both are bf16, GELU' within
-    /// 2e-5 and GELU within 1.3e-5 of |pre| before they are rounded.
-    GeluGrad {
-        /// The argument that the forward pass gave to GELU.
-        pre: Source<'a>,
-        /// Multiplies each row.
-        row_scale: Option<&'a [f32]>,
-        /// Where the result goes.
-        out: Output<'a>,
-        /// Where GELU's result goes, so that it need not be kept from the forward pass.
-        act: Output<'a>,
-    },
-}
-
-impl<'a> Epilogue<'a> {
-    /// [`Epilogue::Store`] without bias or scale.
-    pub fn store(out: impl Into<Output<'a>>) -> Self {
-        Self::Store { bias: None, row_scale: None, out: out.into() }
-    }
-
-    /// [`Epilogue::Store`] with a bias.
-    pub fn bias(bias: &'a [f32], out: impl Into<Output<'a>>) -> Self {
-        Self::Store { bias: Some(bias), row_scale: None, out: out.into() }
-    }
-
-    /// Checks every length against `[m, n]`.
-    pub(super) fn check(&self, m: usize, n: usize) {
-        let check = |what: &str, found: Option<usize>, expected: usize| {
-            if let Some(found) = found {
-                assert!(found == expected, "gemm: {what} has {found} elements, expected {expected}");
-            }
-        };
-        let (bias, row_scale, out) = match self {
-            Self::Store { bias, row_scale, out } => (*bias, *row_scale, out.len()),
-            Self::Add { bias, row_scale, base, out } => {
-                if let Base::Slice(base) = base {
-                    check("the base", Some(base.len()), m * n);
-                }
-                (*bias, *row_scale, out.len())
-            }
-            Self::Gelu { bias, pre, act } => {
-                check("pre", pre.as_ref().map(Output::len), m * n);
-                (*bias, None, act.len())
-            }
-            Self::GeluGrad { pre, row_scale, out, act } => {
-                check("pre", Some(pre.len()), m * n);
-                check("act", Some(act.len()), m * n);
-                (None, *row_scale, out.len())
-            }
-        };
-        check("the bias", bias.map(<[f32]>::len), n);
-        check("the row scale", row_scale.map(<[f32]>::len), m);
-        check("the output", Some(out), m * n);
-    }
-
-    /// Applies it to element (`row`, `column`) of a product with rows of `n` elements; the plain twin.
-    pub(super) fn apply_plain(&mut self, row: usize, column: usize, n: usize, c: f32) {
-        let at = row * n + column;
-        let scaled = |row_scale: &Option<&[f32]>, x: f32| row_scale.map_or(x, |scale| scale[row] * x);
-        let biased = |bias: &Option<&[f32]>| bias.map_or(c, |bias| c + bias[column]);
-        match self {
-            Self::Store { bias, row_scale, out } => out.set(at, scaled(row_scale, biased(bias))),
-            Self::Add { bias, row_scale, base, out } => {
-                let base = match base {
-                    Base::Zero => 0.0,
-                    Base::Output => out[at],
-                    Base::Slice(base) => base[at],
-                };
-                out[at] = base + scaled(row_scale, biased(bias));
-            }
-            Self::Gelu { bias, pre, act } => {
-                let x = biased(bias);
-                if let Some(pre) = pre {
-                    pre.set(at, x);
-                }
-                act.set(at, gelu::plain::gelu(x));
-            }
-            Self::GeluGrad { pre, row_scale, out, act } => {
-                out.set(at, scaled(row_scale, c) * gelu::plain::gelu_grad(pre.get(at)));
-                act.set(at, gelu::plain::gelu(pre.get(at)));
-            }
-        }
-    }
-}
-
 /// An [`Epilogue`] whose outputs several threads write, each its own tiles.
-pub(super) enum Shared<'a> {
+pub(in crate::gemm) enum Shared<'a> {
     Store { bias: Option<&'a [f32]>, row_scale: Option<&'a [f32]>, out: SharedOutput<'a> },
     Add { bias: Option<&'a [f32]>, row_scale: Option<&'a [f32]>, base: Base<'a>, out: SharedMut<'a, f32> },
     Gelu { bias: Option<&'a [f32]>, pre: Option<SharedOutput<'a>>, act: SharedOutput<'a> },
@@ -161,7 +32,7 @@ impl<'a> From<Epilogue<'a>> for Shared<'a> {
 
 /// A finished tile of the product: where it stands, and what becomes of it.
 #[derive(Clone, Copy)]
-pub(super) struct Finished<'a> {
+pub(in crate::gemm) struct Finished<'a> {
     /// The first row and column.
     at: [usize; 2],
     /// Rows and columns.
@@ -174,26 +45,31 @@ pub(super) struct Finished<'a> {
 impl<'a> Finished<'a> {
     /// # Safety
     /// As long as it or a copy of it exists, no other thread uses this rectangle of the outputs.
-    pub(super) unsafe fn new(epilogue: &'a Shared<'a>, n: usize, at: [usize; 2], size: [usize; 2]) -> Self {
+    pub(in crate::gemm) unsafe fn new(
+        epilogue: &'a Shared<'a>,
+        n: usize,
+        at: [usize; 2],
+        size: [usize; 2],
+    ) -> Self {
         Self { at, size, n, epilogue }
     }
 
     /// Whether it takes so little work that it is best done on the sums in their registers; what takes more would be
     /// written out once for each register.
-    pub(super) fn suits_registers(&self) -> bool {
+    pub(in crate::gemm) fn suits_registers(&self) -> bool {
         matches!(self.epilogue, Shared::Store { .. } | Shared::Add { .. })
     }
 
     /// With its elements in a buffer of its own: rows of `NR` elements, whatever the number of columns.
-    pub(super) fn in_buffer(self, tile: &'a [f32]) -> InBuffer<'a> {
+    pub(in crate::gemm) fn in_buffer(self, tile: &'a [f32]) -> InBuffer<'a> {
         InBuffer { finished: self, tile }
     }
 }
 
 /// Keeps the sums of a tile in its buffer, for [`InBuffer`].
-pub(super) struct Later<'a>(pub(super) Finished<'a>);
+pub(in crate::gemm) struct IntoBuffer<'a>(pub(in crate::gemm) Finished<'a>);
 
-impl Finish for Later<'_> {
+impl Finish for IntoBuffer<'_> {
     #[inline(always)]
     fn prepare<S: Simd>(&self, s: S) {
         self.0.prepare(s);
@@ -206,7 +82,7 @@ impl Finish for Later<'_> {
 }
 
 /// A finished tile in a buffer.
-pub(super) struct InBuffer<'a> {
+pub(in crate::gemm) struct InBuffer<'a> {
     finished: Finished<'a>,
     tile: &'a [f32],
 }
@@ -450,7 +326,7 @@ impl Shared<'_> {
     /// Asks for the memory that a tile of `rows` rows from (`row`, `column`) on will touch, so that it
     /// arrives while the tile is computed.
     #[inline(always)]
-    pub(super) fn prefetch<S: Simd>(&self, s: S, [row, column]: [usize; 2], rows: usize, n: usize) {
+    pub(in crate::gemm) fn prefetch<S: Simd>(&self, s: S, [row, column]: [usize; 2], rows: usize, n: usize) {
         let output = |out: &SharedOutput<'_>, offset: usize| match out {
             SharedOutput::F32(out) => lines(s, out.address(offset)),
             SharedOutput::Bf16(out) => s.prefetch(out.address(offset)),
