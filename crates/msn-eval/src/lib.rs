@@ -39,7 +39,7 @@ pub use crossval::{CrossValidation, Lambda, cross_validate};
 pub use curve::{BudgetCurve, CURVE_PICTURE_START, CurvePoint, budgets, curve_picture};
 pub use error::Error;
 pub use extract::{
-    CLASSIFIER_PART, DESCRIPTION, Description, ExtractError, Extractor, FeatureRows, Import, Origin,
+    CLASSES, CLASSIFIER_PART, DESCRIPTION, Description, ExtractError, Extractor, FeatureRows, Import, Origin,
     SavedEncoder, Weights, is_foreign,
 };
 pub use features::{Features, Labelled};

@@ -53,8 +53,7 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
     saved.limits.levels = choice.range.levels.unwrap_or(saved.limits.levels);
     if saved.classifier.is_some() {
         say(&format!(
-            "{}: its features are taken here; its own classifier, which `msn eval finetune` tested, is used by `msn predict` \
-             without --labels and by `msn export`",
+            "{}: its features are taken here; its own classifier is used by `msn predict` without --labels and by `msn export`",
             choice.checkpoint
         ));
     }

@@ -21,8 +21,8 @@ pub(crate) struct Start {
     encoder: EncoderConfig,
 }
 
-/// Reads the checkpoint at `path`; and the settings that come with it, which others lie over: the encoder's architecture and
-/// the normalisation of pixels.
+/// Reads the checkpoint at `path`; and the settings that come with it, which others lie over: the encoder's architecture, the
+/// normalisation of pixels and the range of 16-bit samples.
 pub(crate) fn read(path: &Path, heads: Option<usize>) -> anyhow::Result<(Start, Source)> {
     let (saved, which) = saved_encoder(&path.display().to_string(), heads)?;
     ensure!(
@@ -30,7 +30,9 @@ pub(crate) fn read(path: &Path, heads: Option<usize>) -> anyhow::Result<(Start, 
         "--init {}: expected the weights of a checkpoint, found untrained ones, which every run has that is given no --init",
         path.display()
     );
-    let SavedEncoder { origin: Origin { folder, step }, config: encoder, weights, normalization, .. } = saved;
+    let SavedEncoder {
+        origin: Origin { folder, step }, config: encoder, weights, normalization, limits, ..
+    } = saved;
     let prototypes = match step {
         Some(_) => {
             Checkpoint::read_parts(&folder, |part| part == PROTOTYPES_PART)?.parts.remove(PROTOTYPES_PART)
@@ -39,8 +41,8 @@ pub(crate) fn read(path: &Path, heads: Option<usize>) -> anyhow::Result<(Start, 
     };
     let sizes: String = architecture(&encoder).map(|(field, size)| format!("{field} = {size}\n")).concat();
     let settings = format!(
-        "[encoder]\nvariant = \"\"\n{sizes}[data]\nmean = {:?}\nstd = {:?}\n",
-        normalization.mean, normalization.std
+        "[encoder]\nvariant = \"\"\n{sizes}[data]\nmean = {:?}\nstd = {:?}\nlevels = {:?}\n",
+        normalization.mean, normalization.std, limits.levels
     );
     let origin = folder.display().to_string();
     let settings = Source::toml(&origin, &settings)?;

@@ -32,7 +32,7 @@ pub struct SavedEncoder {
     pub config: EncoderConfig,
     /// Its tensors, and those of the projection head (`fc.`) if it is one of ours.
     pub weights: StateDict,
-    /// The classifier that it was fine-tuned with, if it was.
+    /// The classifier that it was fine-tuned or exported with, if it was.
     pub classifier: Option<LinearHead>,
     /// Seed that weights for the same architecture are drawn from, for comparison.
     pub seed: u64,
@@ -148,13 +148,13 @@ impl SavedEncoder {
 
     fn imported(import: Import) -> Self {
         let notes = import.summary(NAMES);
-        let Import { file, config, weights, normalization, .. } = import;
+        let Import { file, config, weights, normalization, classifier, .. } = import;
         let (seed, limits) = (FOREIGN_SEED, Limits::default());
         Self {
             origin: Origin { folder: file, step: None },
             config,
             weights,
-            classifier: None,
+            classifier,
             seed,
             normalization,
             limits,

@@ -1,10 +1,11 @@
 //! Encoders out of the checkpoints of other programs.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use msn_data::Normalization;
-use msn_model::{EncoderConfig, StateDict, find_encoder};
+use msn_model::{EncoderConfig, ForeignEncoder, LinearHead, StateDict, find_encoder};
 use msn_store::ForeignFile;
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,6 +20,12 @@ const CONFIG: &str = "config.json";
 
 /// Key under which a safetensors file of ours says what tensors do not show.
 pub const DESCRIPTION: &str = "msn";
+
+/// Key under which it names the classes of its classifier, as a JSON list.
+pub const CLASSES: &str = "classes";
+
+/// What files call a linear layer on the [CLS] after the final norm: Hugging Face, timm.
+const CLASSIFIERS: [&str; 2] = ["classifier", "head"];
 
 /// An encoder that another program trained, or that was exported from a run.
 #[derive(Debug)]
@@ -35,7 +42,9 @@ pub struct Import {
     pub weights: StateDict,
     /// What pixels in [0, 1] are normalised with: as the file says, or ImageNet's mean and deviation.
     pub normalization: Normalization,
-    /// Tensors beside it that are not used, by their names in the file.
+    /// The classifier on it, where the file has one and says what its classes are called.
+    pub classifier: Option<LinearHead>,
+    /// Tensors beside them that are not used, by their names in the file.
     pub unused: Vec<String>,
     /// Biases that the file does not have, by our names: they are 0.
     pub zeros: Vec<String>,
@@ -48,6 +57,9 @@ pub struct Description {
     pub heads: Option<usize>,
     /// Mean and deviation of the channels.
     pub normalization: Option<[[f32; 3]; 2]>,
+    /// Names of the classes of its classifier.
+    #[serde(skip)]
+    pub classes: Vec<String>,
 }
 
 impl Import {
@@ -62,12 +74,7 @@ impl Import {
         let (file, folder) =
             if path.is_dir() { of_folder(path)? } else { (path.to_owned(), Description::default()) };
         let mut opened = ForeignFile::open(&file)?;
-        let own = match opened.metadata().get(DESCRIPTION) {
-            Some(text) => serde_json::from_str(text).map_err(|error| {
-                model_folder(&file, "its metadata `msn` as msn writes it", error.to_string())
-            })?,
-            None => Description::default(),
-        };
+        let own = of_metadata(&file, opened.metadata())?;
         let foreign = |source| ExtractError::Foreign { file: file.clone(), source };
         let said = folder.heads.or(own.heads);
         if let (Some(said), Some(given)) = (said, heads)
@@ -76,8 +83,10 @@ impl Import {
             let found = format!("{said} in it and {given} given");
             return Err(model_folder(&file, "no other number of heads than it states", found));
         }
-        let found = find_encoder(&opened.shapes(), heads.or(said)).map_err(foreign)?;
+        let mut found = find_encoder(&opened.shapes(), heads.or(said)).map_err(foreign)?;
         let weights = found.weights(opened.read(&found.section, found.wanted())?);
+        let classes = if folder.classes.is_empty() { own.classes } else { folder.classes };
+        let classifier = classifier(&mut opened, &mut found, classes)?;
         let normalization = match folder.normalization.or(own.normalization) {
             Some([mean, std]) => Normalization { mean, std },
             None => Normalization::default(),
@@ -89,6 +98,7 @@ impl Import {
             config: found.config,
             weights,
             normalization,
+            classifier,
             unused: found.unused,
             zeros: found.zeros,
         })
@@ -104,6 +114,9 @@ impl Import {
             self.file.display(),
             self.program,
         )];
+        if let Some(head) = &self.classifier {
+            lines.push(format!("with a classifier of {} classes", head.classes.len()));
+        }
         let mut list = |what: &str, found: &[String]| {
             if !found.is_empty() {
                 let more = found.len().saturating_sub(names);
@@ -123,6 +136,37 @@ pub fn is_foreign(path: &Path) -> bool {
     path.is_file() || (path.join(CONFIG).is_file() && !path.join("config.toml").exists())
 }
 
+/// What a file of ours says besides tensors.
+fn of_metadata(file: &Path, metadata: &BTreeMap<String, String>) -> Result<Description, ExtractError> {
+    let wrong = |expected, error: serde_json::Error| model_folder(file, expected, error.to_string());
+    let Some(text) = metadata.get(DESCRIPTION) else { return Ok(Description::default()) };
+    let own = serde_json::from_str(text).map_err(|e| wrong("its metadata `msn` as msn writes it", e))?;
+    let classes = metadata.get(CLASSES).map_or(Ok(Vec::new()), |text| serde_json::from_str(text));
+    let classes = classes.map_err(|e| wrong("its metadata `classes` as msn writes it", e))?;
+    Ok(Description { classes, ..own })
+}
+
+/// The linear layer beside an encoder, if it has a row for each of these classes; it is then among what is used.
+fn classifier(
+    file: &mut ForeignFile,
+    encoder: &mut ForeignEncoder,
+    classes: Vec<String>,
+) -> Result<Option<LinearHead>, ExtractError> {
+    let parts = |name: &str| [format!("{name}.weight"), format!("{name}.bias")];
+    let is_there =
+        |[weight, bias]: &[String; 2]| encoder.unused.contains(weight) && encoder.unused.contains(bias);
+    let Some([weight, bias]) = CLASSIFIERS.into_iter().map(parts).find(is_there) else { return Ok(None) };
+    let mut tensors = file.read(&encoder.section, [weight.as_str(), bias.as_str()])?;
+    let mut take = |name: &String| tensors.remove(name).expect("just read");
+    let head = LinearHead { weight: take(&weight), bias: take(&bias), classes };
+    let count = head.classes.len();
+    if head.weight.shape != [count, encoder.config.dim] || head.bias.shape != [count] {
+        return Ok(None);
+    }
+    encoder.unused.retain(|name| *name != weight && *name != bias);
+    Ok(Some(head))
+}
+
 /// The file with the weights in the folder of a model, and what its descriptions say.
 fn of_folder(folder: &Path) -> Result<(PathBuf, Description), ExtractError> {
     let path = folder.join(CONFIG);
@@ -136,7 +180,7 @@ fn of_folder(folder: &Path) -> Result<(PathBuf, Description), ExtractError> {
     // timm's describe images under `pretrained_cfg` and name no heads.
     if config["pretrained_cfg"].is_object() {
         let normalization = normalization(&path, &config["pretrained_cfg"], ["mean", "std"])?;
-        return Ok((file, Description { heads: None, normalization }));
+        return Ok((file, Description { normalization, ..Description::default() }));
     }
     check_hugging_face(&path, &config)?;
     let preprocessor = folder.join("preprocessor_config.json");
@@ -145,7 +189,15 @@ fn of_folder(folder: &Path) -> Result<(PathBuf, Description), ExtractError> {
     } else {
         None
     };
-    Ok((file, Description { heads: whole("num_attention_heads"), normalization }))
+    let classes = named_classes(&config["id2label"]);
+    Ok((file, Description { heads: whole("num_attention_heads"), normalization, classes }))
+}
+
+/// The names of Hugging Face's `id2label`, by ascending number from 0; none where a number or a name is missing.
+fn named_classes(id2label: &Value) -> Vec<String> {
+    let count = id2label.as_object().map_or(0, serde_json::Map::len);
+    let name = |id: usize| Some(id2label[id.to_string()].as_str()?.to_owned());
+    (0..count).map(name).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// Refuses models that compute something else with tensors of the same names.

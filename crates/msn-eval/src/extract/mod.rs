@@ -17,7 +17,7 @@ use msn_model::{Encoder, Precision, is_cpu};
 
 pub use checkpoint::{CLASSIFIER_PART, Origin, SavedEncoder, Weights};
 pub use error::ExtractError;
-pub use import::{DESCRIPTION, Description, Import, is_foreign};
+pub use import::{CLASSES, DESCRIPTION, Description, Import, is_foreign};
 use kept::KeptFeatures;
 pub use rows::FeatureRows;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{anyhow, ensure};
-use msn_eval::{DESCRIPTION, Description, SavedEncoder, fit_labels, linear_head};
+use msn_eval::{CLASSES, DESCRIPTION, Description, SavedEncoder, fit_labels, linear_head};
 use msn_model::{LinearHead, Naming, named};
 use msn_store::{export, onnx, write_described};
 use msn_train::config::PrecisionSetting;
@@ -112,13 +112,13 @@ fn classifier(arguments: &Export, saved: &SavedEncoder) -> anyhow::Result<Option
 /// What tensors do not show, for readers of safetensors and ONNX. `format` is what transformers asks for.
 fn description(saved: &SavedEncoder, head: Option<&LinearHead>) -> anyhow::Result<BTreeMap<String, String>> {
     let normalization = Some([saved.normalization.mean, saved.normalization.std]);
-    let own = Description { heads: Some(saved.config.heads), normalization };
+    let own = Description { heads: Some(saved.config.heads), normalization, ..Description::default() };
     let mut description = BTreeMap::from([
         ("format".to_owned(), "pt".to_owned()),
         (DESCRIPTION.to_owned(), serde_json::to_string(&own)?),
     ]);
     if let Some(head) = head {
-        description.insert("classes".to_owned(), serde_json::to_string(&head.classes)?);
+        description.insert(CLASSES.to_owned(), serde_json::to_string(&head.classes)?);
     }
     Ok(description)
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 use msn_data::{FULL_RANGE, Normalization};
-use msn_eval::Import;
-use msn_model::EncoderConfig;
+use msn_eval::{CLASSIFIER_PART, Import};
+use msn_model::{EncoderConfig, LinearHead};
 use msn_store::{Checkpoint, KeepPolicy, RunDir, StoreError, TARGET_PART};
 use msn_train::Config;
 use serde_json::json;
@@ -20,9 +20,16 @@ pub(crate) fn run(arguments: &cli::Import) -> anyhow::Result<()> {
     let mut config = config_of(import.config, &import.normalization);
     config.data.levels = arguments.range.levels.unwrap_or(FULL_RANGE);
     config.data.validate()?;
+    let mut parts = BTreeMap::from([(TARGET_PART.to_owned(), import.weights)]);
+    let mut classes = Vec::new();
+    if let Some(LinearHead { classes: names, weight, bias }) = import.classifier {
+        classes = names;
+        let layer = BTreeMap::from([("weight".to_owned(), weight), ("bias".to_owned(), bias)]);
+        parts.insert(CLASSIFIER_PART.to_owned(), layer);
+    }
     let checkpoint = Checkpoint {
         step: 0,
-        parts: BTreeMap::from([(TARGET_PART.to_owned(), import.weights)]),
+        parts,
         state: json!({
             "imported": {
                 "file": import.file,
@@ -31,6 +38,7 @@ pub(crate) fn run(arguments: &cli::Import) -> anyhow::Result<()> {
                 "not_used": import.unused,
                 "taken_as_0": import.zeros,
             },
+            "classes": classes,
             "config": config,
         }),
     };

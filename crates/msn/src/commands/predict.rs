@@ -111,7 +111,7 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
     let checkpoint = &arguments.encoder.checkpoint;
     let none = || {
         wrong_arguments(anyhow!(
-            "--checkpoint {checkpoint}: expected --labels FILE.csv, or an encoder that `msn eval finetune --out` has \
+            "--checkpoint {checkpoint}: expected --labels FILE.csv, or an encoder that `msn eval finetune --out` or an export has \
              given a classifier, found neither"
         ))
     };

@@ -200,6 +200,18 @@ fn what_is_exported_is_a_checkpoint_again() {
         let said = scratch.msn(&[&arguments[..], &F32].concat()).success().stderr;
         assert!(said.contains("32 wide, 2 blocks, 2 heads"), "{said}");
         assert_eq!(fs::read(scratch.path("again.npy")).unwrap(), after, "{form}");
+
+        // Its classifier is the one of the labels, by itself and as a run.
+        let run = format!("run-{form}");
+        scratch.msn(&["import", out, "--out", &run]).success();
+        for checkpoint in [out, &run] {
+            let predict = ["predict", "--checkpoint", checkpoint, "--images", "images", "--out", "own.csv"];
+            scratch.msn(&[&predict[..], &F32].concat()).success();
+            let labels = |file: &str| -> Vec<String> {
+                scratch.read(file).lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect()
+            };
+            assert_eq!(labels("own.csv"), labels("predicted.csv"), "{checkpoint}");
+        }
     }
 }
 

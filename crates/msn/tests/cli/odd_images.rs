@@ -176,4 +176,8 @@ fn every_command_sees_the_range_of_samples_that_an_encoder_was_trained_with() {
         ["eval", "finetune", "--checkpoint", "run", "--train", "narrow", "--test", "narrow", "--epochs", "1"];
     scratch.msn(&[&tune[..], &["--out", "tuned"]].concat()).success();
     assert!(scratch.read("tuned/config.toml").contains("4095"), "{}", scratch.read("tuned/config.toml"));
+    scratch
+        .msn(&[&data[..4], &["tiny.toml", "--out", "next", "--init", "run", "train.batch_size=4"]].concat())
+        .success();
+    assert!(scratch.read("next/config.toml").contains("4095"), "{}", scratch.read("next/config.toml"));
 }
