@@ -259,12 +259,14 @@ impl Session<'_> {
         if self.step == self.saved_step {
             return;
         }
-        let mut saved = self.save(observer);
-        if saved.is_err() {
-            // Before the wait for a disk, so that it is known what comes after it.
-            observer.warn(&error.to_string());
-            saved = self.save_at_last(observer);
-        }
+        let saved = match self.save(observer) {
+            Err(Error::Store(_)) => {
+                // Before the wait for a disk, so that it is known what comes after it.
+                observer.warn(&error.to_string());
+                self.save_at_last(observer)
+            }
+            saved => saved,
+        };
         if let Err(error) = saved {
             observer.warn(&format!("no checkpoint of step {}: {error}", self.step));
         }

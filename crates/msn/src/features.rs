@@ -18,7 +18,7 @@ use msn_train::config::PrecisionSetting;
 use serde::Serialize;
 
 use crate::classes::warn_of_shared_names;
-use crate::cli::{EncoderChoice, FeatureChoice, LabelledData};
+use crate::cli::{EncoderChoice, FeatureChoice, LabelledData, SampleRange};
 use crate::device;
 use crate::failure::wrong_arguments;
 use crate::labels::LabelFile;
@@ -49,8 +49,7 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
             None => extractor,
         });
     }
-    let (mut saved, weights) = saved_encoder(&choice.checkpoint, choice.heads)?;
-    saved.limits.levels = choice.range.levels.unwrap_or(saved.limits.levels);
+    let (saved, weights) = saved_encoder(&choice.checkpoint, choice.heads, choice.range)?;
     if saved.classifier.is_some() {
         say(&format!(
             "{}: its features are taken here; its own classifier is used by `msn predict` without --labels and by `msn export`",
@@ -70,16 +69,18 @@ pub(crate) fn keeping(extractor: Extractor, choice: &EncoderChoice) -> Extractor
 }
 
 /// The encoder that `--checkpoint` names, raw pixels aside, and which weights of it are meant; says which checkpoints
-/// had to be passed over.
+/// had to be passed over. Of 16-bit images it sees `range`, or else what it was trained with.
 pub(crate) fn saved_encoder(
     checkpoint: &str,
     heads: Option<usize>,
+    range: SampleRange,
 ) -> anyhow::Result<(SavedEncoder, Weights)> {
     let (run, weights) = match checkpoint.strip_prefix(UNTRAINED) {
         Some(run) => (run, Weights::Untrained),
         None => (checkpoint, Weights::Pretrained),
     };
-    let saved = SavedEncoder::read(Path::new(run), heads).map_err(explain)?;
+    let mut saved = SavedEncoder::read(Path::new(run), heads).map_err(explain)?;
+    saved.limits.levels = range.levels.unwrap_or(saved.limits.levels);
     saved.notes.iter().for_each(|note| say(note));
     for rejected in &saved.rejected {
         warn(&format!("{rejected}; using {} instead", saved.origin.folder.display()));

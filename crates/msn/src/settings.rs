@@ -90,9 +90,7 @@ impl<'a> Given<'a> {
     /// The configuration of a run that goes on: its own, with changes where they do no harm. Before its first checkpoint
     /// nothing has been computed, and any setting may change.
     pub(crate) fn for_resumed_run(&self, run: &RunDir) -> anyhow::Result<Config> {
-        let path = run.path().join("config.toml");
-        let own = Source::toml(&path.display().to_string(), &run.read_config()?)?;
-        let own = Config::merge(&Config::default(), &[own])?;
+        let own = own_config(run)?;
         let wanted = match &self.file {
             Some(file) => {
                 // What this processor would pick says nothing about a run that has picked already.
@@ -154,6 +152,13 @@ impl<'a> Given<'a> {
         })?;
         Ok(config)
     }
+}
+
+/// The configuration in a run's `config.toml`.
+pub(crate) fn own_config(run: &RunDir) -> anyhow::Result<Config> {
+    let path = run.path().join("config.toml");
+    let own = Source::toml(&path.display().to_string(), &run.read_config()?)?;
+    Ok(Config::merge(&Config::default(), &[own])?)
 }
 
 /// The configuration in a run's newest whole checkpoint; `None` where there is none, which training explains.

@@ -11,6 +11,7 @@ use msn_store::{Checkpoint, RunDir};
 use msn_train::config::Source;
 use msn_train::{Config, Images, Initial, PROTOTYPES_PART, start_from};
 
+use crate::cli::SampleRange;
 use crate::features::saved_encoder;
 use crate::progress::say;
 
@@ -24,7 +25,7 @@ pub(crate) struct Start {
 /// Reads the checkpoint at `path`; and the settings that come with it, which others lie over: the encoder's architecture, the
 /// normalisation of pixels and the range of 16-bit samples.
 pub(crate) fn read(path: &Path, heads: Option<usize>) -> anyhow::Result<(Start, Source)> {
-    let (saved, which) = saved_encoder(&path.display().to_string(), heads)?;
+    let (saved, which) = saved_encoder(&path.display().to_string(), heads, SampleRange::default())?;
     ensure!(
         which == Weights::Pretrained,
         "--init {}: expected the weights of a checkpoint, found untrained ones, which every run has that is given no --init",

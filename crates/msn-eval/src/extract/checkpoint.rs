@@ -9,6 +9,7 @@ use msn_store::{Checkpoint, Loaded, Rejected, RunDir, StateDict, TARGET_PART};
 use serde::Deserialize;
 
 use super::{ExtractError, Import, import};
+use crate::finetune::has_epochs_left;
 
 /// The part of a checkpoint that holds a classifier on the encoder: `weight` and `bias` of a layer after the final
 /// norm. Its classes are named in the state.
@@ -92,13 +93,6 @@ fn full_range() -> [u16; 2] {
     FULL_RANGE
 }
 
-/// Whether this is the state of a fine-tuning that has epochs left.
-fn is_unfinished(finetune: &serde_json::Value) -> bool {
-    let [done, all] =
-        [&finetune["done"]["epochs"], &finetune["of"]["settings"]["epochs"]].map(|n| n.as_u64());
-    done.zip(all).is_some_and(|(done, all)| done < all)
-}
-
 /// Seed of the weights that stand for an untrained encoder of another program's architecture.
 const FOREIGN_SEED: u64 = 0;
 
@@ -117,7 +111,13 @@ impl SavedEncoder {
             return Ok(Self::imported(Import::read(path, heads)?));
         }
         let Loaded { mut checkpoint, folder, rejected } = load(path)?;
-        let stopped = is_unfinished(&checkpoint.state["finetune"]);
+        let mut notes = Vec::new();
+        if has_epochs_left(&checkpoint.state) {
+            notes.push(format!(
+                "{}: a fine-tuning that has epochs left; if it was stopped, `msn eval finetune ... --resume` goes on with it",
+                folder.display()
+            ));
+        }
         let State { config, classes } = serde_json::from_value(checkpoint.state)
             .map_err(|source| ExtractError::State { checkpoint: folder.clone(), source })?;
         let weights = checkpoint
@@ -125,10 +125,6 @@ impl SavedEncoder {
             .remove(TARGET_PART)
             .ok_or_else(|| ExtractError::MissingPart { checkpoint: folder.clone(), part: TARGET_PART })?;
         let head = checkpoint.parts.remove(CLASSIFIER_PART);
-        let note = format!(
-            "{}: a fine-tuning that has epochs left; if it was stopped, `msn eval finetune ... --resume` goes on with it",
-            folder.display()
-        );
         let classifier = head
             .map(|head| classifier(head, classes, config.encoder.dim))
             .transpose()
@@ -142,7 +138,7 @@ impl SavedEncoder {
             normalization: Normalization { mean: config.data.mean, std: config.data.std },
             limits: config.data.limits(),
             rejected,
-            notes: stopped.then_some(note).into_iter().collect(),
+            notes,
         })
     }
 

@@ -97,6 +97,14 @@ impl<'a> Kept<'a> {
     }
 }
 
+/// Whether the `state` of a checkpoint is that of a fine-tuning, as [`Kept::save`] writes it, with epochs left.
+pub(crate) fn has_epochs_left(state: &Value) -> bool {
+    let training = &state["finetune"];
+    let epochs = |value: &Value| value["epochs"].as_u64();
+    let [done, all] = [epochs(&training["done"]), epochs(&training["of"]["settings"])];
+    done.zip(all).is_some_and(|(done, all)| done < all)
+}
+
 /// Adds the settings that there were not yet when a training began, as they were then.
 fn add_later_settings(settings: &mut Value) {
     if let Some(settings) = settings.as_object_mut() {

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use crate::{Classes, ClassificationReport, Error, ExtractError, SavedEncoder, Weights};
 
 pub use keep::FineTuneRun;
+pub(crate) use keep::has_epochs_left;
 pub use settings::FineTune;
 
 use classifier::Classifier;

@@ -50,8 +50,7 @@ pub(crate) fn run(arguments: &FineTune) -> anyhow::Result<()> {
     let device = device::open(&arguments.device.name)?;
     let [train, test] = LabelledImages::open_both(&arguments.labelled)?;
     test.check_classes(&train.labels, &arguments.labelled.train)?;
-    let (mut saved, weights) = features::saved_encoder(&arguments.checkpoint, arguments.heads)?;
-    saved.limits.levels = arguments.range.levels.unwrap_or(saved.limits.levels);
+    let (saved, weights) = features::saved_encoder(&arguments.checkpoint, arguments.heads, arguments.range)?;
     let saved = match arguments.image_size {
         Some(size) => saved.with_image_size(size).map_err(wrong_arguments)?,
         None => saved,

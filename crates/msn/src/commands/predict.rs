@@ -10,7 +10,7 @@ use msn_eval::{Classes, Extractor, FeatureRows, Keep, Predictions, predict_by_he
 use msn_store::StoreError;
 use msn_store::export::write_csv;
 
-use crate::cli::Predict;
+use crate::cli::{EncoderChoice, Predict};
 use crate::device;
 use crate::failure::wrong_arguments;
 use crate::features;
@@ -130,8 +130,8 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
         )));
     }
     let device = device::open(&arguments.encoder.device.name)?;
-    let (mut saved, weights) = features::saved_encoder(checkpoint, arguments.encoder.heads)?;
-    saved.limits.levels = arguments.encoder.range.levels.unwrap_or(saved.limits.levels);
+    let EncoderChoice { heads, range, .. } = arguments.encoder;
+    let (mut saved, weights) = features::saved_encoder(checkpoint, heads, range)?;
     let head = saved.classifier.take().ok_or_else(none)?;
     let precision = arguments.encoder.precision.precision();
     let extractor = Extractor::of(saved, weights, msn_model::Features::AfterNorm, precision, &device)?;
