@@ -10,7 +10,7 @@
 //! For people: [`inspect`] looks at all images of a source, [`contact_sheet`] and [`picture_of_views`] draw them, and [`pack`]
 //! writes them into tar shards.
 //!
-//! Every random draw derives from (run seed, epoch, image, view), see [`rng`]; batches are the same bits for any
+//! Every random draw has a key of its own, such as (run seed, epoch, image, view), see [`rng`]; batches are the same bits for any
 //! number of worker threads.
 
 pub mod rng;

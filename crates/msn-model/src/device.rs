@@ -33,7 +33,7 @@ fn ndarray() -> Device {
     Device::ndarray()
 }
 
-/// The device of this name: the first of its kind that this machine has.
+/// The device of this name: the one of its kind that the driver prefers.
 ///
 /// # Errors
 /// If no device of that name is compiled in; the error lists those that are. If one is, but this machine has none:

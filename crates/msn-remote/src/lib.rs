@@ -5,7 +5,8 @@
 //! twice. What was found at an address is told apart from what is there later: a file that changes in between is an
 //! error.
 //!
-//! Credentials come from the environment, as the tools of the providers read them: `AWS_ACCESS_KEY_ID`,
+//! Credentials come from the environment, under the names that the tools of the providers have for them (their files, such
+//! as `~/.aws/credentials`, are not read): `AWS_ACCESS_KEY_ID`,
 //! `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_SKIP_SIGNATURE=true` for public buckets;
 //! `GOOGLE_APPLICATION_CREDENTIALS` or `GOOGLE_SKIP_SIGNATURE=true`.
 //! Certificates are checked with the authorities that the system trusts, or those of the file that `SSL_CERT_FILE` names.

@@ -34,7 +34,7 @@ Examples:
   msn predict --checkpoint runs/photos --labels few.csv --images photos --out predicted.csv
 
 Exit codes: 0 done; 1 a failure that is explained; 2 wrong arguments; 130 stopped by Ctrl-C, \
-143 by SIGTERM and 129 by a terminal that was closed, where pretrain, demo and eval finetune --out save a checkpoint first, unless a second signal comes.";
+143 by SIGTERM and 129 by a terminal that was closed, where pretrain, demo and eval finetune --out save a checkpoint first, unless a second Ctrl-C or SIGTERM comes.";
 
 /// Columns of the help at most.
 const HELP_WIDTH: usize = 100;
@@ -50,7 +50,7 @@ const PRECISION: &str = "How the encoder's products are multiplied on a CPU: bf1
 
 /// Help of `--fresh-features`.
 const FRESH_FEATURES: &str = "Compute all features anew, and keep none. Without it, those of images that an earlier command \
-    has seen with the same encoder come from the cache (MSN_CACHE, else ~/.cache/msn; at most 20 GiB of features, or \
+    has seen with the same encoder come from the cache (MSN_CACHE, else msn in XDG_CACHE_HOME, else ~/.cache/msn; at most 20 GiB of features, or \
     MSN_CACHE_GIB); an image is known by its content";
 
 const CPU: &str = "cpu";
@@ -77,6 +77,7 @@ pub(crate) enum Command {
     Import(Import),
     Export(Export),
     Select(Select),
+    Settings(Settings),
     Synth(Synth),
 }
 
@@ -150,7 +151,7 @@ pub(crate) struct Pretrain {
     #[command(flatten)]
     pub(crate) device: OnDevice,
 
-    /// Change a setting, such as optim.lr=3e-4; the fields are those of config.toml.
+    /// Change a setting, such as optim.lr=3e-4; `msn settings` explains them.
     #[arg(value_name = "KEY=VALUE")]
     pub(crate) overrides: Vec<String>,
 }
@@ -180,6 +181,19 @@ pub(crate) struct Synth {
     /// Seed of every draw; another one gives other images of the same classes.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+}
+
+/// Explain the settings of pretrain: meaning, default, unit and range.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  msn settings                  all of them
+  msn settings optim            those of a section
+  msn settings momentum         those that have it in their name")]
+pub(crate) struct Settings {
+    /// Names of settings or sections, or parts of names; all settings without one.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
 }
 
 #[derive(Clone, Args)]

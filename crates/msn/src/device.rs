@@ -13,7 +13,7 @@ pub(crate) fn open(name: &str) -> anyhow::Result<Device> {
     msn_model::device_named(name).map_err(|error| {
         let missing = matches!(error, msn_model::Error::UnknownDevice { .. }) && FEATURES.contains(&name);
         let hint = if missing {
-            format!("; build with `cargo build --release --features {name}` to add it")
+            format!("; `cargo install --locked --path crates/msn --features {name}` adds it")
         } else {
             String::new()
         };

@@ -17,7 +17,7 @@ pub(crate) fn warn_of_few_levels(found: &Inspection) {
     if let Some(brightest) = found.brightest_of_16_bits.filter(|&brightest| brightest < DARK) {
         warn(&format!(
             "no sample of {} looked at is brighter than {brightest} of 255: files that use fewer bits keep few of their levels; \
-             give their range, such as --levels 0,4095 to `msn data inspect` and data.levels=[0,4095] to pretrain",
+             give their range, such as --levels 0,4095 to `msn data inspect` and 'data.levels=[0,4095]' to pretrain",
             counted(found.of_16_bits, "16-bit image")
         ));
     }

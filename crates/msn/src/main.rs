@@ -58,6 +58,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Predict(arguments) => commands::predict::run(&arguments),
         Command::Import(arguments) => commands::import::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Settings(arguments) => commands::settings::run(&arguments),
         Command::Synth(arguments) => commands::synth::run(&arguments),
     }
 }

@@ -288,8 +288,8 @@ fn reasons_of_objective(small: bool) -> Vec<Reason> {
         (&["objective.sharpen", "objective.sharpen_end"], sharpen.to_owned()),
         (
             &["objective.prototypes"],
-            "about one for every 80 images, at least 32, and up to twice as many as images in a batch, or no target could be \
-             certain"
+            "about one for every 80 images, at least 32, a power of two, up to the first from twice the images in a batch on: with more, no \
+             target could be certain"
                 .to_owned(),
         ),
     ]

@@ -122,6 +122,11 @@ impl Config {
         fields.into_iter().map(|(name, _)| name).collect()
     }
 
+    /// The field or section whose name is nearest to this one, which a person has mistyped.
+    pub fn nearest_field(name: &str) -> String {
+        check::nearest(name)
+    }
+
     /// The first field whose value differs, with both values; fields in `except` (or below them) may differ.
     pub fn first_difference(&self, other: &Config, except: &[&str]) -> Option<(String, String, String)> {
         let table = |config: &Config| Table::try_from(config).expect("every field has a TOML form");

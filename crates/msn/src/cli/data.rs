@@ -43,7 +43,7 @@ pub(crate) struct Inspect {
     #[arg(long, value_name = "FILE.png")]
     pub(crate) sheet: Option<PathBuf>,
 
-    /// The samples of 16-bit images that become black and white [default: 0,65535]. For pretrain, data.levels=[BLACK,WHITE].
+    /// The samples of 16-bit images that become black and white [default: 0,65535]. For pretrain, 'data.levels=[BLACK,WHITE]'.
     #[arg(long, value_name = "BLACK,WHITE", value_parser = levels, hide_default_value = true, default_value = "0,65535")]
     pub(crate) levels: Levels,
 

@@ -22,7 +22,8 @@ Examples:
   msn eval linear --checkpoint runs/photos --train labelled/train --test labelled/test
   msn eval linear --checkpoint runs/photos --train a --test b --blocks 4 --patch-mean --epochs 100")]
 pub(crate) struct Linear {
-    /// A run folder (its newest checkpoint), one checkpoint RUN/checkpoints/step-N, untrained:RUN, or raw-pixels.
+    /// A run folder (its newest checkpoint), one checkpoint RUN/checkpoints/step-N, a file or folder of another program,
+    /// untrained:RUN, or raw-pixels.
     #[arg(long, value_name = "RUN")]
     pub(crate) checkpoint: String,
 

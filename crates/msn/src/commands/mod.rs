@@ -17,4 +17,5 @@ pub(crate) mod report;
 pub(crate) mod robust;
 pub(crate) mod select;
 pub(crate) mod selection;
+pub(crate) mod settings;
 pub(crate) mod synth;
