@@ -250,6 +250,38 @@ mod tests {
     }
 
     #[test]
+    fn signs_begin_at_the_bounds_that_the_documentation_names() {
+        // ln of 64 images or prototypes, whichever are fewer.
+        let possible = 64f64.ln();
+        let healthy = Collapse {
+            prototypes_used: 60,
+            mean_entropy: 0.9 * possible,
+            information: 0.3 * possible,
+            target_max: 0.5,
+            rank: 20.0,
+            feature_std: 0.6,
+        };
+        let with = |change: fn(&mut Collapse, f64), value: f64| {
+            let mut measured = healthy;
+            change(&mut measured, value);
+            (measured.sign(64, 1000), measured.sign(1000, 64))
+        };
+        type Change = fn(&mut Collapse, f64);
+        let cases: [(Change, f64, Sign); 4] = [
+            (|measured, x| measured.feature_std = x, 0.05, Sign::EqualFeatures),
+            (|measured, x| measured.rank = x, 2.0, Sign::LowRank),
+            (|measured, x| measured.mean_entropy = x, 0.25 * possible, Sign::FewPrototypes),
+            (|measured, x| measured.information = x, 0.01 * possible, Sign::SameAssignment),
+        ];
+        for (change, bound, sign) in cases {
+            assert_eq!(with(change, 0.98 * bound), (Some(sign), Some(sign)));
+            assert_eq!(with(change, 1.02 * bound), (None, None), "{sign:?}");
+        }
+        // Four images have no rank worth the name.
+        assert_eq!(Collapse { rank: 1.5, ..healthy }.sign(64, 4), None);
+    }
+
+    #[test]
     fn balanced_targets_hide_no_collapse_of_the_assignments() {
         // What Sinkhorn makes of assignments that are all alike.
         let balanced = [1.0 / 8.0; 64];

@@ -73,6 +73,9 @@ fn golden_schedules_agree() {
     let steps = Steps::over(&config, (sharpen, sharpen_end), warmup, whole("t_max"));
     let from_epochs = Steps::new(&config, (sharpen, sharpen_end), whole("iterations_per_epoch"));
     let values = case["values"].as_object().expect("an object");
+    let mut names: Vec<_> = values.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["lr", "momentum", "sharpen", "weight_decay"]);
     for (name, expected) in values {
         for (done, expected) in expected.as_array().expect("a list").iter().enumerate() {
             let now = steps.after(done as u64);

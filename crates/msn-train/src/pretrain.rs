@@ -357,16 +357,8 @@ impl Session<'_> {
     }
 
     fn checkpoint_is_due(&self) -> bool {
-        let TrainConfig { checkpoint_epochs, checkpoint_minutes, keep_every_epochs, .. } = self.config.train;
         let passed = self.saved_at.elapsed();
-        let ends = |epochs: u64| self.step.is_multiple_of(epochs.saturating_mul(self.steps_per_epoch));
-        let is_to_be_kept = keep_every_epochs > 0 && ends(keep_every_epochs);
-        is_to_be_kept
-            || passed.as_secs_f64() / 60.0 >= checkpoint_minutes
-            || match checkpoint_epochs {
-                0 => ends(1) && passed >= TRAINING_PER_SAVING * self.saving,
-                epochs => ends(epochs),
-            }
+        checkpoint_is_due(&self.config.train, self.step, self.steps_per_epoch, passed, self.saving)
     }
 
     fn save(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
@@ -406,6 +398,25 @@ impl Session<'_> {
     }
 }
 
+/// Whether to save after `step` steps, `passed` after the checkpoint before, which took `saving` to write.
+fn checkpoint_is_due(
+    train: &TrainConfig,
+    step: u64,
+    steps_per_epoch: u64,
+    passed: Duration,
+    saving: Duration,
+) -> bool {
+    let &TrainConfig { checkpoint_epochs, checkpoint_minutes, keep_every_epochs, .. } = train;
+    let ends = |epochs: u64| step.is_multiple_of(epochs.saturating_mul(steps_per_epoch));
+    let is_to_be_kept = keep_every_epochs > 0 && ends(keep_every_epochs);
+    is_to_be_kept
+        || passed.as_secs_f64() / 60.0 >= checkpoint_minutes
+        || match checkpoint_epochs {
+            0 => ends(1) && passed >= TRAINING_PER_SAVING * saving,
+            epochs => ends(epochs),
+        }
+}
+
 /// Cuts a batch into patches: the target view outside the graph, anchors inside it.
 fn views(batch: Batch, patch_size: usize, device: &Device) -> Views {
     let count = batch.images.len();
@@ -438,6 +449,32 @@ pub fn depth_seeds(seed: u64, epoch: u64, images: &[usize], anchors: usize) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn epochs_that_are_shorter_than_saving_have_no_checkpoint_each() {
+        let train = |checkpoint_epochs, keep_every_epochs| TrainConfig {
+            checkpoint_epochs,
+            keep_every_epochs,
+            checkpoint_minutes: 10.0,
+            ..TrainConfig::default()
+        };
+        // Epochs of 6 steps; the checkpoint before took a second.
+        for (epochs, keep, step, seconds, due) in [
+            (0, 0, 6, 19.9, false),
+            (0, 0, 6, 20.0, true),
+            (0, 0, 7, 20.0, false),
+            (0, 0, 7, 600.0, true),
+            (0, 2, 12, 0.1, true),
+            (0, 2, 6, 0.1, false),
+            (1, 0, 6, 0.1, true),
+            (2, 0, 6, 500.0, false),
+            (2, 0, 12, 0.1, true),
+        ] {
+            let passed = Duration::from_secs_f64(seconds);
+            let found = checkpoint_is_due(&train(epochs, keep), step, 6, passed, Duration::from_secs(1));
+            assert_eq!(found, due, "every {epochs} epochs, step {step} after {seconds} s");
+        }
+    }
 
     #[test]
     fn depth_seeds_follow_image_and_view_and_not_the_place_in_the_batch() {

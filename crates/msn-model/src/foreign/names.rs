@@ -113,6 +113,35 @@ mod tests {
     use crate::state_dict;
 
     #[test]
+    fn hugging_faces_names_are_those_of_its_library() {
+        // What `ViTModel` of transformers calls the tensors of timm's VisionTransformer.
+        for (timm, hugging_face) in [
+            ("cls_token", &["embeddings.cls_token"][..]),
+            ("pos_embed", &["embeddings.position_embeddings"]),
+            ("patch_embed.proj.weight", &["embeddings.patch_embeddings.projection.weight"]),
+            ("patch_embed.proj.bias", &["embeddings.patch_embeddings.projection.bias"]),
+            ("norm.weight", &["layernorm.weight"]),
+            ("norm.bias", &["layernorm.bias"]),
+            ("blocks.3.norm1.weight", &["encoder.layer.3.layernorm_before.weight"]),
+            ("blocks.3.norm2.bias", &["encoder.layer.3.layernorm_after.bias"]),
+            (
+                "blocks.3.attn.qkv.weight",
+                &[
+                    "encoder.layer.3.attention.attention.query.weight",
+                    "encoder.layer.3.attention.attention.key.weight",
+                    "encoder.layer.3.attention.attention.value.weight",
+                ],
+            ),
+            ("blocks.3.attn.proj.bias", &["encoder.layer.3.attention.output.dense.bias"]),
+            ("blocks.11.mlp.fc1.weight", &["encoder.layer.11.intermediate.dense.weight"]),
+            ("blocks.11.mlp.fc2.weight", &["encoder.layer.11.output.dense.weight"]),
+        ] {
+            assert_eq!(Naming::HuggingFace.parts(timm), hugging_face);
+            assert_eq!(Naming::Timm.parts(timm), [timm]);
+        }
+    }
+
+    #[test]
     fn the_tensors_are_those_of_the_module() {
         let config = EncoderConfig {
             variant: String::new(),

@@ -5,6 +5,7 @@
 mod common;
 mod configs;
 mod golden_train;
+mod looping;
 mod pretraining;
 mod starting;
 mod tiny;

@@ -383,7 +383,7 @@ fn focal_views_alone_are_enough_to_train_on() {
 }
 
 #[test]
-fn epochs_that_are_shorter_than_saving_have_no_checkpoint_each() {
+fn checkpoints_to_be_kept_and_the_last_one_are_saved_however_short_epochs_are() {
     let scratch = tempfile::tempdir().expect("a folder");
     let seldom = ["optim.epochs=40", "train.checkpoint_epochs=0", "train.keep_every_epochs=20"];
     let (outcome, seen) = run(&config(&seldom), &new_run(scratch.path()), |_| ());

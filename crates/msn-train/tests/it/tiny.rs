@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use image::{ImageFormat, Rgb, RgbImage};
 use msn_data::Dataset;
+use msn_ssl::Schedule;
 use msn_store::RunDir;
 use msn_train::config::Source;
 use msn_train::{Config, Error, Observer, Outcome, Progress, Start, pretrain};
@@ -85,6 +86,7 @@ impl Dataset for Stripes {
 #[derive(Default)]
 pub(crate) struct Seen {
     pub(crate) losses: Vec<f64>,
+    pub(crate) schedules: Vec<Schedule>,
     pub(crate) warnings: Vec<String>,
     pub(crate) saved: Vec<u64>,
 }
@@ -93,6 +95,9 @@ pub(crate) struct Seen {
 struct Watcher<F> {
     seen: Seen,
     after: F,
+    /// The step to stop after.
+    last: u64,
+    stops: bool,
 }
 
 impl<F: FnMut(u64)> Observer for Watcher<F> {
@@ -100,6 +105,8 @@ impl<F: FnMut(u64)> Observer for Watcher<F> {
 
     fn step(&mut self, progress: &Progress) {
         self.seen.losses.push(progress.report.loss);
+        self.seen.schedules.push(progress.schedule);
+        self.stops = progress.step == self.last;
         (self.after)(progress.step);
     }
 
@@ -112,7 +119,7 @@ impl<F: FnMut(u64)> Observer for Watcher<F> {
     }
 
     fn wants_to_stop(&mut self) -> bool {
-        false
+        self.stops
     }
 }
 
@@ -131,7 +138,25 @@ pub(crate) fn run_on(
     folder: &RunDir,
     after: impl FnMut(u64),
 ) -> (Result<Outcome, Error>, Seen) {
-    let mut watcher = Watcher { seen: Seen::default(), after };
+    watched(dataset, config, folder, Watcher { seen: Seen::default(), after, last: u64::MAX, stops: false })
+}
+
+/// Trains on 24 images in `folder` until so many steps are done.
+pub(crate) fn run_until(last: u64, config: &Config, folder: &RunDir) -> (Result<Outcome, Error>, Seen) {
+    watched(
+        Stripes::of(24),
+        config,
+        folder,
+        Watcher { seen: Seen::default(), after: |_| (), last, stops: false },
+    )
+}
+
+fn watched<F: FnMut(u64)>(
+    dataset: Arc<dyn Dataset>,
+    config: &Config,
+    folder: &RunDir,
+    mut watcher: Watcher<F>,
+) -> (Result<Outcome, Error>, Seen) {
     let outcome = pretrain(config, dataset, folder, &Device::flex(), &mut watcher);
     (outcome, watcher.seen)
 }

@@ -109,10 +109,8 @@ fn a_closed_terminal_ends_a_run_after_a_checkpoint_unless_it_was_started_with_no
     let scratch = Scratch::new();
     let arguments = |run| pretrain_arguments(run, &[ENDLESS]);
     let start = |run, trap: &str| {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!(r#"{trap}exec "$0" "$@""#), env!("CARGO_BIN_EXE_msn")]);
-        let child =
-            shell.args(arguments(run)).current_dir(scratch.path("")).stderr(Stdio::null()).spawn().unwrap();
+        let mut shell = scratch.shell(&format!(r#"{trap}exec "$0" "$@""#), &arguments(run));
+        let child = shell.stderr(Stdio::null()).spawn().unwrap();
         let metrics = scratch.path(&format!("{run}/metrics.jsonl"));
         wait_until(|| fs::metadata(&metrics).is_ok_and(|file| file.len() > 0));
         child
@@ -151,10 +149,9 @@ fn a_full_disk_while_saving_leaves_the_last_checkpoint_whole() {
     fs::remove_dir_all(scratch.path("run/checkpoints/step-12")).unwrap();
     fs::write(scratch.path("run/latest"), "step-6\n").unwrap();
     let arguments = pretrain_arguments("run", &["--resume"]);
-    let mut limited = Command::new("sh");
-    limited.args(["-c", r#"trap "" XFSZ && ulimit -f 64 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_msn")]);
+    let mut limited = scratch.shell(r#"trap "" XFSZ && ulimit -f 64 && exec "$0" "$@""#, &arguments);
     let said = fs::File::create(scratch.path("said")).unwrap();
-    let child = limited.args(&arguments).current_dir(scratch.path("")).stderr(said).spawn().unwrap();
+    let child = limited.stderr(said).spawn().unwrap();
     wait_until(|| scratch.read("said").contains("waits here"));
     assert!(scratch.read("said").contains("no checkpoint of step 12"), "{}", scratch.read("said"));
     signal(&child, &["INT"]);

@@ -87,9 +87,21 @@ impl Scratch {
     /// The program, set to run in the scratch folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_msn"));
-        command.args(arguments).current_dir(self.folder.path());
-        // Caches of its own, so that no test meets what another one has left.
-        command.env("MSN_CACHE", self.folder.path().join("cache"));
+        command.args(arguments);
+        self.set(command)
+    }
+
+    /// The same started by a shell, whose `script` has to end in `exec "$0" "$@"`.
+    pub(crate) fn shell(&self, script: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_msn")]).args(arguments);
+        self.set(command)
+    }
+
+    fn set(&self, mut command: Command) -> Command {
+        // Caches of its own, so that no test meets what another one has left, and of the usual size.
+        command.current_dir(self.folder.path()).env("MSN_CACHE", self.folder.path().join("cache"));
+        command.env_remove("MSN_CACHE_GIB");
         command
     }
 
