@@ -119,6 +119,7 @@ Ctrl-C saves a checkpoint and ends; a second one ends at once. Go on with --resu
 
 Examples:
   msn pretrain --data photos --out runs/photos
+  msn pretrain --data photos --out runs/tonight --hours 10
   msn pretrain --data photos --out runs/longer optim.epochs=200 encoder.variant=vit-s16
   msn pretrain --data train.tar --out runs/cifar --config configs/pretrain/cifar10-tiny.toml
   msn pretrain --data photos --out runs/photos --resume
@@ -143,6 +144,11 @@ pub(crate) struct Pretrain {
     /// Attention heads of another program's encoder in --init, where neither its size nor the file tells.
     #[arg(long, value_name = "N", value_parser = at_least_one, requires = "init")]
     pub(crate) heads: Option<usize>,
+
+    /// Pick as many epochs as take about so many hours on this machine's CPU, which is measured for a moment. Schedules that
+    /// are cut off learn less than those that end, so that this beats stopping a longer run.
+    #[arg(long, value_name = "H", value_parser = positive, conflicts_with_all = ["config", "resume"])]
+    pub(crate) hours: Option<f64>,
 
     /// Go on with the run in --out from its newest whole checkpoint.
     #[arg(long)]

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use anyhow::{anyhow, bail};
 use msn_data::{Dataset, Limits, Reading, look_at};
+use msn_model::Precision;
 use msn_store::RunDir;
-use msn_train::config::{DataFacts, suggest};
+use msn_train::config::{Budget, DataFacts, suggest};
 use msn_train::{Config, Error};
 
 use crate::failure::wrong_arguments;
@@ -68,8 +69,23 @@ impl<'a> Given<'a> {
         Ok(Self { data, file, notes, overrides: read_overrides(arguments)?, init: None })
     }
 
+    /// Whether an argument gives the field.
+    pub(crate) fn sets(&self, field: &str) -> bool {
+        self.overrides.iter().any(|source| source.sets(field))
+    }
+
+    /// The precision that the arguments ask for, or that is this processor's.
+    pub(crate) fn precision(&self) -> anyhow::Result<Precision> {
+        let config = Config::merge(&Config::default(), &self.overrides).map_err(wrong_arguments)?;
+        Ok(config.train.precision.precision())
+    }
+
     /// The configuration of a new run, and lines that explain it: without a file the settings are picked.
-    pub(crate) fn for_new_run(&self, dataset: &dyn Dataset) -> anyhow::Result<(Config, Vec<String>)> {
+    pub(crate) fn for_new_run(
+        &self,
+        dataset: &dyn Dataset,
+        budget: Budget,
+    ) -> anyhow::Result<(Config, Vec<String>)> {
         match &self.file {
             Some(file) => Ok((self.over(&Config::default(), Some(file), DEFAULT)?, self.notes.clone())),
             None => {
@@ -78,7 +94,8 @@ impl<'a> Given<'a> {
                 data.validate().map_err(wrong_arguments)?;
                 let shorter_side = median_side(dataset, &data.limits())?;
                 let facts = DataFacts { images: dataset.len(), shorter_side };
-                let (config, choices) = suggest(facts, &self.sources(None)).map_err(wrong_arguments)?;
+                let (config, choices) =
+                    suggest(facts, budget, &self.sources(None)).map_err(wrong_arguments)?;
                 let mut lines = vec!["settings picked, since there is no --config:".to_owned()];
                 lines
                     .extend(choices.iter().map(|choice| format!("  {} ({})", choice.setting, choice.reason)));

@@ -3,7 +3,7 @@
 use toml::Table;
 
 use super::merge::lookup;
-use super::{Config, Source};
+use super::{Config, Source, Speed};
 use crate::Error;
 
 /// What the images tell about themselves.
@@ -13,6 +13,15 @@ pub struct DataFacts {
     pub images: usize,
     /// Median over a sample of the images' shorter sides, pixels.
     pub shorter_side: u32,
+}
+
+/// How long the run may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Budget {
+    /// Of whole steps.
+    pub speed: Speed,
+    /// Hours that somebody gives it, above 0; `None` for as much work as fits most.
+    pub hours: Option<f64>,
 }
 
 /// Settings that were picked together, and why.
@@ -86,8 +95,8 @@ const SCALES: [Scale; 4] = [
 /// Floating point operations that a run may take: what ten million small images make. Photographs cost some forty times
 /// as much each, so that fewer of them are seen.
 const WORK_PER_RUN: f64 = 2e16;
-/// What a few CPU cores do in a second, for saying how long the work takes.
-const WORK_PER_SECOND: f64 = 1e11;
+/// Operations a second that are taken for granted where nothing is known.
+const UNKNOWN_SPEED: f64 = 1e11;
 /// Encoders narrower than this are small ones.
 const SMALL: usize = 384;
 /// Largest batch that is picked for a small encoder and for a larger one.
@@ -99,15 +108,20 @@ const PAPER_FOCAL_VIEWS: usize = 10;
 
 /// Settings for such images with `overrides` laid over them, and what was picked and why.
 ///
-/// Settings that follow from others, as the learning rate from the size of the encoder, follow from the overridden ones.
+/// Settings that follow from others, as the learning rate from the size of the encoder, follow from the overridden ones. Where
+/// the budget has hours, as many epochs are picked as take that long, at least one.
 ///
 /// # Errors
 /// As [`Config::merge`].
-pub fn suggest(facts: DataFacts, overrides: &[Source]) -> Result<(Config, Vec<Choice>), Error> {
+pub fn suggest(
+    facts: DataFacts,
+    budget: Budget,
+    overrides: &[Source],
+) -> Result<(Config, Vec<Choice>), Error> {
     let given = |field: &str| overrides.iter().any(|source| source.sets(field));
     let mut config = Config::merge(&sizes(facts), overrides)?;
-    follow(&mut config, facts.images, &given);
-    let choices = explain(&config, facts, &given);
+    follow(&mut config, facts.images, budget, &given);
+    let choices = explain(&config, facts, budget, &given);
     Ok((config, choices))
 }
 
@@ -133,7 +147,7 @@ fn sizes(facts: DataFacts) -> Config {
 }
 
 /// What follows from the number of images and from the settings so far; fields that are `given` stay.
-fn follow(config: &mut Config, images: usize, given: &dyn Fn(&str) -> bool) {
+fn follow(config: &mut Config, images: usize, budget: Budget, given: &dyn Fn(&str) -> bool) {
     fn pick<T>(field: &mut T, picked: T, given: bool) {
         if !given {
             *field = picked;
@@ -157,7 +171,10 @@ fn follow(config: &mut Config, images: usize, given: &dyn Fn(&str) -> bool) {
     let bearable = (2 * config.train.batch_size.clamp(1, 1024)).next_power_of_two();
     let prototypes = (images / 80).next_power_of_two().clamp(32, 1024).min(bearable);
     pick(&mut config.objective.prototypes, prototypes, given("objective.prototypes"));
-    let epochs = (WORK_PER_RUN / work(config, images)).clamp(10.0, 300.0) as u64;
+    let epochs = match budget.hours {
+        Some(hours) => (hours * 3600.0 * budget.speed.or_assumed() / work(config, images)).max(1.0) as u64,
+        None => (WORK_PER_RUN / work(config, images)).clamp(10.0, 300.0) as u64,
+    };
     pick(&mut config.optim.epochs, epochs, given("optim.epochs"));
     let warmup = config.optim.epochs as f64 / 10.0;
     pick(&mut config.optim.warmup_epochs, warmup, given("optim.warmup_epochs"));
@@ -183,8 +200,17 @@ fn steps(config: &Config, images: usize) -> u64 {
     config.optim.epochs.saturating_mul(steps_per_epoch)
 }
 
+impl Speed {
+    fn or_assumed(self) -> f64 {
+        match self {
+            Self::Measured(speed) => speed,
+            Self::Unknown => UNKNOWN_SPEED,
+        }
+    }
+}
+
 /// Floating point operations of an epoch: the products of the blocks and of the head, forward for the target view and
-/// three times as much, forward and backward, for the anchors.
+/// three times as much, forward and backward, for the anchors. Of the last block only [CLS] is computed, next to nothing.
 fn work(config: &Config, images: usize) -> f64 {
     let Config { views, encoder, head, mask, .. } = config;
     let [dim, depth, ratio] = [encoder.dim, encoder.depth, encoder.mlp_ratio].map(|x| x as f64);
@@ -193,7 +219,7 @@ fn work(config: &Config, images: usize) -> f64 {
     let view = |patches: f64| {
         let tokens = 1.0 + patches;
         let block = tokens * (8.0 + 4.0 * ratio) * dim * dim + 4.0 * tokens * tokens * dim;
-        depth * block + 2.0 * hidden * (dim + hidden + output)
+        (depth - 1.0) * block + 2.0 * hidden * (dim + hidden + output)
     };
     let whole = patches(views.random_size);
     let anchors = views.random_views as f64 * view(whole * (1.0 - mask.patch_drop))
@@ -209,13 +235,13 @@ fn scaled(quantity: f64, units: &[(&str, f64)]) -> String {
 }
 
 /// The picked fields as `config` has them, with the reasons. Groups of fields that are all `given` are left out.
-fn explain(config: &Config, facts: DataFacts, given: &dyn Fn(&str) -> bool) -> Vec<Choice> {
+fn explain(config: &Config, facts: DataFacts, budget: Budget, given: &dyn Fn(&str) -> bool) -> Vec<Choice> {
     let small = config.encoder.dim < SMALL;
     let groups = [
         reasons_of_encoder(config, facts),
         reasons_of_views(config, small),
         reasons_of_objective(small),
-        reasons_of_schedule(config, facts, small),
+        reasons_of_schedule(config, facts, budget, small),
     ];
     let table = Table::try_from(config).expect("every field of a configuration has a TOML form");
     let choice = |(fields, reason): Reason| {
@@ -295,9 +321,14 @@ fn reasons_of_objective(small: bool) -> Vec<Reason> {
     ]
 }
 
-fn reasons_of_schedule(config: &Config, facts: DataFacts, small: bool) -> Vec<Reason> {
+fn reasons_of_schedule(config: &Config, facts: DataFacts, budget: Budget, small: bool) -> Vec<Reason> {
     let (steps, epochs) = (steps(config, facts.images), config.optim.epochs);
     let total = epochs as f64 * work(config, facts.images);
+    let speed = budget.speed.or_assumed();
+    let whose = match budget.speed {
+        Speed::Measured(_) => "this machine makes",
+        Speed::Unknown => "a few CPU cores make",
+    };
     let rate = if small {
         "a small encoder bears a high learning rate"
     } else {
@@ -309,13 +340,14 @@ fn reasons_of_schedule(config: &Config, facts: DataFacts, small: bool) -> Vec<Re
         (
             &["optim.epochs"],
             format!(
-                "{} images seen in all, some {}: {} at the 100 GFLOP/s of a few CPU cores",
+                "{} images seen in all, some {}: about {} at the {} that {whose}",
                 epochs.saturating_mul(facts.images as u64),
                 scaled(total, &[("GFLOP", 1e9), ("TFLOP", 1e12), ("PFLOP", 1e15), ("EFLOP", 1e18)]),
                 scaled(
-                    total / WORK_PER_SECOND,
+                    total / speed,
                     &[("seconds", 1.0), ("minutes", 60.0), ("hours", 3600.0), ("days", 86400.0)]
-                )
+                ),
+                scaled(speed, &[("GFLOP/s", 1e9), ("TFLOP/s", 1e12)])
             ),
         ),
         (&["optim.lr", "optim.start_lr"], rate.to_owned()),
@@ -332,7 +364,43 @@ mod tests {
     fn suggested(images: usize, shorter_side: u32, overrides: &[&str]) -> (Config, Vec<Choice>) {
         let sources: Result<Vec<_>, _> =
             overrides.iter().map(|argument| Source::argument(argument)).collect();
-        suggest(DataFacts { images, shorter_side }, &sources.expect("settings")).expect("suggested")
+        suggest(DataFacts { images, shorter_side }, Budget::default(), &sources.expect("settings"))
+            .expect("suggested")
+    }
+
+    #[test]
+    fn as_many_epochs_are_picked_as_fit_the_hours() {
+        let facts = DataFacts { images: 10_000, shorter_side: 32 };
+        let hours = |hours: f64, speed: f64| {
+            let budget = Budget { speed: Speed::Measured(speed), hours: Some(hours) };
+            suggest(facts, budget, &[]).expect("suggested")
+        };
+        let (config, choices) = hours(2.0, 3e11);
+        let epochs = config.optim.epochs;
+        let seconds = |epochs: u64| epochs as f64 * work(&config, 10_000) / 3e11;
+        assert!(seconds(epochs) <= 7200.0 && seconds(epochs + 1) > 7200.0, "{epochs} epochs");
+        // Half an hour has a quarter of them, twice the speed twice as many.
+        assert_eq!(hours(0.5, 3e11).0.optim.epochs, epochs / 4);
+        assert!(hours(2.0, 6e11).0.optim.epochs.abs_diff(2 * epochs) <= 1);
+        assert!(text(&choices).contains(": about 2.0 hours at the 300.0 GFLOP/s that this machine makes)"));
+        // The schedules follow; less than an epoch is none.
+        assert_eq!(config.optim.warmup_epochs, epochs as f64 / 10.0);
+        assert_eq!(hours(1e-6, 3e11).0.optim.epochs, 1);
+    }
+
+    #[test]
+    fn the_work_is_that_of_the_products() {
+        // Blocks 192 wide on views of 32 px with patches of 4: the target has 65 tokens, a large anchor 52 (a fifth of the
+        // patches dropped), each of four focal ones 17. A token takes 24 * 192^2 operations and 4 * 192 for each token that it
+        // attends to, in three of four blocks. The head is 192-512-512-128.
+        let (config, _) = suggested(10_000, 32, &["encoder.depth=4"]);
+        let block = |tokens: u64| tokens * 24 * 192 * 192 + 4 * 192 * tokens * tokens;
+        let head = 2 * (192 * 512 + 512 * 512 + 512 * 128);
+        let anchors = 3 * (block(52) + 4 * block(17)) + 5 * head;
+        let expected = 10_000 * (3 * block(65) + head + 3 * anchors);
+        let found = work(&config, 10_000);
+        // 0.8 * 64 patches are no whole number.
+        assert!((found / expected as f64 - 1.0).abs() < 0.01, "{found:e} and {expected:e}");
     }
 
     fn text(choices: &[Choice]) -> String {

@@ -5,6 +5,7 @@ mod check;
 mod memory;
 mod merge;
 mod original;
+mod speed;
 
 use std::str::FromStr;
 
@@ -13,8 +14,9 @@ use msn_model::{EncoderConfig, HeadConfig, Precision};
 use msn_ssl::{MsnConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 
-pub use auto::{Choice, DataFacts, suggest};
+pub use auto::{Budget, Choice, DataFacts, suggest};
 pub use merge::Source;
+pub use speed::Speed;
 
 use crate::{AdamWConfig, Error};
 

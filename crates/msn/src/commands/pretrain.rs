@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use burn::tensor::Device;
 use msn_data::{Dataset, FULL_RANGE};
 use msn_store::RunDir;
+use msn_train::config::{Budget, Speed};
 use msn_train::{Config, Ending};
 
 use crate::cli::Pretrain;
 use crate::device;
-use crate::failure::stopped;
+use crate::failure::{stopped, wrong_arguments};
 use crate::levels::look_for_few_levels;
 use crate::memory;
 use crate::progress::{TrainingProgress, say};
@@ -36,7 +37,7 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
                 Some(start)
             }
         };
-        let (config, explanation) = given.for_new_run(&*dataset)?;
+        let (config, explanation) = given.for_new_run(&*dataset, budget(arguments, &given)?)?;
         check_batch(&config, &*dataset, &given)?;
         memory::check(&config, &arguments.device)?;
         if config.data.levels == FULL_RANGE {
@@ -71,6 +72,23 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
         data = quoted(&arguments.data)
     ));
     Ok(())
+}
+
+/// How long the run may take, and how fast this machine is. Nobody asks where a file has all settings.
+fn budget(arguments: &Pretrain, given: &Given<'_>) -> anyhow::Result<Budget> {
+    let (hours, is_cpu) = (arguments.hours, arguments.device.is_cpu());
+    if hours.is_some() && given.sets("optim.epochs") {
+        bail!(wrong_arguments(anyhow!("--hours: expected no optim.epochs beside it, since it picks them")));
+    }
+    if hours.is_some() && !is_cpu {
+        let device = &arguments.device.name;
+        bail!(wrong_arguments(anyhow!(
+            "--hours: expected --device cpu, whose speed is measured; found {device}: give optim.epochs instead"
+        )));
+    }
+    let speed =
+        if is_cpu && arguments.config.is_none() { Speed::of_cpu(given.precision()?) } else { Speed::Unknown };
+    Ok(Budget { speed, hours })
 }
 
 /// Before the run folder is made: otherwise a second try with a smaller batch would find it in use.

@@ -110,6 +110,20 @@ fn without_a_configuration_pretrain_explains_what_it_picks() {
 }
 
 #[test]
+fn pretrain_picks_as_many_epochs_as_fit_the_hours() {
+    let scratch = Scratch::new();
+    let common = ["pretrain", "--data", "images", "--out", "run", "encoder.dim=48", "head.hidden_dim=32"];
+    let with = |more: &[&str]| scratch.msn(&[&common[..], more].concat());
+    // A few milliseconds.
+    let stderr = with(&["--hours", "1e-6"]).success().stderr;
+    assert!(stderr.contains("optim.epochs = 1 (24 images seen in all"), "{stderr}");
+    assert!(stderr.contains("FLOP/s that this machine makes"), "{stderr}");
+    with(&["--hours", "1", "optim.epochs=3"]).refused_with(&["--hours", "no optim.epochs"]);
+    with(&["--hours", "0"]).refused_with(&["--hours", "a number above 0"]);
+    with(&["--hours", "1", "--config", "tiny.toml"]).refused_with(&["--hours", "--config"]);
+}
+
+#[test]
 fn embed_writes_the_same_rows_in_both_formats_and_the_paths_in_their_order() {
     let scratch = Scratch::with_run();
     let embed = |out: &str| {
