@@ -16,6 +16,9 @@ use crate::extract::{encoder, images, run_with, state, tensors};
 /// More than two batches.
 const IMAGES: usize = 70;
 
+/// A change of the configuration in a checkpoint.
+type Change = fn(&mut Value);
+
 /// A run, seventy images and an empty cache.
 struct Scratch(tempfile::TempDir);
 
@@ -64,7 +67,7 @@ impl Scratch {
     }
 
     /// The encoder of [`state`] with this change of it, for images of this size.
-    fn changed(&self, name: &str, change: fn(&mut Value), size: usize) -> Extractor {
+    fn changed(&self, name: &str, change: Change, size: usize) -> Extractor {
         let mut state = state();
         change(&mut state["config"]);
         run_with(&self.path(name), tensors(&encoder(5)), state);
@@ -165,7 +168,7 @@ fn other_ways_to_prepare_images_and_other_heads_share_nothing() {
     let folder = scratch.deep_images();
     let images = [0, 1, 2, 3, 4];
     let mut others = Vec::new();
-    let changes: [(&str, fn(&mut Value), usize); 6] = [
+    let changes: [(&str, Change, usize); 6] = [
         ("nothing", |_| (), 16),
         ("heads", |config| config["encoder"]["heads"] = json!(4), 16),
         ("mean", |config| config["data"]["mean"] = json!([0.4, 0.5, 0.7]), 16),
