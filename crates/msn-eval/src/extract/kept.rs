@@ -10,6 +10,9 @@ use twox_hash::XxHash3_128;
 
 use super::{Extractor, Kind};
 
+/// Another one may compute other features.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Counts up when the same encoder and the same image give other features than before, in between two versions.
 const REVISION: u32 = 1;
 
@@ -20,6 +23,7 @@ const WRITTEN_AFTER: Duration = Duration::from_secs(10);
 /// The features of one encoder, found by the content of the images.
 #[derive(Debug)]
 pub(super) struct KeptFeatures {
+    folder: CacheFolder,
     rows: RowCache,
     waiting: Mutex<Waiting>,
 }
@@ -40,12 +44,12 @@ impl Extractor {
     /// the folder cannot be used, that is a warning.
     pub fn keeping(mut self, folder: CacheFolder) -> Self {
         let Kind::Encoder { encoder, features, precision } = &self.kind else { return self };
-        let name = file_name(encoder, *features, *precision, &self.config);
-        self.kept = match RowCache::open(folder, &name, self.dim()) {
+        let name = file_name(VERSION, encoder, *features, *precision, &self.config);
+        self.kept = match RowCache::open(folder.clone(), &name, self.dim()) {
             Ok(rows) => {
                 let (digests, since) = (Vec::new(), Instant::now());
                 let waiting = Mutex::new(Waiting { digests, rows: Vec::new(), since, failed: false });
-                Some(KeptFeatures { rows, waiting })
+                Some(KeptFeatures { folder, rows, waiting })
             }
             Err(error) => {
                 tracing::warn!("features are not kept: {error}");
@@ -57,6 +61,11 @@ impl Extractor {
 }
 
 impl KeptFeatures {
+    /// The folder, once the file in it is closed.
+    pub(super) fn into_folder(self) -> CacheFolder {
+        self.folder
+    }
+
     /// The features of an encoded image; if there are none, the digest that they are to be kept under.
     pub(super) fn recall(&self, encoded: &[u8]) -> Result<Vec<f32>, u128> {
         let digest = XxHash3_128::oneshot(encoded);
@@ -102,6 +111,7 @@ impl KeptFeatures {
 /// Names all that the features of an image depend on besides its content: on a CPU the instruction set too, since sums are
 /// rounded in another order. Graphics cards are told apart by their number alone.
 fn file_name(
+    version: &str,
     encoder: &Encoder,
     features: msn_model::Features,
     precision: Precision,
@@ -112,8 +122,7 @@ fn file_name(
     let device = encoder.device();
     let isa = is_cpu(&device).then(msn_kernels::selected_isa);
     let key = format!(
-        "{} {REVISION} {:032x} {heads:?} {features:?} {precision:?} {transform:?} {limits:?} {device:?} {isa:?}",
-        env!("CARGO_PKG_VERSION"),
+        "{version} {REVISION} {:032x} {heads:?} {features:?} {precision:?} {transform:?} {limits:?} {device:?} {isa:?}",
         digest(encoder)
     );
     format!("{:032x}.rows", XxHash3_128::oneshot(key.as_bytes()))
@@ -133,4 +142,27 @@ fn digest(encoder: &Encoder) -> u128 {
         }
     });
     digest.finish_128()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use msn_model::{EncoderConfig, Features};
+
+    use super::*;
+    use crate::Extractor;
+
+    #[test]
+    fn another_version_or_another_size_of_images_has_a_file_of_its_own() {
+        let sizes = EncoderConfig { image_size: 8, patch_size: 4, dim: 8, depth: 1, ..Default::default() };
+        let config = EncoderConfig { variant: String::new(), heads: 1, ..sizes };
+        let encoder = config.init(None, 1, &Device::flex()).expect("valid");
+        let name = |version, size| {
+            let loading = Extractor::raw_pixels(size).config;
+            file_name(version, &encoder, Features::BeforeNorm, Precision::F32, &loading)
+        };
+        assert_eq!(name("0.1.0", 8), name("0.1.0", 8));
+        assert_ne!(name("0.1.0", 8), name("0.1.1", 8));
+        assert_ne!(name("0.1.0", 8), name("0.1.0", 12));
+    }
 }

@@ -161,7 +161,11 @@ impl Extractor {
     #[must_use]
     pub fn with_levels(mut self, levels: [u16; 2]) -> Self {
         self.config.limits.levels = levels;
-        self
+        // Other levels are other features, which are kept in another file.
+        match self.kept.take().map(KeptFeatures::into_folder) {
+            Some(folder) => self.keeping(folder),
+            None => self,
+        }
     }
 
     /// Columns of the rows.

@@ -1,7 +1,7 @@
 //! Passes over the training images.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use msn_data::rng::Rng;
 use msn_data::{EvalBatch, EvalConfig, Mixing, Skipped, load_crops};
@@ -13,9 +13,6 @@ use super::keep::Kept;
 use super::tuner::{Batch, Pace, StepReport, Tuner};
 use super::{FineTune, FineTuneObserver, FineTuneStep, Numbered};
 use crate::{Error, ExtractError};
-
-/// Time after which a checkpoint is due.
-const SAVE_EVERY: Duration = Duration::from_secs(600);
 
 /// The training of one classifier.
 pub(super) struct Training<'a> {
@@ -221,7 +218,7 @@ impl<'a> Training<'a> {
             self.save_at_last(kept, false, observer)?;
             return Err(Halt::Stopped);
         }
-        if self.saved_at.elapsed() >= SAVE_EVERY {
+        if observer.wants_to_save(self.saved_at.elapsed()) {
             // A later one may find room again, and the last one must.
             if let Err(error) = kept.save(self.tuner, &self.done, false) {
                 observer.warn(&format!("no checkpoint of step {}: {error}", self.done.steps));

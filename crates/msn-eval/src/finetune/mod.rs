@@ -10,6 +10,7 @@ mod settings;
 mod tuner;
 
 use std::path::Path;
+use std::time::Duration;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -31,6 +32,9 @@ use epochs::{Ending, Training};
 use keep::Kept;
 use tuner::Tuner;
 
+/// Time after which a checkpoint is due, unless the observer says otherwise.
+const SAVE_EVERY: Duration = Duration::from_secs(600);
+
 /// Labelled images: some of a dataset, and the class name of every image of it.
 #[derive(Clone, Copy)]
 pub struct ImageSet<'a> {
@@ -50,6 +54,11 @@ pub trait FineTuneObserver {
     fn step(&mut self, step: &FineTuneStep);
     /// Something that a person should know although the training goes on.
     fn warn(&mut self, message: &str);
+    /// Whether a checkpoint is due, so long after the one before or the start; asked after every step of a training that is
+    /// kept. Every ten minutes, if this is left as it is.
+    fn wants_to_save(&mut self, since: Duration) -> bool {
+        since >= SAVE_EVERY
+    }
     /// The last checkpoint, of step `step`, cannot be written: whether to try again, once this returns. All steps since the
     /// checkpoint before are lost otherwise.
     fn waits_to_save(&mut self, _step: u64, _error: &StoreError) -> bool {
@@ -145,8 +154,9 @@ impl FineTune {
     /// Trains the encoder in `saved`, with the `weights` that are wanted, on the images of `train`, and classifies
     /// those of `test` after the last epoch. Nothing is chosen on the test images.
     ///
-    /// With `run`, a folder gets the result, and every ten minutes what training needs to go on; a folder that holds
-    /// that already goes on with the same bits as if it had never stopped. `None`: the observer asked to stop.
+    /// With `run`, a folder gets the result, and whenever the observer says so ([`FineTuneObserver::wants_to_save`]) what
+    /// training needs to go on; a folder that holds that already goes on with the same bits as if it had never stopped.
+    /// `None`: the observer asked to stop.
     ///
     /// # Errors
     /// [`Error::Setting`], [`Error::UnseenClass`], [`Error::Diverged`] if the loss stops being a number,

@@ -226,30 +226,78 @@ mod tests {
     }
 
     #[test]
-    fn crops_are_flipped_and_rotated_as_asked_for() {
-        let crops = FineTune { flip: 0.1, rotation: 0.75, seed: 7, ..FineTune::RECIPE }.crops(3);
-        assert_eq!((crops.flip, crops.rotation, crops.seed, crops.epoch), (0.1, 0.75, 7, 3));
+    fn images_are_cut_changed_and_mixed_as_asked_for() {
+        let settings = FineTune {
+            least_area: 0.4,
+            flip: 0.1,
+            rotation: 0.75,
+            rand_augment: 5.0,
+            erasing: 0.6,
+            mixup: 0.2,
+            cutmix: 0.7,
+            seed: 7,
+            ..FineTune::RECIPE
+        };
+        let RandomCrops { scale, flip, rotation, rand_augment, erasing, seed, epoch } = settings.crops(3);
+        assert_eq!((scale, flip, rotation, seed, epoch), ([0.4, 1.0], 0.1, 0.75, 7, 3));
+        assert_eq!(rand_augment.map(|augment| augment.magnitude), Some(5.0));
+        assert_eq!(erasing.map(|erasing| erasing.probability), Some(0.6));
+        let Mixing { mixup, cutmix, .. } = settings.mixing();
+        assert_eq!((mixup, cutmix), (0.2, 0.7));
+        let without = FineTune { rand_augment: 0.0, erasing: 0.0, ..settings }.crops(3);
+        assert!(without.rand_augment.is_none() && without.erasing.is_none());
     }
+
+    /// A setting by its name, how it is set, values in its range and out of it, at the ends where it has some.
+    type Range = (&'static str, fn(&mut FineTune, f64), &'static [f64], &'static [f64]);
+
+    /// All that have a range, for an encoder of four blocks.
+    const RANGES: [Range; 19] = [
+        ("partial", |settings, x| settings.partial = Some(x as usize), &[0.0, 4.0], &[5.0]),
+        ("epochs", |settings, x| settings.epochs = x as u64, &[1.0], &[0.0]),
+        ("batch_size", |settings, x| settings.batch_size = x as usize, &[1.0], &[0.0]),
+        ("lr", |settings, x| settings.lr = x, &[1e-9, 100.0], &[0.0, f64::INFINITY, f64::NAN]),
+        ("final_lr", |settings, x| settings.final_lr = x, &[0.0, 1.0], &[-1e-9, f64::INFINITY]),
+        ("warmup", |settings, x| settings.warmup = x, &[0.0, 1.0], &[-0.1, 1.1, f64::NAN]),
+        ("layer_decay", |settings, x| settings.layer_decay = x, &[0.1, 1.0], &[0.0, 1.1]),
+        ("weight_decay", |settings, x| settings.weight_decay = x, &[0.0, 2.0], &[-0.1, f64::INFINITY]),
+        ("clip_grad", |settings, x| settings.clip_grad = x, &[0.0, 2.0], &[-0.1, f64::INFINITY]),
+        ("drop_path", |settings, x| settings.drop_path = x, &[0.0, 0.9], &[-0.1, 1.0]),
+        ("smoothing", |settings, x| settings.smoothing = x, &[0.0, 0.9], &[-0.1, 1.0]),
+        ("least_area", |settings, x| settings.least_area = x, &[0.1, 1.0], &[0.0, 1.1]),
+        ("flip", |settings, x| settings.flip = x, &[0.0, 1.0], &[-0.1, 1.1]),
+        ("rotation", |settings, x| settings.rotation = x, &[0.0, 1.0], &[-0.1, 1.1]),
+        ("rand_augment", |settings, x| settings.rand_augment = x, &[0.0, 10.0], &[-0.1, 11.0]),
+        ("erasing", |settings, x| settings.erasing = x, &[0.0, 1.0], &[-0.1, 1.1]),
+        ("mixup", |settings, x| settings.mixup = x, &[0.0, 100.0], &[-0.1, 101.0]),
+        ("cutmix", |settings, x| settings.cutmix = x, &[0.0, 100.0], &[-0.1, 101.0]),
+        ("ema", |settings, x| settings.ema = x, &[0.0, 0.9], &[-0.1, 1.0]),
+    ];
 
     #[test]
     fn a_setting_out_of_its_range_is_named() {
         let encoder = EncoderConfig { depth: 4, ..EncoderConfig::default() };
-        let recipe = FineTune::RECIPE;
-        recipe.check(&encoder).expect("the recipe is in range");
-        FineTune { partial: Some(4), ..recipe.clone() }.check(&encoder).expect("all four blocks");
-        for (field, settings) in [
-            ("partial", FineTune { partial: Some(5), ..recipe.clone() }),
-            ("lr", FineTune { lr: f64::NAN, ..recipe.clone() }),
-            ("warmup", FineTune { warmup: 1.5, ..recipe.clone() }),
-            ("layer_decay", FineTune { layer_decay: 0.0, ..recipe.clone() }),
-            ("smoothing", FineTune { smoothing: 1.0, ..recipe.clone() }),
-            ("flip", FineTune { flip: 1.5, ..recipe.clone() }),
-            ("rotation", FineTune { rotation: -0.5, ..recipe.clone() }),
-            ("ema", FineTune { ema: 1.0, ..recipe.clone() }),
-        ] {
-            let message = settings.check(&encoder).expect_err("out of range").to_string();
-            assert!(message.starts_with(&format!("{field}: expected ")), "{message}");
+        FineTune::RECIPE.check(&encoder).expect("the recipe is in range");
+        for (field, set, within, out) in RANGES {
+            let check = |&value: &f64| {
+                let mut settings = FineTune::RECIPE;
+                set(&mut settings, value);
+                settings.check(&encoder).map_err(|error| error.to_string())
+            };
+            for value in within {
+                assert_eq!(check(value), Ok(()), "{field} = {value}");
+            }
+            for value in out {
+                let message = check(value).expect_err(field);
+                assert!(message.starts_with(&format!("{field}: expected ")), "{message}");
+            }
         }
+        let json = serde_json::to_value(FineTune::RECIPE).expect("plain data");
+        let fields = json.as_object().expect("a struct").keys().map(String::as_str);
+        let mut others: Vec<_> =
+            fields.filter(|field| RANGES.iter().all(|(named, ..)| named != field)).collect();
+        others.sort_unstable();
+        assert_eq!(others, ["grad_checkpointing", "precision", "seed"], "settings of any value");
     }
 
     #[test]

@@ -133,8 +133,6 @@ impl LinearProbe {
         train: &Part<'_>,
         progress: &mut impl FnMut(usize),
     ) -> Result<(usize, Vec<Skipped>), ExtractError> {
-        let steps = train.images.len().div_ceil(self.batch_size) as f64 * self.epochs as f64;
-        let scale = self.batch_size.min(train.images.len()) as f64 / REFERENCE_BATCH;
         let (mut skipped, mut step, mut handled) = (Vec::new(), 0, 0);
         for epoch in 0..self.epochs {
             let mut images = train.images.clone();
@@ -145,9 +143,7 @@ impl LinearProbe {
             let broken = load_crops(train.dataset, &images, &config, &crops, |batch| {
                 let labels: Vec<usize> = batch.images.iter().map(|&image| train.labels[image]).collect();
                 let features = self.features(extractor, train.dataset, &batch)?;
-                // Half a cosine, from the full rate at the first step to zero after the last.
-                let fall = 0.5 * (1.0 + (std::f64::consts::PI * f64::from(step) / steps).cos());
-                let rates: Vec<f64> = self.rates.iter().map(|rate| rate * scale * fall).collect();
+                let rates = self.rates_after(step, train.images.len());
                 let (momentum, weight_decay) = (self.momentum, self.weight_decay);
                 heads.step(&features, &labels, &Step { rates: &rates, momentum, weight_decay });
                 step += 1;
@@ -162,6 +158,15 @@ impl LinearProbe {
             }
         }
         Ok((handled / self.epochs.max(1) as usize, skipped))
+    }
+
+    /// Learning rates of the step after so many others, of a training on so many images: half a cosine, from the full
+    /// rate at the first step to zero after the last.
+    fn rates_after(&self, done: u32, images: usize) -> Vec<f64> {
+        let steps = images.div_ceil(self.batch_size) as f64 * self.epochs as f64;
+        let scale = self.batch_size.min(images) as f64 / REFERENCE_BATCH;
+        let fall = 0.5 * (1.0 + (std::f64::consts::PI * f64::from(done) / steps).cos());
+        self.rates.iter().map(|rate| rate * scale * fall).collect()
     }
 
     /// Finite features of a batch, [B, dim].
@@ -235,4 +240,50 @@ impl LinearProbe {
 fn nothing_readable(part: &Part<'_>, skipped: Vec<Skipped>) -> ExtractError {
     let first = skipped.into_iter().next().expect("an image without features was skipped");
     ExtractError::NothingReadable { data: part.dataset.path().to_owned(), images: part.images.len(), first }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_for_batches_of_256_and_fall_along_half_a_cosine() {
+        let rates = vec![2.0, 8.0];
+        let probe = LinearProbe { epochs: 3, batch_size: 64, rates, ..LinearProbe::default() };
+        // The cosines of 0, 60, 90 and 180 degrees; 65 images are two batches, and 32 less than one.
+        for (done, images, expected) in [
+            (0, 256, [0.5, 2.0]),
+            (4, 256, [0.375, 1.5]),
+            (6, 256, [0.25, 1.0]),
+            (12, 256, [0.0, 0.0]),
+            (3, 65, [0.25, 1.0]),
+            (0, 32, [0.25, 1.0]),
+            (3, 32, [0.0, 0.0]),
+        ] {
+            let found = probe.rates_after(done, images);
+            // Rounding of a cosine.
+            let close = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-15);
+            assert!(close && found.len() == 2, "{found:?} after {done} steps on {images} images");
+        }
+    }
+
+    #[test]
+    fn each_image_is_trained_on_or_held_out_in_the_proportion_of_its_class() {
+        let labels = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2];
+        let classes = Classes::of(&["a".to_owned(), "b".to_owned(), "c".to_owned()]);
+        let split = |seed| {
+            let probe = LinearProbe { held_out: 0.2, seed, ..LinearProbe::default() };
+            probe.split(&labels, &classes).expect("a class of two images or more")
+        };
+        let (kept, held_out) = split(0);
+        let mut all = [&kept[..], &held_out].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..14).collect::<Vec<_>>());
+        // A fifth of ten; of three at least one; the only one of its class stays.
+        let of_classes =
+            [0, 1, 2].map(|class| held_out.iter().filter(|&&image| labels[image] == class).count());
+        assert_eq!(of_classes, [2, 1, 0]);
+        assert_eq!(split(0), (kept, held_out.clone()));
+        assert!((1..5).any(|seed| split(seed).1 != held_out), "{held_out:?} whatever the seed");
+    }
 }

@@ -1,6 +1,9 @@
 //! Fine-tuning a small encoder on images whose classes can be seen.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use msn_data::{Dataset, Limits, Normalization};
@@ -9,8 +12,9 @@ use msn_eval::{
     ImageSet, Origin, SavedEncoder, Weights,
 };
 use msn_model::{EncoderConfig, Features, View, load_state, state_dict};
-use msn_store::RunDir;
+use msn_store::{RunDir, StoreError};
 use msn_train::Config;
+use msn_train::config::PrecisionSetting;
 
 use crate::common::images;
 
@@ -51,19 +55,48 @@ struct Watch {
     tested: usize,
     /// Steps after which to stop; 0 for never.
     stop_after: usize,
+    /// Steps after which to end as a process that is killed does; 0 for never.
+    killed_after: usize,
+    /// Steps from one checkpoint to the next; 0 for none.
+    save_every: usize,
+    saved_at: Option<Instant>,
+    /// A file in the place of the folder of checkpoints, from the start until the last checkpoint waits.
+    obstacle: Option<PathBuf>,
+    warnings: Vec<String>,
 }
 
 impl FineTuneObserver for Watch {
     fn start(&mut self, start: &FineTuneStart) {
         self.start = Some(start.clone());
+        if let Some(obstacle) = &self.obstacle {
+            std::fs::write(obstacle, "a file, where a folder is expected").unwrap();
+        }
     }
     fn step(&mut self, step: &FineTuneStep) {
         let done = self.start.as_ref().map_or(0, |start| start.done);
         assert_eq!(step.step, done + self.rates.len() as u64 + 1);
         self.rates.push(step.lr);
+        if self.rates.len() == self.killed_after {
+            resume_unwind(Box::new("killed"));
+        }
     }
     fn warn(&mut self, message: &str) {
-        panic!("{message}");
+        assert!(self.obstacle.is_some(), "{message}");
+        self.warnings.push(message.to_owned());
+    }
+    fn wants_to_save(&mut self, since: Duration) -> bool {
+        assert!(
+            self.saved_at.is_none_or(|saved_at| since <= saved_at.elapsed()),
+            "{since:?} is not since then"
+        );
+        let due = self.save_every > 0 && self.rates.len().is_multiple_of(self.save_every);
+        self.saved_at = if due { Some(Instant::now()) } else { self.saved_at };
+        due
+    }
+    fn waits_to_save(&mut self, step: u64, error: &StoreError) -> bool {
+        let obstacle = self.obstacle.as_ref().unwrap_or_else(|| panic!("{error}"));
+        assert_eq!(step, self.rates.len() as u64);
+        std::fs::remove_file(obstacle).is_ok()
     }
     fn wants_to_stop(&mut self) -> bool {
         self.rates.len() == self.stop_after
@@ -131,15 +164,18 @@ fn settings() -> FineTune {
 #[test]
 fn classes_that_can_be_seen_are_learned_with_one_step_for_each_whole_batch() {
     let scratch = sets();
+    // So many that a few near a border, which fall on either side by rounding, do not matter; those to train on are among
+    // them.
+    images(&scratch.path().join("test"), 40);
     let mut watch = Watch::default();
     let tuned = run(&settings(), scratch.path(), &mut watch).unwrap();
     let report = &tuned.report;
-    assert_eq!((report.classes, report.train_images, report.test_images), (3, 30, 12));
+    assert_eq!((report.classes, report.train_images, report.test_images), (3, 30, 120));
     // Chance is a third.
     assert!(report.top1 > 90.0 && report.top5 == 100.0, "{report:?}");
     assert!(report.losses[29] < 0.6 * report.losses[0], "{:?}", report.losses);
     // 30 images are four batches of seven.
-    assert_eq!((report.steps, watch.tested), (120, 12));
+    assert_eq!((report.steps, watch.tested), (120, 120));
     let start = watch.start.expect("told");
     assert_eq!((start.steps_per_epoch, start.epochs, start.batch_size), (4, 30, 7));
     assert_eq!(start.parameters, start.trained_parameters);
@@ -164,6 +200,82 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
     assert_eq!(on(3, &short), alone);
     assert_eq!(on(1, &FineTune { grad_checkpointing: true, ..short.clone() }), alone);
     assert_ne!(on(1, &FineTune { seed: 1, ..short }).0, alone.0);
+}
+
+#[test]
+fn every_setting_that_is_to_decide_on_the_weights_does() {
+    let scratch = sets();
+    // All is in use, and one epoch is six steps.
+    let FineTune { mixup, cutmix, layer_decay, rand_augment, .. } = FineTune::RECIPE;
+    let precision = PrecisionSetting::F32;
+    let all = FineTune { mixup, cutmix, layer_decay, rand_augment, ema: 0.9, precision, ..settings() };
+    let all = FineTune { epochs: 1, batch_size: 5, clip_grad: 10.0, ..all };
+    let weights = |settings: &FineTune| {
+        let tuned = run(settings, scratch.path(), &mut Watch::default()).unwrap();
+        (tuned.weights, tuned.head)
+    };
+    let before = weights(&all);
+    let fields = |settings: &FineTune| match serde_json::to_value(settings) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        other => panic!("a struct, found {other:?}"),
+    };
+    let mut untried: BTreeSet<String> = fields(&all).keys().cloned().collect();
+    for changed in [
+        FineTune { partial: Some(2), ..all.clone() },
+        FineTune { epochs: 2, ..all.clone() },
+        FineTune { batch_size: 6, ..all.clone() },
+        FineTune { lr: 0.11, ..all.clone() },
+        FineTune { final_lr: 0.01, ..all.clone() },
+        FineTune { warmup: 0.5, ..all.clone() },
+        FineTune { layer_decay: 0.7, ..all.clone() },
+        FineTune { weight_decay: 0.1, ..all.clone() },
+        FineTune { clip_grad: 0.01, ..all.clone() },
+        FineTune { drop_path: 0.3, ..all.clone() },
+        FineTune { smoothing: 0.2, ..all.clone() },
+        FineTune { least_area: 0.7, ..all.clone() },
+        FineTune { flip: 0.0, ..all.clone() },
+        FineTune { rotation: 0.75, ..all.clone() },
+        FineTune { rand_augment: 5.0, ..all.clone() },
+        FineTune { erasing: 0.5, ..all.clone() },
+        FineTune { mixup: 0.4, ..all.clone() },
+        FineTune { cutmix: 0.5, ..all.clone() },
+        FineTune { ema: 0.0, ..all.clone() },
+        FineTune { precision: PrecisionSetting::Bf16, ..all.clone() },
+        FineTune { seed: 1, ..all.clone() },
+    ] {
+        let (old, new) = (fields(&all), fields(&changed));
+        let differing: Vec<&String> = old.keys().filter(|field| old[*field] != new[*field]).collect();
+        assert_eq!(differing.len(), 1, "{differing:?}");
+        assert_ne!(weights(&changed), before, "{differing:?}");
+        untried.remove(differing[0]);
+    }
+    assert_eq!(Vec::from_iter(untried), ["grad_checkpointing"], "it must not");
+}
+
+#[test]
+fn a_layer_moves_less_than_the_one_above_it_by_the_layer_decay() {
+    let scratch = sets();
+    let two_steps = FineTune { epochs: 1, batch_size: 15, lr: 0.1, final_lr: 0.1, ema: 0.0, ..settings() };
+    let alike = FineTune { weight_decay: 0.0, drop_path: 0.0, precision: PrecisionSetting::F32, ..two_steps };
+    let settings = FineTune { layer_decay: 0.5, ..alike };
+    let mut watch = Watch::default();
+    let tuned = run(&settings, scratch.path(), &mut watch).unwrap();
+    // The head of zeros gives the encoder no gradient in the first of the two steps. In the second Adam divides its first
+    // moment, 0.1 g / (1 - 0.9^2), by the root of the second, 0.001 g^2 / (1 - 0.999^2).
+    let adam = (0.1 / 0.19) / (0.001 / 0.001_999_f64).sqrt();
+    let before = saved().weights;
+    for (layer, prefix) in ["patch_embed.", "blocks.0.", "blocks.1.", "blocks.2.", "norm."].iter().enumerate()
+    {
+        let of_layer = before.iter().filter(|(name, _)| name.starts_with(prefix));
+        let moves = of_layer.flat_map(|(name, array)| {
+            let pairs = array.data.iter().zip(&tuned.weights[name].data);
+            pairs.map(|(old, new)| f64::from((new - old).abs()))
+        });
+        let furthest = moves.fold(0.0, f64::max);
+        let expected = watch.rates[1] * adam * 0.5f64.powi(DEPTH as i32 + 1 - layer as i32);
+        // Rounding of a weight of 1 in f32 against a move of a thousandth, and Adam's epsilon.
+        assert!((furthest / expected - 1.0).abs() < 1e-3, "{prefix}: {furthest}, expected {expected}");
+    }
 }
 
 #[test]
@@ -248,6 +360,75 @@ fn a_training_that_was_stopped_goes_on_with_the_same_bits() {
             assert_eq!((again.report, watch.rates.len()), (resumed.report, 0));
         }
     }
+}
+
+/// Two epochs of four steps each, and what comes of them.
+fn eight_steps(folder: &Path) -> (FineTune, FineTuned) {
+    let FineTune { rand_augment, mixup, cutmix, .. } = FineTune::RECIPE;
+    let settings = FineTune { epochs: 2, rand_augment, mixup, cutmix, ema: 0.9, ..settings() };
+    let whole = run(&settings, folder, &mut Watch::default()).unwrap();
+    assert_eq!(whole.report.steps, 8);
+    (settings, whole)
+}
+
+#[test]
+fn a_training_that_was_killed_goes_on_from_its_last_checkpoint_with_the_same_bits() {
+    let scratch = sets();
+    let (settings, whole) = eight_steps(scratch.path());
+    // From within the first epoch and from within the second one.
+    for (killed_after, last) in [(5, 3), (7, 6)] {
+        let (folder, config) = (tempfile::tempdir().unwrap(), Config::default());
+        let mut watch = Watch { save_every: 3, killed_after, ..Watch::default() };
+        let killed = catch_unwind(AssertUnwindSafe(|| {
+            let folder = RunDir::create(folder.path()).unwrap();
+            let kept = Some(FineTuneRun { folder: &folder, config: &config });
+            run_in(kept, &settings, scratch.path(), &mut watch).map(|_| ())
+        }));
+        assert_eq!(killed.unwrap_err().downcast_ref(), Some(&"killed"));
+
+        let folder = RunDir::resume(folder.path()).unwrap();
+        let kept = Some(FineTuneRun { folder: &folder, config: &config });
+        let mut watch = Watch::default();
+        let resumed = run_in(kept, &settings, scratch.path(), &mut watch).unwrap().expect("finished");
+        assert_eq!(watch.start.expect("told").done, last);
+        assert_eq!((resumed.weights, resumed.head), (whole.weights.clone(), whole.head.clone()));
+        assert_eq!(resumed.report, whole.report);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_a_warning_unless_it_is_the_last_which_waits() {
+    let scratch = sets();
+    let (settings, whole) = eight_steps(scratch.path());
+    let folder = tempfile::tempdir().unwrap();
+    let obstacle = Some(folder.path().join("checkpoints"));
+    let (folder, config) = (RunDir::create(folder.path()).unwrap(), Config::default());
+    let kept = Some(FineTuneRun { folder: &folder, config: &config });
+    let mut watch = Watch { save_every: 3, obstacle, ..Watch::default() };
+    let tuned = run_in(kept, &settings, scratch.path(), &mut watch).unwrap().expect("finished");
+    assert_eq!((tuned.weights, tuned.head), (whole.weights, whole.head));
+    let begins = |step| format!("no checkpoint of step {step}: ");
+    let warnings = &watch.warnings;
+    assert!(warnings.len() == 2 && warnings[0].starts_with(&begins(3)), "{warnings:?}");
+    assert!(warnings[1].starts_with(&begins(6)), "{warnings:?}");
+    assert_eq!(folder.checkpoints().steps().unwrap(), [8]);
+}
+
+#[test]
+fn a_checkpoint_is_due_every_ten_minutes() {
+    /// An observer that leaves that as it is.
+    struct Indifferent;
+    impl FineTuneObserver for Indifferent {
+        fn start(&mut self, _: &FineTuneStart) {}
+        fn step(&mut self, _: &FineTuneStep) {}
+        fn warn(&mut self, _: &str) {}
+        fn wants_to_stop(&mut self) -> bool {
+            false
+        }
+        fn saved(&mut self, _: &Path) {}
+        fn tested(&mut self, _: usize, _: usize) {}
+    }
+    assert_eq!([599, 600].map(|s| Indifferent.wants_to_save(Duration::from_secs(s))), [false, true]);
 }
 
 #[test]

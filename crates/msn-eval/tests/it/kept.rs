@@ -3,16 +3,21 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use image::RgbImage;
-use msn_data::{Corruption, CorruptionKind};
-use msn_eval::{Extractor, FeatureRows};
+use image::{ImageBuffer, Luma, RgbImage};
+use msn_data::{Corruption, CorruptionKind, FULL_RANGE};
+use msn_eval::{Extractor, FeatureRows, SavedEncoder, Weights};
+use msn_kernels::{Isa, with_isa};
 use msn_model::{Features, Precision};
 use msn_store::CacheFolder;
+use serde_json::{Value, json};
 
 use crate::extract::{encoder, images, run_with, state, tensors};
 
 /// More than two batches.
 const IMAGES: usize = 70;
+
+/// A change of the configuration in a checkpoint.
+type Change = fn(&mut Value);
 
 /// A run, seventy images and an empty cache.
 struct Scratch(tempfile::TempDir);
@@ -42,7 +47,33 @@ impl Scratch {
     }
 
     fn keeping(&self, run: &str, features: Features, precision: Precision) -> Extractor {
-        self.plain(run, features, precision).keeping(CacheFolder::new(self.path("cache"), 1 << 20))
+        self.plain(run, features, precision).keeping(self.cache())
+    }
+
+    fn cache(&self) -> CacheFolder {
+        CacheFolder::new(self.path("cache"), 1 << 20)
+    }
+
+    /// Five grey images of 16 bits, in which levels can be seen.
+    fn deep_images(&self) -> std::path::PathBuf {
+        let folder = self.path("deep");
+        std::fs::create_dir(&folder).unwrap();
+        for number in 0..5u16 {
+            let level = |x: u32, y: u32| Luma([(x * 3000 + y * 700) as u16 + number * 2000]);
+            let image = ImageBuffer::<Luma<u16>, Vec<u16>>::from_fn(16, 16, level);
+            image.save(folder.join(format!("{number}.png"))).unwrap();
+        }
+        folder
+    }
+
+    /// The encoder of [`state`] with this change of it, for images of this size.
+    fn changed(&self, name: &str, change: Change, size: usize) -> Extractor {
+        let mut state = state();
+        change(&mut state["config"]);
+        run_with(&self.path(name), tensors(&encoder(5)), state);
+        let saved = SavedEncoder::read(&self.path(name), None).unwrap().with_image_size(size).unwrap();
+        let (features, precision) = (Features::BeforeNorm, Precision::F32);
+        Extractor::of(saved, Weights::Pretrained, features, precision, &Device::flex()).unwrap()
     }
 
     /// By a new process, as it were: the cache is opened anew.
@@ -129,6 +160,67 @@ fn other_encoders_and_other_ways_to_compute_share_nothing() {
     let corrupted = extractor.corrupted_rows(&*dataset, &all(), corruption, |_| ()).unwrap();
     assert_eq!(corrupted.recalled, 0);
     assert_ne!(corrupted.features, scratch.computed(&all()).features);
+}
+
+#[test]
+fn other_ways_to_prepare_images_and_other_heads_share_nothing() {
+    let scratch = Scratch::new();
+    let folder = scratch.deep_images();
+    let images = [0, 1, 2, 3, 4];
+    let mut others = Vec::new();
+    let changes: [(&str, Change, usize); 6] = [
+        ("nothing", |_| (), 16),
+        ("heads", |config| config["encoder"]["heads"] = json!(4), 16),
+        ("mean", |config| config["data"]["mean"] = json!([0.4, 0.5, 0.7]), 16),
+        ("std", |config| config["data"]["std"] = json!([0.2, 0.3, 0.5]), 16),
+        ("levels", |config| config["data"]["levels"] = json!([1000, 30000]), 16),
+        ("size", |_| (), 32),
+    ];
+    for (name, change, size) in changes {
+        let expected = rows(&scratch.changed(&format!("{name}-plain"), change, size), &folder, &images);
+        assert!(!others.contains(&expected.features), "{name} makes no difference");
+        for recalled in [0, images.len()] {
+            let extractor =
+                scratch.changed(&format!("{name}-{recalled}"), change, size).keeping(scratch.cache());
+            let found = rows(&extractor, &folder, &images);
+            assert_eq!(found, FeatureRows { recalled, ..expected.clone() }, "{name}");
+        }
+        others.push(expected.features);
+    }
+}
+
+#[test]
+fn other_instruction_sets_share_nothing() {
+    let scratch = Scratch::new();
+    let images = [0, 1, 2];
+    for isa in Isa::supported() {
+        for recalled in [0, images.len()] {
+            let found = with_isa(isa, || scratch.rows(&images)).unwrap();
+            assert_eq!(found.recalled, recalled, "{}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn levels_may_be_chosen_before_and_after_it_is_said_where_features_are_kept() {
+    let scratch = Scratch::new();
+    let folder = scratch.deep_images();
+    let images = [0, 1, 2, 3, 4];
+    let plain = || scratch.plain("run", Features::BeforeNorm, Precision::F32);
+    let kept = || plain().keeping(scratch.cache());
+    let as_they_are = rows(&plain(), &folder, &images);
+    // First the levels that it has already.
+    for recalled in [0, images.len()] {
+        let found = rows(&kept().with_levels(FULL_RANGE), &folder, &images);
+        assert_eq!(found, FeatureRows { recalled, ..as_they_are.clone() });
+    }
+    let levels = [1000, 30000];
+    let expected = rows(&plain().with_levels(levels), &folder, &images);
+    assert_ne!(expected.features, as_they_are.features);
+    let found = rows(&kept().with_levels(levels), &folder, &images);
+    assert_eq!(found, FeatureRows { recalled: 0, ..expected.clone() });
+    let found = rows(&plain().with_levels(levels).keeping(scratch.cache()), &folder, &images);
+    assert_eq!(found, FeatureRows { recalled: images.len(), ..expected });
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use crate::common::{clusters, labelled, labels, names, with_threads};
 use msn_eval::{
     Amount, Classes, Error, Features, Keep, Labelled, Lambda, LogisticRegression, LowShot, LowShotReport,
-    SplitSet, accuracy, default_lambda, draw, predict,
+    Predictions, SplitSet, accuracy, default_lambda, draw, fit_labels, predict, predict_by_head,
 };
+use msn_model::{Array, LinearHead};
 
 fn shots(shots: &[usize]) -> Vec<Amount> {
     shots.iter().copied().map(Amount::Shots).collect()
@@ -182,4 +183,59 @@ fn one_labelled_image_decides_for_all() {
     let wide = Features::new(1, 5, vec![0.0; 5]).expect("finite");
     let refused = predict(&one, &wide, Lambda::Default, Keep::Best);
     assert!(matches!(refused, Err(Error::Dimension { expected: 4, found: 5 })));
+}
+
+/// Three classes of 1,366 rows: two more than the 4,096 that are classified at a time.
+fn many_rows() -> Features {
+    clusters(3, 1366, 5, 1.0, 2)
+}
+
+/// Softmax in f64 of the logits that `logit` gives for each of three classes.
+fn softmax(logit: impl Fn(usize) -> f64) -> [f64; 3] {
+    let exponentials = [0, 1, 2].map(|class| logit(class).exp());
+    exponentials.map(|exponential| exponential / exponentials.iter().sum::<f64>())
+}
+
+fn assert_predicted(found: &Predictions, expected: impl Fn(usize) -> [f64; 3]) {
+    let probabilities = found.probabilities.as_ref().expect("all are kept");
+    assert_eq!((found.best.len(), probabilities.len()), (4098, 3 * 4098));
+    for (row, (best, probabilities)) in found.best.iter().zip(probabilities.chunks(3)).enumerate() {
+        let expected = expected(row);
+        for (found, expected) in probabilities.iter().zip(expected) {
+            // Logits of up to about 10 in f32.
+            assert!((f64::from(*found) - expected).abs() < 1e-5, "row {row}: {found}, expected {expected}");
+        }
+        let class = (0..3).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b])).expect("three");
+        let probability = f64::from(probabilities[class]);
+        assert_eq!((&best.label, best.probability), (&found.classes[class], probability), "row {row}");
+    }
+}
+
+#[test]
+fn any_number_of_rows_is_predicted_as_each_by_itself() {
+    let (few, images) = (labelled(3, 6, 5, 1.0, 1), many_rows());
+    let found = predict(&few, &images, Lambda::Default, Keep::All).expect("valid input");
+    let (_, fit) = fit_labels(&few, Lambda::Default).expect("it converges");
+    assert_predicted(&found, |row| {
+        let logits = fit.logits(&images.select(&[row]).normalise()).expect("as wide");
+        softmax(|class| logits[class].into())
+    });
+}
+
+#[test]
+fn any_number_of_rows_is_predicted_by_a_classifier_as_by_hand() {
+    let images = many_rows();
+    let weight = Array::new(vec![3, 5], clusters(3, 1, 5, 0.1, 3).data().to_vec());
+    let bias = Array::new(vec![3], vec![0.5, -1.0, 0.25]);
+    let head = LinearHead { classes: names(&[0, 1, 2]), weight, bias };
+    let found = predict_by_head(&head, &images, Keep::All).expect("as wide");
+    assert_predicted(&found, |row| {
+        softmax(|class| {
+            let weights = &head.weight.data[5 * class..][..5];
+            let product = weights.iter().zip(images.row(row)).map(|(w, x)| f64::from(*w) * f64::from(*x));
+            f64::from(head.bias.data[class]) + product.sum::<f64>()
+        })
+    });
+    let best = predict_by_head(&head, &images, Keep::Best).expect("as wide");
+    assert_eq!((best.best, best.probabilities), (found.best, None));
 }
