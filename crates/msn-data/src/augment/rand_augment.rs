@@ -103,7 +103,7 @@ mod tests {
             panic!("{:?}", drawn(0))
         };
         // Of 1 + 0.9 times and 0.3 times the magnitude; the factor is an f32.
-        assert!((factor - (1.0 + 0.9 * 0.8917133408296894)).abs() < 1e-6, "{factor}");
+        assert!((f64::from(factor) - (1.0 + 0.9 * 0.8917133408296894)).abs() < 1e-6, "{factor}");
         assert!((shear + 0.3 * 0.9047394917806075).abs() < 1e-12, "{shear}");
         assert_eq!(drawn(3), [Some(Operation::Posterize(1)), None]);
     }

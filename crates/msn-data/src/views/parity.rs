@@ -262,11 +262,12 @@ fn a_chain_of_adjustments_equals_its_plain_twin_in_every_order() {
 /// All that can be drawn for a view: with and without each augmentation, in eight orientations.
 fn drawn_views() -> Vec<ViewParams> {
     let crop = CropBox { left: 4, top: 3, width: 40, height: 34 };
+    // Bright and of high contrast, so that colours are cut off: a blur before that would give another picture.
     let jitter = Jitter([
-        Adjustment::Hue(0.09),
-        Adjustment::Contrast(0.7),
-        Adjustment::Brightness(1.15),
-        Adjustment::Saturation(1.3),
+        Adjustment::Brightness(1.8),
+        Adjustment::Hue(0.3),
+        Adjustment::Contrast(1.5),
+        Adjustment::Saturation(0.6),
     ]);
     // The second is too wide for the narrow blur.
     let blurs = [None, Some(1.1), Some(2.9)];
