@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Once, OnceLock};
 
-use msn_data::{Access, Limits, open_with};
+use msn_data::{Access, FULL_RANGE, Limits, open_with};
 
 /// Bytes and pixels that an image may have here: small, so that a bound that does not hold shows in the memory.
-pub const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_pixels: 1 << 20 };
+pub const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_pixels: 1 << 20, levels: FULL_RANGE };
 /// Images of a source that are read.
 const IMAGES: usize = 64;
 

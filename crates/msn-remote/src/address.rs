@@ -9,13 +9,17 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::http::HttpBuilder;
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
-use url::{Position, Url};
+use url::{Host, Position, Url};
 
 use crate::{Error, Patience};
 
 /// Variables of the environment that name another server than the provider's.
 const AWS_ENDPOINT: &str = "AWS_ENDPOINT_URL";
 const GOOGLE_ENDPOINT: &str = "GOOGLE_BASE_URL";
+
+/// A proxy that nothing goes through takes the place of the one that the environment names: clients have no setting for none.
+const NO_PROXY: &str = "http://localhost";
+const EVERYTHING: &str = "*,0.0.0.0/0,::/0";
 
 const SCHEMES: [&str; 5] = ["http", "https", "s3", "s3a", "gs"];
 
@@ -69,6 +73,16 @@ fn store(url: &Url, host: &str, patience: &Patience) -> Result<Arc<dyn ObjectSto
     Ok(store)
 }
 
+/// Whether the server is this machine, which is no business of a proxy.
+fn is_loopback(server: &Url) -> bool {
+    match server.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 fn new_store(url: &Url, host: &str, patience: &Patience) -> Result<Arc<dyn ObjectStore>, Unusable> {
     // How long a transfer takes is not bounded; that bytes keep coming is checked where they are read.
     let client = ClientOptions::new()
@@ -77,24 +91,37 @@ fn new_store(url: &Url, host: &str, patience: &Patience) -> Result<Arc<dyn Objec
         .with_read_timeout(patience.stall);
     // Failures are counted in one place, where the bytes are read.
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+    let endpoint = |name| std::env::var(name).ok().and_then(|url| Url::parse(&url).ok());
+    let server = match url.scheme() {
+        "s3" | "s3a" => endpoint(AWS_ENDPOINT),
+        "gs" => endpoint(GOOGLE_ENDPOINT),
+        _ => Some(url.clone()),
+    };
+    let client = match &server {
+        Some(server) if is_loopback(server) => {
+            client.with_proxy_url(NO_PROXY).with_proxy_excludes(EVERYTHING)
+        }
+        _ => client,
+    };
     // An address without TLS has to be written out to be used.
-    let is_plain = |endpoint| std::env::var(endpoint).is_ok_and(|url| url.starts_with("http://"));
+    let client = client.with_allow_http(server.is_some_and(|server| server.scheme() == "http"));
     let store: Result<Arc<dyn ObjectStore>, object_store::Error> = match url.scheme() {
         "http" | "https" => HttpBuilder::new()
             .with_url(&url[..Position::BeforePath])
+            // Also where TLS is left by a redirection.
             .with_client_options(client.with_allow_http(true))
             .with_retry(retry)
             .build()
             .map(|store| Arc::new(store) as _),
         "s3" | "s3a" => AmazonS3Builder::from_env()
             .with_bucket_name(host)
-            .with_client_options(client.with_allow_http(is_plain(AWS_ENDPOINT)))
+            .with_client_options(client)
             .with_retry(retry)
             .build()
             .map(|store| Arc::new(store) as _),
         "gs" => GoogleCloudStorageBuilder::from_env()
             .with_bucket_name(host)
-            .with_client_options(client.with_allow_http(is_plain(GOOGLE_ENDPOINT)))
+            .with_client_options(client)
             .with_retry(retry)
             .build()
             .map(|store| Arc::new(store) as _),
@@ -114,6 +141,28 @@ mod tests {
         }
         for text in ["x.tar", "/data/s3/x.tar", "ftp://h/x", "C:\\x", "file:///x"] {
             assert!(!is_remote(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_told_from_others() {
+        for here in [
+            "http://127.0.0.1:1/x",
+            "http://127.9.9.9",
+            "http://[::1]:80",
+            "https://localhost/x",
+            "http://a.localhost",
+        ] {
+            assert!(is_loopback(&Url::parse(here).unwrap()), "{here}");
+        }
+        for elsewhere in [
+            "http://128.0.0.1",
+            "http://[::2]",
+            "http://localhost.example",
+            "http://mylocalhost",
+            "http://10.0.0.1",
+        ] {
+            assert!(!is_loopback(&Url::parse(elsewhere).unwrap()), "{elsewhere}");
         }
     }
 

@@ -9,6 +9,8 @@
 //! as `~/.aws/credentials`, are not read): `AWS_ACCESS_KEY_ID`,
 //! `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL`, `AWS_SKIP_SIGNATURE=true` for public buckets;
 //! `GOOGLE_APPLICATION_CREDENTIALS` or `GOOGLE_SKIP_SIGNATURE=true`.
+//! Servers are asked through the proxies that `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` name; those on this machine
+//! (`localhost`, 127.0.0.0/8, ::1) never are.
 //! Certificates are checked with the authorities that the system trusts, or those of the file that `SSL_CERT_FILE` names.
 
 mod address;

@@ -152,3 +152,20 @@ fn file_builder() -> Builder<'static, 'static> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder
 }
+
+#[cfg(test)]
+mod tests {
+    use io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn only_where_nothing_can_be_synced_is_that_no_error() {
+        for kind in [ErrorKind::InvalidInput, ErrorKind::Unsupported] {
+            where_possible(Err(kind.into())).unwrap();
+        }
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::Other] {
+            assert_eq!(where_possible(Err(kind.into())).unwrap_err().kind(), kind);
+        }
+    }
+}

@@ -92,6 +92,22 @@ mod tests {
         assert!(counts.values().all(|count| count.abs_diff(2000) < 220), "{counts:?}");
     }
 
+    /// By `tests/fixtures/make_streams.py`, in its signs and magnitudes.
+    #[test]
+    fn what_is_drawn_is_what_was_drawn() {
+        let drawn = |image| {
+            let mut rng = Rng::for_rand_augment(7, 2, image);
+            [(); 2].map(|()| RandAugment::default().draw(&mut rng))
+        };
+        let [Some(Operation::Color(factor)), Some(Operation::ShearX(shear))] = drawn(0) else {
+            panic!("{:?}", drawn(0))
+        };
+        // Of 1 + 0.9 times and 0.3 times the magnitude; the factor is an f32.
+        assert!((f64::from(factor) - (1.0 + 0.9 * 0.8917133408296894)).abs() < 1e-6, "{factor}");
+        assert!((shear + 0.3 * 0.9047394917806075).abs() < 1e-12, "{shear}");
+        assert_eq!(drawn(3), [Some(Operation::Posterize(1)), None]);
+    }
+
     #[test]
     fn magnitudes_vary_around_their_mean_and_end_at_ten() {
         let mut rng = Rng::for_rand_augment(1, 0, 0);

@@ -6,13 +6,15 @@
 
 use msn_golden::{Array, Case};
 
+use super::ViewParams;
 use super::blur::Blur;
-use super::color::Adjustment;
+use super::color::{Adjustment, Jitter};
 use super::crop::CropBox;
 use super::normalize::Scale;
 use super::orientation::Orientation;
 use super::plain::{self, Picture};
 use super::planes::{Planes, unpack};
+use super::render::render;
 use super::resize::Resize;
 use super::steps::Steps;
 use crate::rng::Rng;
@@ -22,8 +24,14 @@ const MEAN_BOUND: f64 = 1.0;
 const MAX_BOUND: f64 = 6.0;
 
 fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
+    assert_close_after(1, what, found, expected);
+}
+
+/// The reference rounds after each of so many operations, so the floats may lie that many times as far off.
+fn assert_close_after(operations: u32, what: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{what}");
-    let differences = || found.iter().zip(expected).map(|(f, e)| f64::from((f - e).abs()));
+    let differences =
+        || found.iter().zip(expected).map(|(f, e)| f64::from((f - e).abs()) / f64::from(operations));
     let (mean, max) = (differences().sum::<f64>() / found.len() as f64, differences().fold(0.0, f64::max));
     println!("{what}: mean {mean:.3} max {max:.3}");
     assert!(mean < MEAN_BOUND && max < MAX_BOUND, "{what}: mean {mean}, max {max} grey levels");
@@ -124,11 +132,14 @@ fn evaluated(image: &Image, resize: usize, crop: usize) -> Vec<f32> {
     let transform = EvalTransform { resize: Some(resize), crop, normalization };
     let mut view = vec![0.0; 3 * crop * crop];
     transform.apply(image, &mut Scratch::default(), &mut view);
-    let levels = |(i, x): (usize, &f32)| {
-        let c = i / (crop * crop);
-        (x * normalization.std[c] + normalization.mean[c]) * 255.0
-    };
-    interleaved(&view.iter().enumerate().map(levels).collect::<Vec<_>>())
+    levels(&view, &normalization)
+}
+
+/// The grey levels, not rounded, of a normalised view.
+fn levels(view: &[f32], Normalization { mean, std }: &Normalization) -> Vec<f32> {
+    let pixels = view.len() / 3;
+    let level = |(i, x): (usize, &f32)| (x * std[i / pixels] + mean[i / pixels]) * 255.0;
+    interleaved(&view.iter().enumerate().map(level).collect::<Vec<_>>())
 }
 
 #[test]
@@ -232,8 +243,6 @@ fn crop_and_resize_equals_its_plain_twin() {
 
 #[test]
 fn a_chain_of_adjustments_equals_its_plain_twin_in_every_order() {
-    // PIL truncates to 8 bits after each of four operations, so the floats may lie four times as far off.
-    const OPERATIONS: f64 = 4.0;
     let adjustments = [
         Adjustment::Brightness(1.2),
         Adjustment::Contrast(0.7),
@@ -245,13 +254,55 @@ fn a_chain_of_adjustments_equals_its_plain_twin_in_every_order() {
         let mut order = adjustments;
         Rng::for_view(seed, 0, 0, 0).shuffle_front(&mut order, 4);
         let found = adjusted(&bytes(picture), &order);
-        let expected = order.iter().fold(picture.clone(), |p, adjustment| match *adjustment {
-            Adjustment::Brightness(factor) => plain::brightness(&p, f64::from(factor)),
-            Adjustment::Contrast(factor) => plain::contrast(&p, f64::from(factor)),
-            Adjustment::Saturation(factor) => plain::saturation(&p, f64::from(factor)),
-            Adjustment::Hue(turn) => plain::hue(&p, f64::from(turn)),
-        });
-        let scaled = |x: &[f32]| x.iter().map(|x| x / OPERATIONS as f32).collect::<Vec<_>>();
-        assert_close(&format!("{order:?}"), &scaled(&found), &scaled(&floats(&expected)));
+        let expected = order.iter().fold(picture.clone(), |p, adjustment| plain::adjust(&p, *adjustment));
+        assert_close_after(4, &format!("{order:?}"), &found, &floats(&expected));
+    }
+}
+
+/// All that can be drawn for a view: with and without each augmentation, in eight orientations.
+fn drawn_views() -> Vec<ViewParams> {
+    let crop = CropBox { left: 4, top: 3, width: 40, height: 34 };
+    // Bright and of high contrast, so that colours are cut off: a blur before that would give another picture.
+    let jitter = Jitter([
+        Adjustment::Brightness(1.8),
+        Adjustment::Hue(0.3),
+        Adjustment::Contrast(1.5),
+        Adjustment::Saturation(0.6),
+    ]);
+    // The second is too wide for the narrow blur.
+    let blurs = [None, Some(1.1), Some(2.9)];
+    let mut all = vec![];
+    for (number, blur) in (0..4).flat_map(|number| blurs.map(|blur| (number, blur))) {
+        let [jittered, grayscale] = [number & 1 > 0, number & 2 > 0];
+        for flip in [false, true] {
+            for quarter_turns in 0..4 {
+                let orientation = Orientation { flip, quarter_turns };
+                let jitter = jittered.then(|| jitter.clone());
+                all.push(ViewParams { crop, orientation, jitter, grayscale, blur });
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn a_rendered_view_equals_its_plain_twin_whatever_was_drawn() {
+    const SIZE: usize = 32;
+    // As different as can be, so that no channel's can stand in for another's.
+    let normalization = Normalization { mean: [0.2, 0.5, 0.8], std: [0.1, 0.3, 0.9] };
+    let mut scratch = Scratch::default();
+    for (name, picture) in pictures() {
+        let image = Image::new(picture.width as u32, picture.height as u32, bytes(&picture));
+        for params in drawn_views() {
+            let mut found = vec![0.0; 3 * SIZE * SIZE];
+            render(&image, &params, SIZE, &normalization, &mut scratch, &mut found);
+            let expected = plain::render(&picture, &params, SIZE, &normalization);
+            let operations = 1
+                + 4 * u32::from(params.jitter.is_some())
+                + u32::from(params.grayscale)
+                + u32::from(params.blur.is_some());
+            let [found, expected] = [found, expected].map(|view| levels(&view, &normalization));
+            assert_close_after(operations, &format!("{name}, {params:?}"), &found, &expected);
+        }
     }
 }

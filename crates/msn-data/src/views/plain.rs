@@ -1,6 +1,11 @@
 //! The plain twin of each augmentation: 8-bit images in, 8-bit images out, one obvious loop each, with the roundings
 //! of PIL. What the fast path is compared with.
 
+use super::ViewParams;
+use super::color::Adjustment;
+use super::crop::CropBox;
+use crate::Normalization;
+
 /// 8-bit interleaved RGB.
 #[derive(Clone)]
 pub(super) struct Picture {
@@ -22,6 +27,41 @@ impl Picture {
     fn map(&self, f: impl Fn([u8; 3]) -> [u8; 3]) -> Self {
         Self { pixels: self.pixels.iter().map(|&p| f(p)).collect(), ..*self }
     }
+}
+
+/// A whole view, `[3, size, size]`: each augmentation made of the whole view before the next one begins.
+pub(super) fn render(
+    p: &Picture,
+    params: &ViewParams,
+    size: usize,
+    normalization: &Normalization,
+) -> Vec<f32> {
+    let CropBox { left, top, width, height } = params.crop;
+    let [left, top, width, height] = [left, top, width, height].map(|x| x as usize);
+    let mut view = crop_resize(p, left, top, width, height, size);
+    if params.orientation.flip {
+        view = flip(&view);
+    }
+    for _ in 0..params.orientation.quarter_turns {
+        view = quarter_turn(&view);
+    }
+    for adjustment in params.jitter.iter().flat_map(|jitter| jitter.0) {
+        view = adjust(&view, adjustment);
+    }
+    if params.grayscale {
+        view = grayscale(&view);
+    }
+    if let Some(sigma) = params.blur {
+        view = gaussian_blur(&view, sigma);
+    }
+    normalize(&view, normalization)
+}
+
+/// `(level / 255 - mean) / std`, channel by channel.
+fn normalize(p: &Picture, Normalization { mean, std }: &Normalization) -> Vec<f32> {
+    let channel =
+        |c: usize| p.pixels.iter().map(move |pixel| (f32::from(pixel[c]) / 255.0 - mean[c]) / std[c]);
+    [0, 1, 2].into_iter().flat_map(channel).collect()
 }
 
 /// Weights of a triangle filter that reduces or enlarges `from` pixels to `to`: for each of the `to`, the weight of
@@ -82,6 +122,15 @@ pub(super) fn grayscale(p: &Picture) -> Picture {
 /// `from + factor (x - from)` on 8-bit values, cut off to 0..255 and truncated.
 fn away(from: u8, x: u8, factor: f64) -> u8 {
     (f64::from(from) + factor * (f64::from(x) - f64::from(from))).clamp(0.0, 255.0) as u8
+}
+
+pub(super) fn adjust(p: &Picture, adjustment: Adjustment) -> Picture {
+    match adjustment {
+        Adjustment::Brightness(factor) => brightness(p, f64::from(factor)),
+        Adjustment::Contrast(factor) => contrast(p, f64::from(factor)),
+        Adjustment::Saturation(factor) => saturation(p, f64::from(factor)),
+        Adjustment::Hue(turn) => hue(p, f64::from(turn)),
+    }
 }
 
 pub(super) fn brightness(p: &Picture, factor: f64) -> Picture {

@@ -5,6 +5,8 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use image::{ImageFormat, Rgb, RgbImage};
 use msn_data::{Dataset, Error, Limits};
@@ -135,10 +137,22 @@ pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    // Not `eprintln!`, which the test harness keeps from the person who runs the tests.
-    let message = format!("skipped: {} is missing\n", path.display());
-    let _ = std::io::stderr().write_all(message.as_bytes());
+    skip(&format!("{} is missing", path.display()));
     None
+}
+
+/// Says that a test is skipped: not with `eprintln!`, which the test harness keeps from the person who runs the tests.
+pub(crate) fn skip(why: &str) {
+    let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
+}
+
+/// Waits for something that comes, however busy the machine is.
+pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within two minutes: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A file of `tests/fixtures`.

@@ -2,15 +2,17 @@
 
 use std::fs::{self, FileTimes};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use msn_data::{Access, open_with};
 use msn_store::CacheFolder;
 
+use crate::common::wait_until;
+
 const FOLDERS: usize = 100;
 const EACH: usize = 100;
 
-/// Ten thousand empty files, in folders that have not changed for long enough to be trusted.
+/// Ten thousand empty files.
 fn large(root: &Path) {
     for folder in 0..FOLDERS {
         let folder = root.join(format!("{folder:03}"));
@@ -19,6 +21,10 @@ fn large(root: &Path) {
             fs::write(folder.join(format!("{file:03}.png")), []).unwrap();
         }
     }
+}
+
+fn set_modified(folder: &Path, time: SystemTime) {
+    fs::File::open(folder).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
 }
 
 fn count(root: &Path, access: &Access) -> usize {
@@ -36,13 +42,18 @@ fn a_kept_list_is_used_until_a_folder_changes() {
     )]
     let access = Access { lists: Some(CacheFolder::new(lists.clone(), 1 << 30)), ..Access::default() };
     large(root);
+    // However long it takes to look: it has changed in an hour from now.
+    set_modified(&root.join("003"), SystemTime::now() + Duration::from_secs(3600));
     assert_eq!(count(root, &access), FOLDERS * EACH);
     assert!(
         !lists.exists(),
         "folders that have just changed may change again within the same tick of the clock"
     );
-    std::thread::sleep(Duration::from_millis(3100));
-    assert_eq!(count(root, &access), FOLDERS * EACH);
+    set_modified(&root.join("003"), SystemTime::UNIX_EPOCH);
+    wait_until("the folders are old enough", || {
+        assert_eq!(count(root, &access), FOLDERS * EACH);
+        lists.exists()
+    });
     let list = fs::read_dir(&lists).unwrap().next().expect("the list is kept").unwrap().path();
 
     // That the list is used shows in what it says: it is changed here, which no one else does.
@@ -55,7 +66,7 @@ fn a_kept_list_is_used_until_a_folder_changes() {
     let folder = root.join("050");
     let before = fs::metadata(&folder).unwrap().modified().unwrap();
     fs::write(folder.join("new.png"), []).unwrap();
-    fs::File::open(&folder).unwrap().set_times(FileTimes::new().set_modified(before)).unwrap();
+    set_modified(&folder, before);
     assert_eq!(count(root, &access), FOLDERS * EACH + 1);
     fs::remove_file(folder.join("new.png")).unwrap();
     assert_eq!(count(root, &access), FOLDERS * EACH);

@@ -16,6 +16,7 @@ pub(crate) struct Link {
 struct State {
     /// When to stall, counted in bytes for the client, and for how long.
     armed: Option<(usize, Duration)>,
+    /// Set once it has begun to stall.
     stalled_until: Option<Instant>,
 }
 
@@ -42,6 +43,10 @@ impl Link {
     /// Lets no byte pass for a while, once so many have gone to the client.
     pub(crate) fn stall_after(&self, bytes: usize, pause: Duration) {
         self.state.lock().unwrap().armed = Some((bytes, pause));
+    }
+
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.state.lock().unwrap().stalled_until.is_some()
     }
 }
 

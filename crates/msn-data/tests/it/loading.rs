@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use msn_data::{Batch, Cursor, Dataset, Error, Loader, LoaderConfig, MaskMode, Masking, Reading, Views};
 
-use crate::common::{Faulty, Memory, failing_disk, failing_server};
+use crate::common::{Faulty, Memory, failing_disk, failing_server, wait_until};
 
 fn config(batch_size: usize) -> LoaderConfig {
     let views = Views { random_views: 2, focal_views: 2, random_size: 16, focal_size: 8, ..Views::default() };
@@ -295,13 +295,12 @@ fn a_loader_that_waits_for_a_disk_can_be_dropped() {
     let faulty = Faulty::new(Memory::with_broken(4, &[]), failing_disk, [(0, usize::MAX)]);
     let dataset: Arc<dyn Dataset> = faulty.clone();
     let mut loader = start(&dataset, LoaderConfig { queue: 1, ..config(4) }, Cursor::default());
-    // The pause after the third failure takes two seconds.
     let waited = loader.next_unless(|| faulty.failures() >= 3).unwrap();
     assert!(waited.is_none());
-    let dropped = Instant::now();
     drop(loader);
-    assert!(dropped.elapsed() < Duration::from_secs(1), "{:?}", dropped.elapsed());
-    assert_eq!(Arc::strong_count(&dataset), 2, "no thread holds the data");
+    wait_until("no thread holds the data", || Arc::strong_count(&dataset) == 2);
+    // Sat out, the pauses after the third failure would end with four more, half a minute later.
+    assert!(faulty.failures() < 7, "{}", faulty.failures());
 }
 
 /// Images of a server: as it is read, which waits while the gate is shut, and what it was told will be read.
@@ -403,7 +402,7 @@ fn a_loader_that_is_dropped_early_ends_its_threads() {
     let mut loader = start(&dataset, LoaderConfig { queue: 4, ..config(2) }, Cursor::default());
     loader.next().unwrap();
     drop(loader);
-    assert_eq!(Arc::strong_count(&dataset), 1, "no thread holds the data");
+    wait_until("no thread holds the data", || Arc::strong_count(&dataset) == 1);
 }
 
 #[test]

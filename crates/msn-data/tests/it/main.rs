@@ -20,5 +20,6 @@ mod real_data;
 mod remote;
 mod shards;
 mod sources;
+mod streams;
 mod tables;
 mod views;

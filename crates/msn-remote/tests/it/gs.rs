@@ -21,7 +21,10 @@ fn objects_are_read_with_credentials_of_the_environment() {
             ("MSN_TEST_GS", "1"),
             ("GOOGLE_BASE_URL", &format!("http://{}", server.address)),
             ("GOOGLE_BEARER_TOKEN", "a-token"),
+            // Not for a server on this machine.
+            ("HTTP_PROXY", "http://proxy.invalid"),
         ],
+        &["NO_PROXY", "no_proxy", "http_proxy"],
     );
     assert_eq!(server.starts(), [0, 20_000, 10_000], "the whole, the rest of it, a part");
     let heads = server.heads();

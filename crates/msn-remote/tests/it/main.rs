@@ -7,5 +7,6 @@ mod faults;
 mod gs;
 mod http;
 mod https;
+mod proxies;
 mod s3;
 mod servers;

@@ -24,7 +24,10 @@ fn objects_are_read_with_credentials_of_the_environment() {
             ("AWS_ACCESS_KEY_ID", "key"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("AWS_REGION", "us-east-1"),
+            // Not for a server on this machine.
+            ("HTTP_PROXY", "http://proxy.invalid"),
         ],
+        &["NO_PROXY", "no_proxy", "http_proxy"],
     );
 }
 

@@ -1,9 +1,9 @@
 //! Servers that tests start, and stop when they end.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +23,14 @@ print("port", server.server_address[1], flush=True)
 server.serve_forever()
 "#;
 
+/// Runs a program and gives what it says of itself; `None` where it is missing.
+pub(crate) fn run(mut command: Command) -> Option<Output> {
+    match command.output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        ran => Some(ran.unwrap()),
+    }
+}
+
 /// A program that serves on a port of its own choice.
 pub(crate) struct Server {
     process: Child,
@@ -30,15 +38,19 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a program and waits for the line that names its port after `before`; `None` where it is missing.
+    /// Starts a program and waits for the line that names its port after `before`; `None` where it is missing. One that is
+    /// there and does not start is a failure.
     fn start(mut command: Command, before: &str) -> Option<Self> {
-        let both = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = both.spawn().ok()?;
+        let mut process = match command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            spawned => spawned.unwrap(),
+        };
         let (sender, receiver) = std::sync::mpsc::channel();
         let streams: [Box<dyn Read + Send>; 2] =
             [Box::new(process.stdout.take().unwrap()), Box::new(process.stderr.take().unwrap())];
+        let said = Arc::new(Mutex::new(String::new()));
         for stream in streams {
-            let (sender, before) = (sender.clone(), before.to_owned());
+            let (sender, before, said) = (sender.clone(), before.to_owned(), Arc::clone(&said));
             // Read to the end, since a full pipe would stop the server.
             thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -46,18 +58,16 @@ impl Server {
                         let digits = line[at + before.len()..].chars().take_while(char::is_ascii_digit);
                         let _ = sender.send(digits.collect::<String>().parse().unwrap());
                     }
+                    *said.lock().unwrap() += &(line + "\n");
                 }
             });
         }
         drop(sender);
-        match receiver.recv_timeout(Duration::from_secs(60)) {
-            Ok(port) => Some(Self { process, port }),
-            Err(_) => {
-                let _ = process.kill();
-                let _ = process.wait();
-                None
-            }
-        }
+        // Fails at once where the program ends.
+        let port = receiver.recv_timeout(Duration::from_secs(300));
+        let server = Self { process, port: port.unwrap_or_default() };
+        assert!(port.is_ok(), "{command:?} does not serve: {}", said.lock().unwrap());
+        Some(server)
     }
 
     /// Python's own HTTP server, which knows no ranges.
@@ -73,13 +83,15 @@ impl Server {
 
     /// The same behind TLS. `folder` has the chain `certificate.pem` and `key.pem` too.
     pub(crate) fn https(folder: &Path) -> Option<Self> {
+        let mut probe = Command::new("python3");
+        probe.args(["-c", "import ssl"]);
+        if !run(probe).is_some_and(|probe| probe.status.success()) {
+            skip("no python3 with ssl, whose http.server these tests ask");
+            return None;
+        }
         let mut command = Command::new("python3");
         command.args(["-u", "-c", HTTPS_SERVER]).current_dir(folder);
-        let server = Self::start(command, "port ");
-        if server.is_none() {
-            skip("no python3 with ssl, whose http.server these tests ask");
-        }
-        server
+        Self::start(command, "port ")
     }
 
     /// The S3 server of the Python package `moto[server]`: `moto_server`, or the program that `MSN_MOTO_SERVER` names.
@@ -153,6 +165,8 @@ impl Versions {
 pub(crate) enum Fault {
     /// Sends nothing for a while after so many bytes, then goes on.
     Pause(usize, Duration),
+    /// Sends so many bytes of the file, whichever request they are for, and nothing more until the client gives up.
+    StallAt(usize),
     /// Sends so many bytes and closes the connection.
     Close(usize),
     /// Answers 503.
@@ -235,7 +249,11 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         let mut state = state.lock().unwrap();
         state.heads.push(head.clone());
         let is_get = head.starts_with("GET");
-        let fault = if is_get { state.faults.pop() } else { None };
+        let fault = match state.faults.last() {
+            Some(&stall @ Fault::StallAt(_)) => Some(stall),
+            _ if is_get => state.faults.pop(),
+            _ => None,
+        };
         if let Some(Fault::Change) = fault {
             state.content.iter_mut().for_each(|byte| *byte = !*byte);
             state.version += 1;
@@ -284,6 +302,18 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             stream.flush()?;
             thread::sleep(pause);
             stream.write_all(second)
+        }
+        Some(Fault::StallAt(at)) if start < at && at < end => {
+            let (first, second) = body.split_at(at - start);
+            stream.write_all(first)?;
+            // Long enough for any client that does not wait for ever: one that does gets the rest in a single answer.
+            stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+            match stream.read(&mut [0]) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    stream.write_all(second)
+                }
+                _ => Ok(()),
+            }
         }
         Some(Fault::Close(after)) => stream.write_all(&body[..after.min(body.len())]),
         _ => stream.write_all(body),

@@ -5,7 +5,7 @@ use std::fs;
 use msn_store::Skipped;
 use serde_json::json;
 
-use crate::support::run_with;
+use crate::support::{run_with, skip};
 
 #[test]
 fn metrics_are_one_json_value_a_line() {
@@ -23,10 +23,12 @@ fn metrics_are_one_json_value_a_line() {
 #[cfg(target_os = "linux")]
 #[test]
 fn metrics_that_cannot_be_synced_are_no_error() {
+    if fs::File::open("/dev/null").unwrap().sync_data().is_ok() {
+        return skip("this system syncs /dev/null, which stands for a file that cannot be");
+    }
     let scratch = tempfile::tempdir().unwrap();
     let (run, _) = run_with(scratch.path(), &[]);
     std::os::unix::fs::symlink("/dev/null", run.metrics_path()).unwrap();
-    assert!(fs::File::open("/dev/null").unwrap().sync_data().is_err(), "else nothing is tested");
     let mut metrics = run.metrics_after(0).unwrap();
     metrics.append(&json!({ "step": 1 })).unwrap();
     metrics.sync().unwrap();

@@ -13,4 +13,5 @@ mod row_cache;
 mod run;
 mod shard_folder;
 mod support;
+mod synced;
 mod tensors;

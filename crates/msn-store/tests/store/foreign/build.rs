@@ -73,6 +73,11 @@ pub(super) fn counting(count: usize) -> Vec<u8> {
 
 /// The zip archive that `torch.save` makes of a pickle and storages.
 pub(super) fn archive(pickle: &[u8], storages: &[(&str, &[u8])]) -> Vec<u8> {
+    archive_in_order(b"little", pickle, storages)
+}
+
+/// The same on a machine of this byte order.
+pub(super) fn archive_in_order(order: &[u8], pickle: &[u8], storages: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut zip = rawzip::ZipArchiveWriter::new(&mut bytes);
     let mut add = |name: &str, content: &[u8]| {
@@ -83,7 +88,7 @@ pub(super) fn archive(pickle: &[u8], storages: &[(&str, &[u8])]) -> Vec<u8> {
         entry.finish(descriptor).unwrap();
     };
     add("model/data.pkl", pickle);
-    add("model/byteorder", b"little");
+    add("model/byteorder", order);
     for (key, content) in storages {
         add(&format!("model/data/{key}"), content);
     }
