@@ -85,10 +85,14 @@ pub fn folder() -> Option<PathBuf> {
     if folder.join("index.json").is_file() {
         return Some(folder);
     }
-    // Not `eprintln!`, which the test harness keeps from the person who runs the tests.
-    let message = format!("skipped: no reference values in {} (set MSN_GOLDEN)\n", folder.display());
-    let _ = std::io::stderr().write_all(message.as_bytes());
+    skip(&format!("no reference values in {} (set MSN_GOLDEN)", folder.display()));
     None
+}
+
+/// Tells the person who runs the tests that one of them cannot run here, and why; `.ci/run` collects these lines.
+pub fn skip(why: &str) {
+    // Not `eprintln!`, which the test harness keeps from that person.
+    let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
 }
 
 /// Every case of the given kind, in the order of their names; empty, with a message on standard error that the test is

@@ -15,7 +15,7 @@ const TOLERANCE: f32 = 1e-4;
 fn interop() -> Option<(PathBuf, Value)> {
     let folder = msn_golden::folder()?.join("interop");
     let Ok(index) = std::fs::read(folder.join("index.json")) else {
-        eprintln!("skipped: no reference values in {}", folder.display());
+        msn_golden::skip(&format!("no reference values in {}", folder.display()));
         return None;
     };
     Some((folder, serde_json::from_slice(&index).expect("index.json is JSON")))

@@ -1,7 +1,6 @@
 //! `msn import`, `msn export`, and other programs' checkpoints as `--checkpoint`.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,26 +17,21 @@ fn interop() -> Option<PathBuf> {
     if folder.join("index.json").is_file() {
         return fs::canonicalize(folder).ok();
     }
-    skipped(&format!("no reference values in {}", folder.display()));
+    msn_golden::skip(&format!("no reference values in {}", folder.display()));
     None
-}
-
-/// Not by `eprintln!`, which the test harness keeps from the person who runs the tests.
-fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// Runs the Python program that opens what was exported; whether it could.
 fn checked(arguments: &[&str]) -> bool {
     let Ok(python) = std::env::var("MSN_PYTHON") else {
-        skipped("no MSN_PYTHON, an interpreter with torch, transformers and onnxruntime");
+        msn_golden::skip("no MSN_PYTHON, an interpreter with torch, transformers and onnxruntime");
         return false;
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/check_export.py");
     let output = Command::new(&python).arg(script).args(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.code() == Some(77) {
-        skipped(&format!("{}: {}", arguments[1], said.trim()));
+        msn_golden::skip(&format!("{}: {}", arguments[1], said.trim()));
         return false;
     }
     assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));

@@ -122,7 +122,7 @@ fn a_closed_terminal_ends_a_run_after_a_checkpoint_unless_it_was_started_with_no
     };
     if is_ignored_here {
         // No shell may listen again to what was ignored when it started.
-        eprintln!("skipped in part: these tests run under nohup");
+        msn_golden::skip("a closed terminal: these tests run under nohup");
     } else {
         let mut child = start("closed", "");
         // As the shell and the system send it, one after the other.
