@@ -254,6 +254,7 @@ fn dimensions_whose_product_wraps_to_the_length_are_refused() {
 #[should_panic(expected = "gemm: the output has 0 elements, expected [")]
 fn an_output_whose_length_wraps_is_refused() {
     let (huge, mut out) = (1 << (usize::BITS / 2), [0.0; 0]);
-    let dims = Dims { m: huge, n: huge, k: 0 };
-    gemm::nt(Precision::F32, dims, &[0.0_f32; 0][..], &[0.0_f32; 0][..], Epilogue::store(&mut out[..]));
+    let (dims, empty) = (Dims { m: huge, n: huge, k: 0 }, &[0.0_f32; 0][..]);
+    // Where nothing refuses it, this path ends at the first element, the others at each slice of work.
+    on(Isa::Plain, || gemm::nt(Precision::F32, dims, empty, empty, Epilogue::store(&mut out[..])));
 }
