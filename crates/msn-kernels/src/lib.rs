@@ -28,6 +28,7 @@ mod layer_norm;
 mod memory;
 mod parallel;
 mod scratch;
+mod shape;
 mod simd;
 mod softmax;
 

@@ -36,7 +36,7 @@ pub(super) fn attend<S: Simd, P: Product, Q: Element, E: Element>(
     let (factors, out) = (factors.floats(), out.floats());
     for (panel, first) in (0..q.rows).step_by(S::NR).enumerate() {
         let lanes = queries.multiply_panel(s, &mut keys, tokens, panel, scores);
-        let scores = &scores[..tokens * lanes];
+        let scores = &mut scores[..tokens * lanes];
         scores::exponentials::<S, P>(s, scores, lanes, scale, weights, factors);
         let count = S::NR.min(q.rows - first);
         for row in (0..count).step_by(S::MR) {

@@ -20,6 +20,7 @@ use crate::gemm::Precision;
 use crate::gemm::product::{F32Product, Product};
 use crate::isa::{self, Isa};
 use crate::parallel;
+use crate::shape;
 use crate::simd::{self, Simd, Task};
 
 /// The sequences that attention runs inside of, and its heads.
@@ -74,8 +75,8 @@ fn scale(head_dim: usize) -> f32 {
     1.0 / (head_dim as f32).sqrt()
 }
 
-fn check(what: &str, found: usize, [rows, columns]: [usize; 2]) {
-    assert!(found == rows * columns, "attention: {what} has {found} elements, expected [{rows}, {columns}]");
+fn check(what: &str, found: usize, shape: &[usize]) {
+    shape::check("attention", what, found, shape);
 }
 
 impl Attention<'_> {
@@ -87,7 +88,8 @@ impl Attention<'_> {
     /// Sequences S, tokens N and D.
     fn shape(&self) -> [usize; 3] {
         assert!(!self.lengths.contains(&0), "attention: a sequence has no token");
-        [self.lengths.len(), self.lengths.iter().sum(), self.width()]
+        let tokens = shape::total("attention: tokens", self.lengths);
+        [self.lengths.len(), tokens, shape::area("attention: columns", [self.heads, self.head_dim])]
     }
 
     fn sequences(&self) -> Vec<Sequence> {
@@ -120,8 +122,8 @@ impl Attention<'_> {
 
     fn forward_into(&self, precision: Precision, qkv: Source<'_>, mut out: Output<'_>) {
         let [_, n, d] = self.shape();
-        check("qkv", qkv.len(), [n, 3 * d]);
-        check("out", out.len(), [n, d]);
+        check("qkv", qkv.len(), &[n, 3, d]);
+        check("out", out.len(), &[n, d]);
         let isa = isa::current();
         if isa == Isa::Plain {
             return self.all_heads().into_iter().for_each(|head| {
@@ -154,9 +156,9 @@ impl Attention<'_> {
 
     fn backward_into(&self, precision: Precision, qkv: Source<'_>, d_out: Source<'_>, mut d_qkv: Output<'_>) {
         let [_, n, d] = self.shape();
-        check("qkv", qkv.len(), [n, 3 * d]);
-        check("d_out", d_out.len(), [n, d]);
-        check("d_qkv", d_qkv.len(), [n, 3 * d]);
+        check("qkv", qkv.len(), &[n, 3, d]);
+        check("d_out", d_out.len(), &[n, d]);
+        check("d_qkv", d_qkv.len(), &[n, 3, d]);
         let isa = isa::current();
         if isa == Isa::Plain {
             return self.all_heads().into_iter().for_each(|head| {
@@ -188,9 +190,9 @@ impl Attention<'_> {
         out: &mut [f32],
     ) {
         let (tokens, [s, n, d]) = (tokens.into(), self.shape());
-        check("queries", queries.len(), [self.heads * s, d]);
-        check("tokens", tokens.len(), [n, d]);
-        check("out", out.len(), [self.heads * s, d]);
+        check("queries", queries.len(), &[self.heads, s, d]);
+        check("tokens", tokens.len(), &[n, d]);
+        check("out", out.len(), &[self.heads, s, d]);
         let sequences = self.sequences();
         match isa::current() {
             Isa::Plain => plain::cls_forward(self, precision, &sequences, queries, tokens, out),
@@ -217,11 +219,11 @@ impl Attention<'_> {
         d_tokens: &mut [f32],
     ) {
         let (tokens, [s, n, d]) = (tokens.into(), self.shape());
-        check("queries", queries.len(), [self.heads * s, d]);
-        check("tokens", tokens.len(), [n, d]);
-        check("d_out", d_out.len(), [self.heads * s, d]);
-        check("d_queries", d_queries.len(), [self.heads * s, d]);
-        check("d_tokens", d_tokens.len(), [n, d]);
+        check("queries", queries.len(), &[self.heads, s, d]);
+        check("tokens", tokens.len(), &[n, d]);
+        check("d_out", d_out.len(), &[self.heads, s, d]);
+        check("d_queries", d_queries.len(), &[self.heads, s, d]);
+        check("d_tokens", d_tokens.len(), &[n, d]);
         let sequences = self.sequences();
         match isa::current() {
             Isa::Plain => {

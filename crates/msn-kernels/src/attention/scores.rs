@@ -4,12 +4,16 @@
 use crate::gemm::product::Product;
 use crate::simd::Simd;
 
+/// Magnitudes of scores up to which [`Product::exp`] is exact; in training they are smaller by far.
+const HUGE: f32 = 16384.0;
+
 /// Packs `exp(scale (column - max))` of each column into `weights`, words of an operand A with
-/// [`Layout::Columns`](crate::gemm::kernel::Layout::Columns) of `width`; `factors` receives 1 / the sum of each.
+/// [`Layout::Columns`](crate::gemm::kernel::Layout::Columns) of `width`; `factors` receives 1 / the sum of each. Scores may be
+/// overwritten.
 #[inline(always)]
 pub(super) fn exponentials<S: Simd, P: Product>(
     s: S,
-    scores: &[f32],
+    scores: &mut [f32],
     width: usize,
     scale: f32,
     weights: &mut [u32],
@@ -64,12 +68,22 @@ pub(super) fn gradients<S: Simd, P: Product>(
     }
 }
 
-/// The largest element of each column of a vector's width, from column `lane` on.
+/// The largest element of each column of a vector's width, from column `lane` on. Where it is [`HUGE`] it is subtracted from
+/// its column, which leaves 0.
 #[inline(always)]
-fn largest<S: Simd>(s: S, scores: &[f32], width: usize, lane: usize) -> S::V {
-    scores.chunks_exact(width).fold(
+fn largest<S: Simd>(s: S, scores: &mut [f32], width: usize, lane: usize) -> S::V {
+    let largest = scores.chunks_exact(width).fold(
         s.splat(f32::NEG_INFINITY),
         #[inline(always)]
         |largest, row| s.max(s.load(&row[lane..][..S::LANES]), largest),
-    )
+    );
+    let huge = s.select_negative(s.sub(s.splat(HUGE), s.abs(largest)), largest, s.splat(0.0));
+    if s.largest(s.abs(huge)) == 0.0 {
+        return largest;
+    }
+    for row in scores.chunks_exact_mut(width) {
+        let x = &mut row[lane..][..S::LANES];
+        s.store(s.sub(s.load(x), huge), x);
+    }
+    s.sub(largest, huge)
 }

@@ -7,6 +7,7 @@ mod vectors;
 use crate::element::SharedMut;
 use crate::isa::{self, Isa};
 use crate::parallel;
+use crate::shape;
 use crate::simd::{self, Simd, Task};
 
 /// The rows and columns of a matrix, the rows in groups that are normalised apart.
@@ -20,8 +21,8 @@ pub struct BatchNorm<'a> {
     pub eps: f32,
 }
 
-fn check(what: &str, found: usize, [rows, columns]: [usize; 2]) {
-    assert!(found == rows * columns, "batch_norm: {what} has {found} elements, expected [{rows}, {columns}]");
+fn check(what: &str, found: usize, shape: &[usize]) {
+    shape::check("batch_norm", what, found, shape);
 }
 
 impl BatchNorm<'_> {
@@ -29,7 +30,7 @@ impl BatchNorm<'_> {
     fn shape(&self) -> [usize; 2] {
         assert!(self.channels > 0, "batch_norm: no columns");
         assert!(!self.groups.contains(&0), "batch_norm: a group has no row");
-        [self.groups.len(), self.groups.iter().sum()]
+        [self.groups.len(), shape::total("batch_norm: rows", self.groups)]
     }
 
     /// `y = batch_norm(x)`.
@@ -41,11 +42,11 @@ impl BatchNorm<'_> {
     /// If a slice does not have the length of its shape, there is no column, or a group is empty.
     pub fn forward(&self, x: &[f32], gamma: &[f32], beta: &[f32], y: &mut [f32], statistics: &mut [f32]) {
         let ([groups, n], c) = (self.shape(), self.channels);
-        check("x", x.len(), [n, c]);
-        check("gamma", gamma.len(), [1, c]);
-        check("beta", beta.len(), [1, c]);
-        check("y", y.len(), [n, c]);
-        check("the statistics", statistics.len(), [groups * 2, c]);
+        check("x", x.len(), &[n, c]);
+        check("gamma", gamma.len(), &[c]);
+        check("beta", beta.len(), &[c]);
+        check("y", y.len(), &[n, c]);
+        check("the statistics", statistics.len(), &[groups, 2, c]);
         match isa::current() {
             Isa::Plain => plain::forward(self, x, gamma, beta, y, statistics),
             isa => {
@@ -76,13 +77,13 @@ impl BatchNorm<'_> {
         dbeta: &mut [f32],
     ) {
         let ([groups, n], c) = (self.shape(), self.channels);
-        check("x", x.len(), [n, c]);
-        check("gamma", gamma.len(), [1, c]);
-        check("the statistics", statistics.len(), [groups * 2, c]);
-        check("dy", dy.len(), [n, c]);
-        check("dx", dx.len(), [n, c]);
-        check("dgamma", dgamma.len(), [1, c]);
-        check("dbeta", dbeta.len(), [1, c]);
+        check("x", x.len(), &[n, c]);
+        check("gamma", gamma.len(), &[c]);
+        check("the statistics", statistics.len(), &[groups, 2, c]);
+        check("dy", dy.len(), &[n, c]);
+        check("dx", dx.len(), &[n, c]);
+        check("dgamma", dgamma.len(), &[c]);
+        check("dbeta", dbeta.len(), &[c]);
         match isa::current() {
             Isa::Plain => plain::backward(self, x, gamma, statistics, dy, dx, dgamma, dbeta),
             isa => {

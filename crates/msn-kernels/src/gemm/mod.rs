@@ -30,6 +30,7 @@ pub(crate) use plain::operand;
 
 use crate::element::Source;
 use crate::isa::{self, Isa};
+use crate::shape::check;
 use crate::simd;
 
 /// The precision in which operands are multiplied; sums are `f32` in both.
@@ -50,10 +51,6 @@ pub struct Dims {
     pub n: usize,
     /// Terms in the sum for each element of C.
     pub k: usize,
-}
-
-fn check(operand: &str, found: usize, [rows, columns]: [usize; 2]) {
-    assert!(found == rows * columns, "gemm: {operand} has {found} elements, expected [{rows}, {columns}]");
 }
 
 /// `C = A B^T`, finished by `epilogue`.
@@ -97,8 +94,8 @@ fn rows_product<'a>(
     epilogue: Epilogue<'a>,
 ) {
     let Dims { m, n, k } = dims;
-    check("A", a.len(), [m, k]);
-    check("B", b.len(), if b_transposed { [n, k] } else { [k, n] });
+    check("gemm", "A", a.len(), &[m, k]);
+    check("gemm", "B", b.len(), &if b_transposed { [n, k] } else { [k, n] });
     epilogue.check(m, n);
     if m == 0 || n == 0 {
         return;
@@ -148,14 +145,14 @@ fn columns_product(
 ) {
     let Dims { m, n, k } = dims;
     let TnOptions { row_scale, column_sums } = options;
-    check("A", a.len(), [k, m]);
-    check("B", b.len(), [k, n]);
-    check("the output", out.len(), [m, n]);
+    check("gemm", "A", a.len(), &[k, m]);
+    check("gemm", "B", b.len(), &[k, n]);
+    check("gemm", "the output", out.len(), &[m, n]);
     if let Some(scale) = row_scale {
-        check("the row scale", scale.len(), [k, 1]);
+        check("gemm", "the row scale", scale.len(), &[k]);
     }
     if let Some(sums) = &column_sums {
-        check("the column sums", sums.len(), [1, m]);
+        check("gemm", "the column sums", sums.len(), &[m]);
     }
     match isa::current() {
         Isa::Plain => plain::columns(precision, dims, a, b, row_scale, column_sums, out),

@@ -12,7 +12,8 @@ pub(crate) trait Product: Copy + Send + Sync + 'static {
     /// `acc + a * b`, over all elements of the words.
     fn step<S: Simd>(s: S, acc: S::V, a: S::W, b: S::W) -> S::V;
 
-    /// `e^(scale (x - largest))` for x up to `largest`, as exact as operands of the product are.
+    /// `e^(scale (x - largest))` for x up to `largest`, of a magnitude up to 2^14, and scales up to 1: as exact as operands of the
+    /// product are, but for a factor within 0.1% of 1 that all x of one `largest` share.
     fn exp<S: Simd>(s: S, x: S::V, largest: S::V, scale: f32) -> S::V;
 
     /// Words of numbers of two consecutive rows of the inner dimension, of the first alone if a word holds one.
@@ -103,6 +104,7 @@ impl Product for Bf16Product {
     #[inline(always)]
     fn exp<S: Simd>(s: S, x: S::V, largest: S::V, scale: f32) -> S::V {
         let scale = s.splat(scale * std::f32::consts::LOG2_E);
+        // The shared factor is the rounding of this product, of 2^-10 at most.
         let least = s.mul(largest, scale);
         math::exp2_coarse(s, s.mul_add(x, scale, s.sub(s.splat(0.0), least)))
     }

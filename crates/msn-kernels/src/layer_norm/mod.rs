@@ -7,7 +7,7 @@ mod vectors;
 use crate::element::{Output, SharedMut, SharedOutput, Source, with_elements};
 use crate::gemm::Base;
 use crate::isa::{self, Isa};
-use crate::{parallel, simd};
+use crate::{parallel, shape, simd};
 
 /// Rows that one thread normalises at a time.
 const FORWARD_ROWS: usize = 32;
@@ -15,8 +15,8 @@ const FORWARD_ROWS: usize = 32;
 /// its own.
 const BACKWARD_SLICES: usize = 64;
 
-fn check(what: &str, found: usize, expected: usize) {
-    assert!(found == expected, "layer_norm: {what} has {found} elements, expected {expected}");
+fn check(what: &str, found: usize, shape: &[usize]) {
+    shape::check("layer_norm", what, found, shape);
 }
 
 fn rows(x: &[f32], gamma: &[f32]) -> usize {
@@ -41,8 +41,8 @@ pub fn layer_norm<'a>(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y: impl 
 
 fn forward(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, mut y: Output<'_>) {
     let (n, d) = (rows(x, gamma), gamma.len());
-    check("beta", beta.len(), d);
-    check("y", y.len(), n * d);
+    check("beta", beta.len(), &[d]);
+    check("y", y.len(), &[n, d]);
     match isa::current() {
         Isa::Plain => plain::forward(x, gamma, beta, eps, &mut y),
         isa => {
@@ -91,12 +91,12 @@ fn backward(
     [dgamma, dbeta]: [&mut [f32]; 2],
 ) {
     let (n, d) = (rows(x, gamma), gamma.len());
-    check("dy", dy.len(), n * d);
-    check("dx", dx.len(), n * d);
-    check("dgamma", dgamma.len(), d);
-    check("dbeta", dbeta.len(), d);
+    check("dy", dy.len(), &[n, d]);
+    check("dx", dx.len(), &[n, d]);
+    check("dgamma", dgamma.len(), &[d]);
+    check("dbeta", dbeta.len(), &[d]);
     if let Base::Slice(base) = base {
-        check("the base", base.len(), n * d);
+        check("the base", base.len(), &[n, d]);
     }
     let isa = isa::current();
     if isa == Isa::Plain {

@@ -1,5 +1,6 @@
 //! Buffers that kernels overwrite.
 
+use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
@@ -19,8 +20,14 @@ pub struct Recycled<T: Number> {
 
 impl<T: Number> Recycled<T> {
     /// `count` numbers. They may hold on to as much memory as twice as many take.
+    ///
+    /// # Panics
+    /// If no memory holds as many, which would be more than `isize::MAX` bytes.
     pub fn new(count: usize) -> Self {
-        let lines = pool::take((count * size_of::<T>()).div_ceil(size_of::<Line>()));
+        let Ok(layout) = Layout::array::<T>(count) else {
+            panic!("{count} numbers are too many for any memory")
+        };
+        let lines = pool::take(layout.size().div_ceil(size_of::<Line>()));
         let mut recycled = Self { lines, count, numbers: PhantomData };
         if cfg!(debug_assertions) {
             recycled.fill(T::NAN);
@@ -33,8 +40,8 @@ impl<T: Number> Deref for Recycled<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the lines are initialised, have room for `count` numbers by `new`, are aligned to 64 bytes, and every pattern
-        // of bits is a number (`Number` is sealed to such types).
+        // SAFETY: the lines are initialised, have room for `count` numbers by `new`, where their bytes are counted without
+        // wrapping, are aligned to 64 bytes, and every pattern of bits is a number (`Number` is sealed to such types).
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.count) }
     }
 }
@@ -74,9 +81,14 @@ mod tests {
         let both = [Recycled::<f32>::new(1000), Recycled::new(1000)];
         assert_ne!(both[0].as_ptr(), both[1].as_ptr());
         drop(both);
-        pool::give_back(usize::MAX);
-        let _in_their_place = [vec![0.0_f32; 1000], vec![0.0; 1000], vec![0.0; 1000]];
-        assert_ne!(place::<f32>(1000), first);
         assert!(Recycled::<f32>::new(0).is_empty());
+
+        // 1000 numbers take 62.5 lines, 1600 take 100.
+        pool::give_back(usize::MAX);
+        drop(Recycled::<f32>::new(1600));
+        let lines = || Recycled::<f32>::new(1000).lines.len();
+        assert_eq!(lines(), 100, "those of the buffer before");
+        pool::give_back(usize::MAX);
+        assert_eq!(lines(), 63, "nothing was left");
     }
 }

@@ -62,6 +62,7 @@ fn fill(columns: Taps<'_>, starts: &mut [[u32; GROUP]], weights: &mut [[u32; WOR
         for (lane, start) in starts.iter_mut().enumerate() {
             let target = GROUP * group + lane;
             let (first, weights) = columns.target(target.min(columns.size() - 1));
+            // The bytes of a row are at most as many as a word counts.
             *start = 3 * first as u32;
             for (pair, weights) in weights.chunks(2).enumerate().filter(|_| target < columns.size()) {
                 let pixel = lane / 2 * 4;

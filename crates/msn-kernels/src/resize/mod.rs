@@ -13,6 +13,7 @@ mod plain;
 use crate::isa;
 #[cfg(target_arch = "x86_64")]
 use crate::isa::Isa;
+use crate::shape;
 
 /// The weight 1.
 pub const ONE: i16 = 1 << 14;
@@ -89,15 +90,18 @@ pub struct Part<'a> {
     pub width: usize,
 }
 
+/// Pixels in a row of a part, at most: their bytes are counted in words of 32 bits.
+const MAX_WIDTH: usize = (u32::MAX / 3) as usize;
+
 /// Makes `[rows, columns]` pixels of a part of an image: red, green and blue planes of grey levels, 0 to 255.
 ///
 /// # Panics
-/// If taps lie outside the part, or the planes have not `rows x columns` values.
+/// If taps lie outside the part, the planes have not `rows x columns` values, or a row of the part has more than 4 GiB.
 pub fn resize(part: Part<'_>, columns: Taps<'_>, rows: Taps<'_>, planes: [&mut [f32]; 3]) {
-    let pixels = rows.size() * columns.size();
     for plane in &planes {
-        assert!(plane.len() == pixels, "resize: a plane has {} values, expected {pixels}", plane.len());
+        shape::check("resize", "a plane", plane.len(), &[rows.size(), columns.size()]);
     }
+    assert!(part.width <= MAX_WIDTH, "resize: rows of {} pixels, expected at most {MAX_WIDTH}", part.width);
     assert!(columns.end() <= part.width, "resize: a column {} of {}", columns.end() - 1, part.width);
     let needed = 3 * part.width;
     let last = (rows.end() - 1).checked_mul(part.stride).and_then(|start| start.checked_add(needed));

@@ -131,3 +131,11 @@ fn a_gradient_of_the_wrong_length_is_refused() {
     let (x, two, four) = ([0.0; 6], [0.0; 2], [0.0; 4]);
     norm.backward(&x, &two, &four, &[0.0; 5], &mut [0.0; 6], &mut [0.0; 2], &mut [0.0; 2]);
 }
+
+#[test]
+#[should_panic(expected = "batch_norm: rows: those of 3 parts are too many to count")]
+fn groups_whose_sum_wraps_to_the_rows_are_refused() {
+    let half = 1 << (usize::BITS - 1);
+    let norm = BatchNorm { groups: &[half, half, 1], channels: 1, eps: EPS };
+    norm.forward(&[0.0], &[0.0], &[0.0], &mut [0.0], &mut [0.0; 6]);
+}

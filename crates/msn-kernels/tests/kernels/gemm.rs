@@ -236,8 +236,25 @@ fn an_operand_of_the_wrong_length_is_refused() {
 }
 
 #[test]
-#[should_panic(expected = "gemm: the bias has 1 elements, expected 2")]
+#[should_panic(expected = "gemm: the bias has 1 elements, expected [2]")]
 fn a_bias_of_the_wrong_length_is_refused() {
     let (a, b, mut out) = ([0.0_f32; 3], [0.0_f32; 6], [0.0; 2]);
     gemm::nt(Precision::F32, Dims { m: 1, n: 2, k: 3 }, &a[..], &b[..], Epilogue::bias(&[0.0], &mut out[..]));
+}
+
+#[test]
+#[should_panic(expected = "gemm: A has 0 elements, expected [")]
+fn dimensions_whose_product_wraps_to_the_length_are_refused() {
+    let (huge, mut out) = (1 << (usize::BITS / 2), [0.0; 0]);
+    let dims = Dims { m: huge, n: 0, k: huge };
+    gemm::nt(Precision::F32, dims, &[0.0_f32; 0][..], &[0.0_f32; 0][..], Epilogue::store(&mut out[..]));
+}
+
+#[test]
+#[should_panic(expected = "gemm: the output has 0 elements, expected [")]
+fn an_output_whose_length_wraps_is_refused() {
+    let (huge, mut out) = (1 << (usize::BITS / 2), [0.0; 0]);
+    let (dims, empty) = (Dims { m: huge, n: huge, k: 0 }, &[0.0_f32; 0][..]);
+    // Where nothing refuses it, this path ends at the first element, the others at each slice of work.
+    on(Isa::Plain, || gemm::nt(Precision::F32, dims, empty, empty, Epilogue::store(&mut out[..])));
 }

@@ -116,3 +116,15 @@ fn recycled_buffers_are_as_long_as_asked_and_apart() {
     assert!(!cfg!(debug_assertions) || half.iter().all(|x| x.to_f32().is_nan()));
     assert_eq!(half.len(), 7);
 }
+
+#[test]
+#[should_panic(expected = "numbers are too many for any memory")]
+fn a_buffer_whose_bytes_wrap_is_refused() {
+    Recycled::<f32>::new(usize::MAX / size_of::<f32>() + 2);
+}
+
+#[test]
+#[should_panic(expected = "numbers are too many for any memory")]
+fn a_buffer_of_more_bytes_than_a_slice_may_have_is_refused() {
+    Recycled::<Bf16>::new(isize::MAX as usize / size_of::<Bf16>() + 1);
+}

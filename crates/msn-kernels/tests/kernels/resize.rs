@@ -156,3 +156,13 @@ fn rows_outside_the_part_are_refused() {
 fn weights_that_do_not_sum_to_one_are_refused() {
     Taps::new(&[0], &[ONE - 1]);
 }
+
+#[test]
+#[should_panic(expected = "pixels, expected at most 1431655765")]
+fn a_width_whose_bytes_wrap_is_refused() {
+    // Three times as many wrap to 2.
+    let width = usize::MAX / 3 + 1;
+    let part = Part { bytes: &[0; 100], stride: 100, width };
+    let mut planes = [[0.0]; 3];
+    resize(part, Taps::new(&[0], &[ONE]), Taps::new(&[0], &[ONE]), planes.each_mut().map(|p| &mut p[..]));
+}

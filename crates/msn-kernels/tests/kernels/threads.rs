@@ -165,8 +165,10 @@ fn the_number_of_threads_leaves_no_trace_in_the_bits() {
             pool.install(|| on(isa, all_results))
         };
         let one = with_threads(1);
-        assert!(one == with_threads(2), "{isa:?}: two threads differ from one");
-        assert!(one == with_threads(3), "{isa:?}: three threads differ from one");
+        // Few threads get the slices of one, and take them in another order; for more of them products are cut finer.
+        for threads in [3, 8, 32] {
+            assert!(one == with_threads(threads), "{isa:?}: {threads} threads differ from one");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub(super) use tile::{Finished, IntoBuffer, Shared};
 
 use crate::element::{Output, Source};
 use crate::gelu;
+use crate::shape;
 
 /// What a result is added to.
 #[derive(Clone, Copy, Debug)]
@@ -78,32 +79,32 @@ impl<'a> Epilogue<'a> {
 
     /// Checks every length against `[m, n]`.
     pub(super) fn check(&self, m: usize, n: usize) {
-        let check = |what: &str, found: Option<usize>, expected: usize| {
+        let check = |what: &str, found: Option<usize>, shape: &[usize]| {
             if let Some(found) = found {
-                assert!(found == expected, "gemm: {what} has {found} elements, expected {expected}");
+                shape::check("gemm", what, found, shape);
             }
         };
         let (bias, row_scale, out) = match self {
             Self::Store { bias, row_scale, out } => (*bias, *row_scale, out.len()),
             Self::Add { bias, row_scale, base, out } => {
                 if let Base::Slice(base) = base {
-                    check("the base", Some(base.len()), m * n);
+                    check("the base", Some(base.len()), &[m, n]);
                 }
                 (*bias, *row_scale, out.len())
             }
             Self::Gelu { bias, pre, act } => {
-                check("pre", pre.as_ref().map(Output::len), m * n);
+                check("pre", pre.as_ref().map(Output::len), &[m, n]);
                 (*bias, None, act.len())
             }
             Self::GeluGrad { pre, row_scale, out, act } => {
-                check("pre", Some(pre.len()), m * n);
-                check("act", Some(act.len()), m * n);
+                check("pre", Some(pre.len()), &[m, n]);
+                check("act", Some(act.len()), &[m, n]);
                 (None, *row_scale, out.len())
             }
         };
-        check("the bias", bias.map(<[f32]>::len), n);
-        check("the row scale", row_scale.map(<[f32]>::len), m);
-        check("the output", Some(out), m * n);
+        check("the bias", bias.map(<[f32]>::len), &[n]);
+        check("the row scale", row_scale.map(<[f32]>::len), &[m]);
+        check("the output", Some(out), &[m, n]);
     }
 
     /// Applies it to element (`row`, `column`) of a product with rows of `n` elements; the plain twin.
