@@ -97,6 +97,8 @@ const SCALES: [Scale; 4] = [
 const WORK_PER_RUN: f64 = 2e16;
 /// Operations a second that are taken for granted where nothing is known.
 const UNKNOWN_SPEED: f64 = 1e11;
+/// However many hours few images are given.
+const MOST_EPOCHS: f64 = 1e6;
 /// Encoders narrower than this are small ones.
 const SMALL: usize = 384;
 /// Largest batch that is picked for a small encoder and for a larger one.
@@ -172,7 +174,10 @@ fn follow(config: &mut Config, images: usize, budget: Budget, given: &dyn Fn(&st
     let prototypes = (images / 80).next_power_of_two().clamp(32, 1024).min(bearable);
     pick(&mut config.objective.prototypes, prototypes, given("objective.prototypes"));
     let epochs = match budget.hours {
-        Some(hours) => (hours * 3600.0 * budget.speed.or_assumed() / work(config, images)).max(1.0) as u64,
+        Some(hours) => {
+            let fit = hours * 3600.0 * budget.speed.or_assumed() / work(config, images);
+            fit.clamp(1.0, MOST_EPOCHS) as u64
+        }
         None => (WORK_PER_RUN / work(config, images)).clamp(10.0, 300.0) as u64,
     };
     pick(&mut config.optim.epochs, epochs, given("optim.epochs"));
@@ -386,6 +391,7 @@ mod tests {
         // The schedules follow; less than an epoch is none.
         assert_eq!(config.optim.warmup_epochs, epochs as f64 / 10.0);
         assert_eq!(hours(1e-6, 3e11).0.optim.epochs, 1);
+        assert_eq!(hours(1e300, 3e11).0.optim.epochs, 1_000_000, "what a file can say");
     }
 
     #[test]
