@@ -63,7 +63,7 @@ mod tests {
     use crate::{EncoderConfig, HeadConfig, Prototypes, encoder_seed, prototypes_seed, state_dict};
 
     /// `untrained:RUN` draws what a run started from once more, and runs of the same seed are compared over versions: what
-    /// a seed means must not change.
+    /// a seed means must not change. The numbers are what it meant when the test was written.
     #[test]
     fn a_seed_means_the_same_weights_in_every_version() {
         assert_eq!((encoder_seed(3), prototypes_seed(3)), (6, 7));

@@ -14,11 +14,13 @@ use url::{Host, Position, Url};
 use crate::{Error, Patience};
 
 /// Variables of the environment that name another server than the provider's.
-const AWS_ENDPOINT: &str = "AWS_ENDPOINT_URL";
-const GOOGLE_ENDPOINT: &str = "GOOGLE_BASE_URL";
+/// The first that is set counts.
+const AWS_ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
+const GOOGLE_ENDPOINTS: [&str; 1] = ["GOOGLE_BASE_URL"];
 
 /// A proxy that nothing goes through takes the place of the one that the environment names: clients have no setting for none.
-const NO_PROXY: &str = "http://localhost";
+/// That holds for all that the client asks, where a server redirects to as well.
+const UNUSED_PROXY: &str = "http://localhost";
 const EVERYTHING: &str = "*,0.0.0.0/0,::/0";
 
 const SCHEMES: [&str; 5] = ["http", "https", "s3", "s3a", "gs"];
@@ -62,7 +64,8 @@ enum Unusable {
 fn store(url: &Url, host: &str, patience: &Patience) -> Result<Arc<dyn ObjectStore>, Unusable> {
     /// By server and settings.
     static KNOWN: Mutex<BTreeMap<String, Arc<dyn ObjectStore>>> = Mutex::new(BTreeMap::new());
-    let endpoints = [AWS_ENDPOINT, GOOGLE_ENDPOINT].map(|name| std::env::var(name).unwrap_or_default());
+    let names = AWS_ENDPOINTS.iter().chain(&GOOGLE_ENDPOINTS);
+    let endpoints: Vec<String> = names.map(|name| std::env::var(name).unwrap_or_default()).collect();
     let key = format!("{}\n{:?}\n{}", &url[..Position::BeforePath], patience.stall, endpoints.join("\n"));
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(store) = known.get(&key) {
@@ -91,15 +94,18 @@ fn new_store(url: &Url, host: &str, patience: &Patience) -> Result<Arc<dyn Objec
         .with_read_timeout(patience.stall);
     // Failures are counted in one place, where the bytes are read.
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
-    let endpoint = |name| std::env::var(name).ok().and_then(|url| Url::parse(&url).ok());
+    let endpoint = |names: &[&str]| {
+        let named = names.iter().find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
+        named.and_then(|url| Url::parse(&url).ok())
+    };
     let server = match url.scheme() {
-        "s3" | "s3a" => endpoint(AWS_ENDPOINT),
-        "gs" => endpoint(GOOGLE_ENDPOINT),
+        "s3" | "s3a" => endpoint(&AWS_ENDPOINTS),
+        "gs" => endpoint(&GOOGLE_ENDPOINTS),
         _ => Some(url.clone()),
     };
     let client = match &server {
         Some(server) if is_loopback(server) => {
-            client.with_proxy_url(NO_PROXY).with_proxy_excludes(EVERYTHING)
+            client.with_proxy_url(UNUSED_PROXY).with_proxy_excludes(EVERYTHING)
         }
         _ => client,
     };

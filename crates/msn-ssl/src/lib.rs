@@ -24,18 +24,17 @@ pub enum Error {
         /// Name of the field, such as `objective.temperature`.
         field: &'static str,
         /// The values that are allowed.
-        expected: &'static str,
+        expected: String,
         /// The value that was given.
         found: String,
     },
 }
 
 /// `Ok` if `holds`, else the error that names the field.
-fn check(
-    holds: bool,
-    field: &'static str,
-    expected: &'static str,
-    found: impl ToString,
-) -> Result<(), Error> {
-    if holds { Ok(()) } else { Err(Error::Config { field, expected, found: found.to_string() }) }
+fn check(holds: bool, field: &'static str, expected: &str, found: impl ToString) -> Result<(), Error> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::Config { field, expected: expected.to_owned(), found: found.to_string() })
+    }
 }

@@ -61,7 +61,8 @@ impl ScheduleConfig {
         check(self.epochs >= 1, "optim.epochs", "at least 1", self.epochs)?;
         let warmup = self.warmup_epochs;
         let fits = unsigned(warmup) && warmup <= self.epochs as f64;
-        check(fits, "optim.warmup_epochs", "a number from 0 to optim.epochs", warmup)?;
+        let expected = format!("a number from 0 to optim.epochs = {}", self.epochs);
+        check(fits, "optim.warmup_epochs", &expected, warmup)?;
         let extends = self.extension >= 1.0 && self.extension.is_finite();
         check(extends, "optim.extension", "a number of at least 1", self.extension)?;
         check(self.lr > 0.0 && self.lr.is_finite(), "optim.lr", "a number above 0", self.lr)?;

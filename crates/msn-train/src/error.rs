@@ -77,6 +77,17 @@ pub enum Error {
         /// The argument.
         argument: String,
     },
+    /// Fewer hours than an epoch takes.
+    #[error(
+        "--hours: expected at least the {epoch:.2} hours that an epoch takes, found {found}; fewer images, a smaller encoder or fewer \
+         views take less"
+    )]
+    TooFewHours {
+        /// Hours of an epoch.
+        epoch: f64,
+        /// Hours that were given.
+        found: f64,
+    },
     /// Two fields that contradict each other, or a field out of its range.
     #[error("{field}: expected {expected}, found {found}")]
     Config {

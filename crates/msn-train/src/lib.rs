@@ -4,6 +4,7 @@ mod adamw;
 mod checkpoint;
 pub mod config;
 mod error;
+pub mod flop;
 mod graph;
 mod pace;
 mod pretrain;

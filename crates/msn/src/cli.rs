@@ -145,8 +145,8 @@ pub(crate) struct Pretrain {
     #[arg(long, value_name = "N", value_parser = at_least_one, requires = "init")]
     pub(crate) heads: Option<usize>,
 
-    /// Pick as many epochs as take about so many hours on this machine's CPU, which is measured for a moment. Schedules that
-    /// are cut off learn less than those that end, so that this beats stopping a longer run.
+    /// Pick as many epochs as take about so many hours on this machine's CPU, which is measured for a moment. Fewer hours than
+    /// an epoch takes are refused.
     #[arg(long, value_name = "H", value_parser = positive, conflicts_with_all = ["config", "resume"])]
     pub(crate) hours: Option<f64>,
 
@@ -195,7 +195,7 @@ pub(crate) struct Synth {
 Examples:
   msn settings                  all of them
   msn settings optim            those of a section
-  msn settings momentum         those that have it in their name")]
+  msn settings jitter           those that have it in their name")]
 pub(crate) struct Settings {
     /// Names of settings or sections, or parts of names; all settings without one.
     #[arg(value_name = "NAME")]

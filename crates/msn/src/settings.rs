@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use msn_data::{Dataset, Limits, Reading, look_at};
 use msn_model::Precision;
 use msn_store::RunDir;
-use msn_train::config::{Budget, DataFacts, suggest};
+use msn_train::config::{DataFacts, RunTime, suggest};
 use msn_train::{Config, Error};
 
 use crate::failure::wrong_arguments;
@@ -84,7 +84,7 @@ impl<'a> Given<'a> {
     pub(crate) fn for_new_run(
         &self,
         dataset: &dyn Dataset,
-        budget: Budget,
+        time: RunTime,
     ) -> anyhow::Result<(Config, Vec<String>)> {
         match &self.file {
             Some(file) => Ok((self.over(&Config::default(), Some(file), DEFAULT)?, self.notes.clone())),
@@ -94,8 +94,7 @@ impl<'a> Given<'a> {
                 data.validate().map_err(wrong_arguments)?;
                 let shorter_side = median_side(dataset, &data.limits())?;
                 let facts = DataFacts { images: dataset.len(), shorter_side };
-                let (config, choices) =
-                    suggest(facts, budget, &self.sources(None)).map_err(wrong_arguments)?;
+                let (config, choices) = suggest(facts, time, &self.sources(None)).map_err(wrong_arguments)?;
                 let mut lines = vec!["settings picked, since there is no --config:".to_owned()];
                 lines
                     .extend(choices.iter().map(|choice| format!("  {} ({})", choice.setting, choice.reason)));

@@ -1,7 +1,7 @@
 //! Images and datasets made on the spot.
 
 use std::collections::HashMap;
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -137,13 +137,8 @@ pub(crate) fn shared(file: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    skip(&format!("{} is missing", path.display()));
+    msn_golden::skip(&format!("{} is missing", path.display()));
     None
-}
-
-/// Says that a test is skipped: not with `eprintln!`, which the test harness keeps from the person who runs the tests.
-pub(crate) fn skip(why: &str) {
-    let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
 }
 
 /// Waits for something that comes, however busy the machine is.

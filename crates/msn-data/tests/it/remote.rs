@@ -12,7 +12,7 @@ use msn_remote::Patience;
 use msn_store::CacheFolder;
 
 use super::link::Link;
-use crate::common::{first_pixel, fixture, labels, names, skip};
+use crate::common::{first_pixel, fixture, labels, names};
 
 /// Python's HTTP server on a folder of fixtures.
 struct Server {
@@ -37,7 +37,7 @@ impl Server {
         command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut process = match command.spawn() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                skip("no python3, whose http.server these tests ask");
+                msn_golden::skip("no python3, whose http.server these tests ask");
                 return None;
             }
             spawned => spawned.unwrap(),

@@ -4,7 +4,7 @@
 use crate::gemm::product::Product;
 use crate::simd::Simd;
 
-/// Magnitudes of scores up to which [`Product::exp`] is exact; in training they are smaller by far.
+/// Magnitudes of scores up to which [`Product::exp`] is as exact as it says; in training they are smaller by far.
 const HUGE: f32 = 16384.0;
 
 /// Packs `exp(scale (column - max))` of each column into `weights`, words of an operand A with
@@ -68,8 +68,8 @@ pub(super) fn gradients<S: Simd, P: Product>(
     }
 }
 
-/// The largest element of each column of a vector's width, from column `lane` on. Where it is [`HUGE`] it is subtracted from
-/// its column, which leaves 0.
+/// The largest element of each column of a vector's width, from column `lane` on. Where it is beyond
+/// [`HUGE`] in magnitude it is subtracted from its column, which leaves 0.
 #[inline(always)]
 fn largest<S: Simd>(s: S, scores: &mut [f32], width: usize, lane: usize) -> S::V {
     let largest = scores.chunks_exact(width).fold(

@@ -7,7 +7,7 @@ use std::process::Command;
 use msn_remote::{Error, Patience, RemoteFile};
 
 use crate::again::run_again;
-use crate::servers::{Server, run, skip};
+use crate::servers::{Server, run};
 
 /// An authority, and a certificate of it for 127.0.0.1. `None` with a message where there is no OpenSSL 3 or later, whose
 /// failures are those of the test.
@@ -17,7 +17,7 @@ fn certify(authority: &Path, served: &Path) -> Option<()> {
     let version = run(probe).map(|probe| String::from_utf8_lossy(&probe.stdout).into_owned());
     let major = |version: &str| version.strip_prefix("OpenSSL ")?.split('.').next()?.parse::<u32>().ok();
     if version.and_then(|version| major(&version)).is_none_or(|major| major < 3) {
-        skip("no openssl 3, which makes the certificates of these tests");
+        msn_golden::skip("no openssl 3, which makes the certificates of these tests");
         return None;
     }
     let new = |folder: &Path, name: &str, more: &[&str]| {
@@ -55,7 +55,7 @@ fn certificates_are_trusted_if_their_authority_is_named() {
         &[("MSN_TEST_HTTPS", &address), ("SSL_CERT_FILE", &named)],
         &[],
     );
-    // Not named, it is refused at once, with advice: waiting would not help.
+    // Not named, it is refused, with advice, as what no waiting would help against.
     let error = RemoteFile::open(&address, &Patience::default()).err().unwrap();
     assert!(matches!(error, Error::Certificate { .. }), "{error}");
     assert!(error.to_string().contains("SSL_CERT_FILE"), "{error}");

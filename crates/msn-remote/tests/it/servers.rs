@@ -8,11 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// Says that a test is skipped: not with `eprintln!`, which the test harness keeps from the person who runs the tests.
-pub(crate) fn skip(why: &str) {
-    let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
-}
-
 const HTTPS_SERVER: &str = r#"
 import http.server, ssl
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
@@ -76,7 +71,7 @@ impl Server {
         command.args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"]).arg(folder);
         let server = Self::start(command, "port ");
         if server.is_none() {
-            skip("no python3, whose http.server these tests ask");
+            msn_golden::skip("no python3, whose http.server these tests ask");
         }
         server
     }
@@ -86,7 +81,7 @@ impl Server {
         let mut probe = Command::new("python3");
         probe.args(["-c", "import ssl"]);
         if !run(probe).is_some_and(|probe| probe.status.success()) {
-            skip("no python3 with ssl, whose http.server these tests ask");
+            msn_golden::skip("no python3 with ssl, whose http.server these tests ask");
             return None;
         }
         let mut command = Command::new("python3");
@@ -101,7 +96,7 @@ impl Server {
         command.args(["-H", "127.0.0.1", "-p", "0"]);
         let server = Self::start(command, "Running on http://127.0.0.1:");
         if server.is_none() {
-            skip(
+            msn_golden::skip(
                 "no moto_server (`pip install 'moto[server]'`, or MSN_MOTO_SERVER), whose S3 API these tests ask",
             );
         }

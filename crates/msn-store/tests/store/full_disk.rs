@@ -9,7 +9,7 @@ use std::process::Command;
 
 use msn_store::{KeepPolicy, RunDir, StoreError};
 
-use crate::support::{CHILD, as_child, checkpoint, checkpoint_of, names, run_with, skip};
+use crate::support::{CHILD, as_child, checkpoint, checkpoint_of, names, run_with};
 
 /// 4 * 65,536 values, a MiB: more than either limit.
 const TOO_MANY: usize = 1 << 16;
@@ -75,7 +75,7 @@ fn a_write_that_fails_leaves_the_last_checkpoint_whole() {
 fn a_full_disk_leaves_the_last_checkpoint_whole() {
     let scratch = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(scratch.path()) else {
-        skip("no small file system, since mounting is not allowed: /dev/full instead");
+        msn_golden::skip("no small file system, since mounting is not allowed: /dev/full instead");
         let err = msn_store::atomic::write("/dev/full".as_ref(), &[0; 100_000]).unwrap_err();
         assert!(matches!(err, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull));
         return;

@@ -5,7 +5,7 @@ use std::fs;
 use msn_store::Skipped;
 use serde_json::json;
 
-use crate::support::{run_with, skip};
+use crate::support::run_with;
 
 #[test]
 fn metrics_are_one_json_value_a_line() {
@@ -24,7 +24,7 @@ fn metrics_are_one_json_value_a_line() {
 #[test]
 fn metrics_that_cannot_be_synced_are_no_error() {
     if fs::File::open("/dev/null").unwrap().sync_data().is_ok() {
-        return skip("this system syncs /dev/null, which stands for a file that cannot be");
+        return msn_golden::skip("this system syncs /dev/null, which stands for a file that cannot be");
     }
     let scratch = tempfile::tempdir().unwrap();
     let (run, _) = run_with(scratch.path(), &[]);

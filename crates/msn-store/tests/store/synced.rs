@@ -7,7 +7,7 @@ use std::path::Path;
 
 use msn_store::atomic;
 
-use crate::support::{names, run_with, skip};
+use crate::support::{names, run_with};
 
 /// Bytes that this thread has thrown away before they reached the disk; `None` where the system does not say.
 fn thrown_away() -> Option<u64> {
@@ -28,7 +28,7 @@ fn shows_here(scratch: &Path) -> bool {
     fs::write(&file, [1; 1 << 16]).unwrap();
     let shows = thrown_away().is_some() && not_on_disk(&file) == 1 << 16;
     if !shows {
-        skip("this system does not say what was never written to disk");
+        msn_golden::skip("this system does not say what was never written to disk");
     }
     shows
 }

@@ -5,9 +5,8 @@ use msn_data::rng::Rng;
 use msn_data::{kept_patches, random_mask};
 use msn_model::{EncoderConfig, HeadConfig, View};
 use msn_train::config::PrecisionSetting;
+use msn_train::flop::{Model, features};
 use msn_train::{Config, Views};
-
-use crate::flop::{Model, features};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,13 +93,14 @@ impl Case {
     /// Floating-point operations that a round needs.
     pub(crate) fn flop(&self, config: &Config) -> u64 {
         let Tokens { targets, anchors } = self.tokens(&config.encoder);
-        match self.task {
+        let flop = match self.task {
             Task::Embed => features(&config.encoder, &targets),
             Task::Train { .. } => {
                 let prototypes = config.objective.prototypes;
                 Model { encoder: &config.encoder, head: &config.head, prototypes }.step(&targets, &anchors)
             }
-        }
+        };
+        flop as u64
     }
 
     /// Random images of every view.

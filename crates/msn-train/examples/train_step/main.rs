@@ -9,7 +9,6 @@
 //! program and its peer take turns.
 
 mod case;
-mod flop;
 
 use std::io::{BufRead, Write};
 use std::time::Instant;

@@ -1,10 +1,12 @@
 //! Settings for those who give none: picked from the number and the size of the images.
 
+use msn_data::kept_patches;
 use toml::Table;
 
 use super::merge::lookup;
-use super::{Config, Source, Speed};
+use super::{Config, Source};
 use crate::Error;
+use crate::flop::{Model, features};
 
 /// What the images tell about themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +17,19 @@ pub struct DataFacts {
     pub shorter_side: u32,
 }
 
-/// How long the run may take.
+/// How fast the machine is, and how long the run may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Budget {
-    /// Of whole steps.
-    pub speed: Speed,
-    /// Hours that somebody gives it, above 0; `None` for as much work as fits most.
+pub struct RunTime {
+    /// Floating point operations a second of whole steps, where that was measured.
+    pub speed: Option<f64>,
+    /// Hours that somebody gives the run, above 0; `None` for what is usual for so many images.
     pub hours: Option<f64>,
+}
+
+impl RunTime {
+    fn assumed_speed(&self) -> f64 {
+        self.speed.unwrap_or(UNKNOWN_SPEED)
+    }
 }
 
 /// Settings that were picked together, and why.
@@ -111,19 +119,19 @@ const PAPER_FOCAL_VIEWS: usize = 10;
 /// Settings for such images with `overrides` laid over them, and what was picked and why.
 ///
 /// Settings that follow from others, as the learning rate from the size of the encoder, follow from the overridden ones. Where
-/// the budget has hours, as many epochs are picked as take that long, at least one.
+/// the run has hours, as many epochs are picked as take that long.
 ///
 /// # Errors
-/// As [`Config::merge`].
+/// As [`Config::merge`], and [`Error::TooFewHours`] if they are over before an epoch is.
 pub fn suggest(
     facts: DataFacts,
-    budget: Budget,
+    time: RunTime,
     overrides: &[Source],
 ) -> Result<(Config, Vec<Choice>), Error> {
     let given = |field: &str| overrides.iter().any(|source| source.sets(field));
     let mut config = Config::merge(&sizes(facts), overrides)?;
-    follow(&mut config, facts.images, budget, &given);
-    let choices = explain(&config, facts, budget, &given);
+    follow(&mut config, facts.images, time, &given)?;
+    let choices = explain(&config, facts, time, &given);
     Ok((config, choices))
 }
 
@@ -149,7 +157,12 @@ fn sizes(facts: DataFacts) -> Config {
 }
 
 /// What follows from the number of images and from the settings so far; fields that are `given` stay.
-fn follow(config: &mut Config, images: usize, budget: Budget, given: &dyn Fn(&str) -> bool) {
+fn follow(
+    config: &mut Config,
+    images: usize,
+    time: RunTime,
+    given: &dyn Fn(&str) -> bool,
+) -> Result<(), Error> {
     fn pick<T>(field: &mut T, picked: T, given: bool) {
         if !given {
             *field = picked;
@@ -173,10 +186,13 @@ fn follow(config: &mut Config, images: usize, budget: Budget, given: &dyn Fn(&st
     let bearable = (2 * config.train.batch_size.clamp(1, 1024)).next_power_of_two();
     let prototypes = (images / 80).next_power_of_two().clamp(32, 1024).min(bearable);
     pick(&mut config.objective.prototypes, prototypes, given("objective.prototypes"));
-    let epochs = match budget.hours {
+    let epochs = match time.hours {
         Some(hours) => {
-            let fit = hours * 3600.0 * budget.speed.or_assumed() / work(config, images);
-            fit.clamp(1.0, MOST_EPOCHS) as u64
+            let epoch = work(config, images) / time.assumed_speed() / 3600.0;
+            if hours < epoch {
+                return Err(Error::TooFewHours { epoch, found: hours });
+            }
+            (hours / epoch).min(MOST_EPOCHS) as u64
         }
         None => (WORK_PER_RUN / work(config, images)).clamp(10.0, 300.0) as u64,
     };
@@ -194,6 +210,7 @@ fn follow(config: &mut Config, images: usize, budget: Budget, given: &dyn Fn(&st
         (false, false) => 0.99,
     };
     pick(&mut config.optim.momentum, momentum, given("optim.momentum"));
+    Ok(())
 }
 
 fn largest_batch(small: bool) -> usize {
@@ -205,31 +222,20 @@ fn steps(config: &Config, images: usize) -> u64 {
     config.optim.epochs.saturating_mul(steps_per_epoch)
 }
 
-impl Speed {
-    fn or_assumed(self) -> f64 {
-        match self {
-            Self::Measured(speed) => speed,
-            Self::Unknown => UNKNOWN_SPEED,
-        }
-    }
-}
-
-/// Floating point operations of an epoch: the products of the blocks and of the head, forward for the target view and
-/// three times as much, forward and backward, for the anchors. Of the last block only [CLS] is computed, next to nothing.
+/// Floating point operations of an epoch.
 fn work(config: &Config, images: usize) -> f64 {
     let Config { views, encoder, head, mask, .. } = config;
-    let [dim, depth, ratio] = [encoder.dim, encoder.depth, encoder.mlp_ratio].map(|x| x as f64);
-    let [hidden, output] = [head.hidden_dim, head.output_dim].map(|x| x as f64);
-    let patches = |size: usize| ((size / encoder.patch_size.max(1)) as f64).powi(2);
-    let view = |patches: f64| {
-        let tokens = 1.0 + patches;
-        let block = tokens * (8.0 + 4.0 * ratio) * dim * dim + 4.0 * tokens * tokens * dim;
-        (depth - 1.0) * block + 2.0 * hidden * (dim + hidden + output)
-    };
+    let patches = |size: usize| (size / encoder.patch_size.max(1)).saturating_pow(2);
     let whole = patches(views.random_size);
-    let anchors = views.random_views as f64 * view(whole * (1.0 - mask.patch_drop))
-        + views.focal_views as f64 * view(patches(views.focal_size));
-    images as f64 * (view(whole) + 3.0 * anchors)
+    let with_cls = |patches: usize| patches.saturating_add(1);
+    let targets = [(1, with_cls(whole))];
+    let anchors = [
+        (views.random_views, with_cls(kept_patches(whole, mask.patch_drop))),
+        (views.focal_views, with_cls(patches(views.focal_size))),
+    ];
+    let step = Model { encoder, head, prototypes: config.objective.prototypes }.step(&targets, &anchors);
+    let again = if config.train.grad_checkpointing { features(encoder, &anchors) } else { 0.0 };
+    images as f64 * (step + again)
 }
 
 /// A quantity in the largest of these units that it fills, or in the first.
@@ -240,13 +246,13 @@ fn scaled(quantity: f64, units: &[(&str, f64)]) -> String {
 }
 
 /// The picked fields as `config` has them, with the reasons. Groups of fields that are all `given` are left out.
-fn explain(config: &Config, facts: DataFacts, budget: Budget, given: &dyn Fn(&str) -> bool) -> Vec<Choice> {
+fn explain(config: &Config, facts: DataFacts, time: RunTime, given: &dyn Fn(&str) -> bool) -> Vec<Choice> {
     let small = config.encoder.dim < SMALL;
     let groups = [
         reasons_of_encoder(config, facts),
         reasons_of_views(config, small),
         reasons_of_objective(small),
-        reasons_of_schedule(config, facts, budget, small),
+        reasons_of_schedule(config, facts, time, small),
     ];
     let table = Table::try_from(config).expect("every field of a configuration has a TOML form");
     let choice = |(fields, reason): Reason| {
@@ -319,21 +325,18 @@ fn reasons_of_objective(small: bool) -> Vec<Reason> {
         (&["objective.sharpen", "objective.sharpen_end"], sharpen.to_owned()),
         (
             &["objective.prototypes"],
-            "about one for every 80 images, at least 32, a power of two, up to the first from twice the images in a batch on: with more, no \
-             target could be certain"
+            "about one for every 80 images, 32 to 1024, but not many more than twice the images in a batch, or no target could be \
+             certain"
                 .to_owned(),
         ),
     ]
 }
 
-fn reasons_of_schedule(config: &Config, facts: DataFacts, budget: Budget, small: bool) -> Vec<Reason> {
+fn reasons_of_schedule(config: &Config, facts: DataFacts, time: RunTime, small: bool) -> Vec<Reason> {
     let (steps, epochs) = (steps(config, facts.images), config.optim.epochs);
     let total = epochs as f64 * work(config, facts.images);
-    let speed = budget.speed.or_assumed();
-    let whose = match budget.speed {
-        Speed::Measured(_) => "this machine makes",
-        Speed::Unknown => "a few CPU cores make",
-    };
+    let whose = if time.speed.is_some() { "this machine makes" } else { "a few CPU cores make" };
+    let speed = time.assumed_speed();
     let rate = if small {
         "a small encoder bears a high learning rate"
     } else {
@@ -369,7 +372,7 @@ mod tests {
     fn suggested(images: usize, shorter_side: u32, overrides: &[&str]) -> (Config, Vec<Choice>) {
         let sources: Result<Vec<_>, _> =
             overrides.iter().map(|argument| Source::argument(argument)).collect();
-        suggest(DataFacts { images, shorter_side }, Budget::default(), &sources.expect("settings"))
+        suggest(DataFacts { images, shorter_side }, RunTime::default(), &sources.expect("settings"))
             .expect("suggested")
     }
 
@@ -377,36 +380,44 @@ mod tests {
     fn as_many_epochs_are_picked_as_fit_the_hours() {
         let facts = DataFacts { images: 10_000, shorter_side: 32 };
         let hours = |hours: f64, speed: f64| {
-            let budget = Budget { speed: Speed::Measured(speed), hours: Some(hours) };
-            suggest(facts, budget, &[]).expect("suggested")
+            let time = RunTime { speed: Some(speed), hours: Some(hours) };
+            suggest(facts, time, &[])
         };
-        let (config, choices) = hours(2.0, 3e11);
+        let epochs_of = |given: f64, speed: f64| hours(given, speed).expect("suggested").0.optim.epochs;
+        let (config, choices) = hours(2.0, 3e11).expect("suggested");
         let epochs = config.optim.epochs;
         let seconds = |epochs: u64| epochs as f64 * work(&config, 10_000) / 3e11;
         assert!(seconds(epochs) <= 7200.0 && seconds(epochs + 1) > 7200.0, "{epochs} epochs");
         // Half an hour has a quarter of them, twice the speed twice as many.
-        assert_eq!(hours(0.5, 3e11).0.optim.epochs, epochs / 4);
-        assert!(hours(2.0, 6e11).0.optim.epochs.abs_diff(2 * epochs) <= 1);
+        assert_eq!(epochs_of(0.5, 3e11), epochs / 4);
+        assert!(epochs_of(2.0, 6e11).abs_diff(2 * epochs) <= 1);
         assert!(text(&choices).contains(": about 2.0 hours at the 300.0 GFLOP/s that this machine makes)"));
-        // The schedules follow; less than an epoch is none.
+        // The schedules follow.
         assert_eq!(config.optim.warmup_epochs, epochs as f64 / 10.0);
-        assert_eq!(hours(1e-6, 3e11).0.optim.epochs, 1);
-        assert_eq!(hours(1e300, 3e11).0.optim.epochs, 1_000_000, "what a file can say");
+        assert_eq!(epochs_of(1e300, 3e11), 1_000_000, "what a file can say");
+        // Less than an epoch is none.
+        let epoch = seconds(1) / 3600.0;
+        assert_eq!(epochs_of(1.01 * epoch, 3e11), 1);
+        let error = hours(0.99 * epoch, 3e11).expect_err("too few").to_string();
+        assert!(error.contains("--hours") && error.contains("that an epoch takes"), "{error}");
+        // Forward passes that are made twice take time.
+        let again = Source::argument("train.grad_checkpointing=true").expect("a setting");
+        let (config, _) =
+            suggest(facts, RunTime { speed: Some(3e11), hours: Some(2.0) }, &[again]).expect("suggested");
+        assert!(
+            (0.75..0.9).contains(&(config.optim.epochs as f64 / epochs as f64)),
+            "{}",
+            config.optim.epochs
+        );
     }
 
     #[test]
-    fn the_work_is_that_of_the_products() {
-        // Blocks 192 wide on views of 32 px with patches of 4: the target has 65 tokens, a large anchor 52 (a fifth of the
-        // patches dropped), each of four focal ones 17. A token takes 24 * 192^2 operations and 4 * 192 for each token that it
-        // attends to, in three of four blocks. The head is 192-512-512-128.
+    fn the_work_of_an_epoch_is_that_of_its_views() {
+        // A target of 64 patches, a large anchor of 51 (a fifth is dropped), four focal ones of 16, each with [CLS].
         let (config, _) = suggested(10_000, 32, &["encoder.depth=4"]);
-        let block = |tokens: u64| tokens * 24 * 192 * 192 + 4 * 192 * tokens * tokens;
-        let head = 2 * (192 * 512 + 512 * 512 + 512 * 128);
-        let anchors = 3 * (block(52) + 4 * block(17)) + 5 * head;
-        let expected = 10_000 * (3 * block(65) + head + 3 * anchors);
-        let found = work(&config, 10_000);
-        // 0.8 * 64 patches are no whole number.
-        assert!((found / expected as f64 - 1.0).abs() < 0.01, "{found:e} and {expected:e}");
+        let model =
+            Model { encoder: &config.encoder, head: &config.head, prototypes: config.objective.prototypes };
+        assert_eq!(work(&config, 10_000), 10_000.0 * model.step(&[(1, 65)], &[(1, 52), (4, 17)]));
     }
 
     fn text(choices: &[Choice]) -> String {

@@ -14,9 +14,9 @@ use msn_model::{EncoderConfig, HeadConfig, Precision};
 use msn_ssl::{MsnConfig, ScheduleConfig};
 use serde::{Deserialize, Serialize};
 
-pub use auto::{Budget, Choice, DataFacts, suggest};
+pub use auto::{Choice, DataFacts, RunTime, suggest};
 pub use merge::Source;
-pub use speed::Speed;
+pub use speed::speed_of_training;
 
 use crate::{AdamWConfig, Error};
 

@@ -7,7 +7,7 @@ use anyhow::{anyhow, bail};
 use burn::tensor::Device;
 use msn_data::{Dataset, FULL_RANGE};
 use msn_store::RunDir;
-use msn_train::config::{Budget, Speed};
+use msn_train::config::{RunTime, speed_of_training};
 use msn_train::{Config, Ending};
 
 use crate::cli::Pretrain;
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
                 Some(start)
             }
         };
-        let (config, explanation) = given.for_new_run(&*dataset, budget(arguments, &given)?)?;
+        let (config, explanation) = given.for_new_run(&*dataset, run_time(arguments, &given)?)?;
         check_batch(&config, &*dataset, &given)?;
         memory::check(&config, &arguments.device)?;
         if config.data.levels == FULL_RANGE {
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
 }
 
 /// How long the run may take, and how fast this machine is. Nobody asks where a file has all settings.
-fn budget(arguments: &Pretrain, given: &Given<'_>) -> anyhow::Result<Budget> {
+fn run_time(arguments: &Pretrain, given: &Given<'_>) -> anyhow::Result<RunTime> {
     let (hours, is_cpu) = (arguments.hours, arguments.device.is_cpu());
     if hours.is_some() && given.sets("optim.epochs") {
         bail!(wrong_arguments(anyhow!("--hours: expected no optim.epochs beside it, since it picks them")));
@@ -86,9 +86,9 @@ fn budget(arguments: &Pretrain, given: &Given<'_>) -> anyhow::Result<Budget> {
             "--hours: expected --device cpu, whose speed is measured; found {device}: give optim.epochs instead"
         )));
     }
-    let speed =
-        if is_cpu && arguments.config.is_none() { Speed::of_cpu(given.precision()?) } else { Speed::Unknown };
-    Ok(Budget { speed, hours })
+    let is_asked_for = is_cpu && arguments.config.is_none();
+    let speed = is_asked_for.then(|| given.precision().map(speed_of_training)).transpose()?;
+    Ok(RunTime { speed, hours })
 }
 
 /// Before the run folder is made: otherwise a second try with a smaller batch would find it in use.

@@ -35,9 +35,9 @@ pub(crate) fn run(arguments: &Settings) -> anyhow::Result<()> {
         all.iter().for_each(|setting| write(setting, setting.heading.as_deref(), &mut text));
     }
     for name in &arguments.names {
-        let found: Vec<_> = all.iter().filter(|setting| is_meant(name, &setting.name)).collect();
+        let found = meant(name, &all);
         if found.is_empty() {
-            let nearest = Config::nearest_field(name);
+            let nearest = Config::nearest_field(&name.to_lowercase());
             bail!(wrong_arguments(anyhow!(
                 "{name}: expected a setting, a section or a part of a setting's name; the nearest is {nearest}"
             )));
@@ -47,10 +47,17 @@ pub(crate) fn run(arguments: &Settings) -> anyhow::Result<()> {
     report::print(&text)
 }
 
-/// Whether `wanted` is the name, its section, or a part of it.
-fn is_meant(wanted: &str, name: &str) -> bool {
-    let is_section = PAGE.contains(&format!("\n## {wanted}:"));
-    if is_section { name.starts_with(&format!("{wanted}.")) } else { name.contains(wanted) }
+/// The setting of this name, those of the section, or else those that have it in their names; in capitals or not.
+fn meant<'a>(wanted: &str, all: &'a [Setting]) -> Vec<&'a Setting> {
+    let wanted = wanted.to_lowercase();
+    let section = format!("{wanted}.");
+    let ways: [&dyn Fn(&str) -> bool; 3] = [
+        &|name| name == wanted || name.rsplit('.').next() == Some(&wanted),
+        &|name| name.starts_with(&section),
+        &|name| name.contains(&wanted),
+    ];
+    let found = ways.iter().map(|is_meant| all.iter().filter(|setting| is_meant(&setting.name)).collect());
+    found.into_iter().find(|found: &Vec<_>| !found.is_empty()).unwrap_or_default()
 }
 
 fn write(setting: &Setting, heading: Option<&str>, text: &mut String) {
@@ -159,12 +166,15 @@ mod tests {
     #[test]
     fn a_section_a_name_and_a_part_of_one_are_found() {
         let found = |wanted: &str| -> Vec<String> {
-            let all = settings(PAGE).into_iter().map(|setting| setting.name);
-            all.filter(|name| is_meant(wanted, name)).collect()
+            let all = settings(PAGE);
+            meant(wanted, &all).into_iter().map(|setting| setting.name.clone()).collect()
         };
-        assert_eq!(found("mask"), ["mask.patch_drop", "mask.mask"]);
-        assert_eq!(found("objective.temperature"), ["objective.temperature"]);
-        assert_eq!(found("momentum"), ["optim.momentum", "optim.final_momentum"]);
+        assert_eq!(found("head"), ["head.hidden_dim", "head.output_dim", "head.batch_norm"]);
+        // Not those whose names it begins.
+        assert_eq!(found("objective.sharpen"), ["objective.sharpen"]);
+        assert_eq!(found("blur"), ["views.blur"]);
+        assert_eq!(found("LR"), ["optim.lr"]);
+        assert_eq!(found("jitter"), ["views.color_jitter", "views.color_jitter_probability"]);
         assert!(found("temprature").is_empty());
     }
 }

@@ -112,12 +112,19 @@ fn without_a_configuration_pretrain_explains_what_it_picks() {
 #[test]
 fn pretrain_picks_as_many_epochs_as_fit_the_hours() {
     let scratch = Scratch::new();
-    let common = ["pretrain", "--data", "images", "--out", "run", "encoder.dim=48", "head.hidden_dim=32"];
-    let with = |more: &[&str]| scratch.msn(&[&common[..], more].concat());
-    // A few milliseconds.
-    let stderr = with(&["--hours", "1e-6"]).success().stderr;
-    assert!(stderr.contains("optim.epochs = 1 (24 images seen in all"), "{stderr}");
-    assert!(stderr.contains("FLOP/s that this machine makes"), "{stderr}");
+    let common = ["pretrain", "--data", "images", "--out", "run"];
+    let tiny = ["encoder.dim=48", "encoder.depth=1", "head.hidden_dim=32", "head.output_dim=16"];
+    let with = |more: &[&str]| scratch.msn(&[&common[..], &tiny[..], more].concat());
+    // 70 milliseconds, in which any machine has time for an epoch of 24 images.
+    let stderr = with(&["--hours", "2e-5", "optim.warmup_epochs=0"]).success().stderr;
+    assert!(
+        stderr.contains("images seen in all") && stderr.contains("FLOP/s that this machine makes)"),
+        "{stderr}"
+    );
+    scratch
+        .msn(&[&common[..3], &["--out", "none", "--hours", "1e-9"]].concat())
+        .refused_with(&["--hours", "hours that an epoch takes"]);
+    assert!(!scratch.path("none").exists());
     with(&["--hours", "1", "optim.epochs=3"]).refused_with(&["--hours", "no optim.epochs"]);
     with(&["--hours", "0"]).refused_with(&["--hours", "a number above 0"]);
     with(&["--hours", "1", "--config", "tiny.toml"]).refused_with(&["--hours", "--config"]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
 use msn_data::{Dataset, Limits, LoaderConfig, check_image, picture_of_views, preview};
-use msn_train::config::Budget;
+use msn_train::config::RunTime;
 
 use super::{check_picture, write_picture};
 use crate::cli::DataViews;
@@ -16,7 +16,7 @@ pub(crate) fn run(arguments: &DataViews) -> anyhow::Result<()> {
     check_picture("--out", &arguments.out, &arguments.path)?;
     let given = Given::read(&arguments.path, arguments.config.as_deref(), &arguments.overrides)?;
     let dataset = msn_data::open(&arguments.path)?;
-    let (config, explanation) = given.for_new_run(&*dataset, Budget::default())?;
+    let (config, explanation) = given.for_new_run(&*dataset, RunTime::default())?;
     if !explanation.is_empty() {
         say("settings picked from the images, as pretrain does without --config");
     }
