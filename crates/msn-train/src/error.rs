@@ -79,8 +79,10 @@ pub enum Error {
     },
     /// Fewer hours than an epoch takes.
     #[error(
-        "--hours: expected at least the {epoch:.2} hours that an epoch takes, found {found}; fewer images, a smaller encoder or fewer \
-         views take less"
+        "--hours: expected at least the {} hours that an epoch takes, found {found}; fewer images, a smaller encoder or fewer \
+         views take less",
+        // Rounded up: what is named here is enough.
+        (100.0 * .epoch).ceil() / 100.0
     )]
     TooFewHours {
         /// Hours of an epoch.
