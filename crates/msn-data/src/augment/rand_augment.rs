@@ -94,7 +94,7 @@ mod tests {
 
     /// By `tests/fixtures/make_streams.py`, in its signs and magnitudes.
     #[test]
-    fn what_is_drawn_is_what_was_drawn() {
+    fn operations_drawn_for_an_image_are_those_of_a_script_in_python() {
         let drawn = |image| {
             let mut rng = Rng::for_rand_augment(7, 2, image);
             [(); 2].map(|()| RandAugment::default().draw(&mut rng))

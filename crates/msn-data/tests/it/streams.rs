@@ -40,7 +40,7 @@ fn every_stream_begins_with_the_number_of_its_key() {
 }
 
 #[test]
-fn bits_become_the_numbers_that_they_became() {
+fn bits_become_the_numbers_of_a_script_in_python() {
     let mut rng = view();
     let uniform = [(); 3].map(|()| rng.uniform(-1.5, 2.5));
     assert_eq!(uniform, [-1.3342955507647902, 2.085011484778563, -0.6852644503050569]);
@@ -62,7 +62,7 @@ fn bits_become_the_numbers_that_they_became() {
 }
 
 #[test]
-fn bits_become_the_numbers_of_distributions_that_they_became() {
+fn bits_become_the_distributed_numbers_of_the_script() {
     let mut rng = view();
     let normal = [(); 2].map(|()| rng.normal_pair()).concat();
     let expected = [0.23124491999503016, -0.17647394234054142, 0.6743640521450073, 0.027408327447888146];
@@ -95,7 +95,7 @@ fn assert_jitter(found: &ViewParams, expected: [(&str, f64); 4]) {
 }
 
 #[test]
-fn a_view_is_drawn_in_the_order_in_which_it_was_drawn() {
+fn a_view_is_drawn_in_the_order_of_the_script() {
     let with_rotations = drawn(&Views { rotation: 0.75, ..Views::default() }, ViewKind::Random, 0, 1);
     assert_eq!(with_rotations.crop, CropBox { left: 117, top: 85, width: 352, height: 269 });
     assert_eq!(with_rotations.orientation, Orientation { flip: true, quarter_turns: 3 });
@@ -128,7 +128,7 @@ fn a_view_is_drawn_in_the_order_in_which_it_was_drawn() {
 }
 
 #[test]
-fn masks_keep_the_patches_that_they_kept() {
+fn masks_keep_the_patches_of_the_script() {
     let batch = random_mask(16, 11, &mut Rng::for_batch_mask(7, 2, 3, 1));
     assert_eq!(batch, [0, 2, 3, 4, 5, 9, 10, 11, 12, 13, 15]);
     let image = random_mask(16, 11, &mut Rng::for_image_mask(7, 2, 3, 1));
@@ -136,7 +136,7 @@ fn masks_keep_the_patches_that_they_kept() {
 }
 
 #[test]
-fn what_is_erased_is_what_was_erased() {
+fn what_is_erased_is_what_the_script_erases() {
     const SIZE: usize = 48;
     let mut image = vec![7.0; 3 * SIZE * SIZE];
     RandomErasing::default().apply(&mut image, SIZE, &mut Rng::for_erasing(7, 2, 6));
@@ -151,7 +151,7 @@ fn what_is_erased_is_what_was_erased() {
 }
 
 #[test]
-fn batches_are_mixed_as_they_were_mixed() {
+fn batches_are_mixed_as_by_the_script() {
     let part = CropBox { left: 4, top: 23, width: 40, height: 25 };
     assert_eq!(Mixing::default().draw(48, 7, 2, 0), Mix::CutMix { part });
     let Mix::Mixup { kept } = Mixing::default().draw(48, 7, 2, 2) else { panic!("batch 2 has no mixup") };
@@ -159,7 +159,7 @@ fn batches_are_mixed_as_they_were_mixed() {
 }
 
 #[test]
-fn the_noise_of_a_corruption_is_what_it_was() {
+fn the_noise_of_a_corruption_is_that_of_the_script() {
     let mut rgb = [128; 12];
     Corruption { kind: CorruptionKind::Noise, severity: 2 }.apply(&mut rgb, 2, 3);
     assert_eq!(rgb, [161, 110, 201, 92, 86, 107, 127, 133, 131, 148, 148, 96]);
