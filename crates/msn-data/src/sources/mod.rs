@@ -224,8 +224,8 @@ pub fn open(path: &Path) -> Result<Arc<dyn Dataset>, Error> {
     open_with(path, &Access::of_user())
 }
 
-/// Opens an image folder of any depth, a single image, a `.tar` of images, tar shards or Parquet files (one, several by a pattern such
-/// as `shards-{000000..000099}.tar`, or a folder of them), CIFAR binary files or their folder, an IDX file, a `.csv` of
+/// Opens an image folder of any depth, a single image, a `.tar` of images, tar shards or Parquet files (one, several by a
+/// pattern such as `shards-{000000..000099}.tar`, or a folder of them), CIFAR binary files or their folder, an IDX file, a `.csv` of
 /// `path,label` or a `.txt` list of paths. Tar shards and Parquet files may stand at `http(s)://`, `s3://` and `gs://`
 /// addresses.
 ///
