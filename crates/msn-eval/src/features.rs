@@ -46,6 +46,11 @@ impl Features {
         &self.data
     }
 
+    /// [`data`](Self::data), without a copy.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
     /// One row, [dim].
     ///
     /// # Panics

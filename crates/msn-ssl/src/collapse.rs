@@ -32,7 +32,7 @@ pub struct Collapse {
     pub information: f64,
     /// Mean over the targets of their largest probability, [1/K, 1].
     pub target_max: f64,
-    /// RankMe of the target features, [1, min(B, D)].
+    /// RankMe of the target features, [1, min(B, D)]; 0 if they are all zero.
     pub rank: f64,
     /// Deviation over the batch of the target features scaled to unit length, averaged over dimensions and
     /// multiplied by sqrt(D): 0 where all features agree, about 1 where they point everywhere.

@@ -13,6 +13,9 @@ use crate::export;
 use crate::json_lines::{JsonLines, SkippedLog};
 use crate::lock::{self, RunLock};
 
+/// The folder of the checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
+
 /// A run folder, open for reading or (with the lock) for writing.
 #[derive(Debug)]
 pub struct RunDir {
@@ -90,7 +93,7 @@ impl RunDir {
 
     /// The run's checkpoints.
     pub fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::new(self.path.join("checkpoints"), self.path.join("latest"))
+        Checkpoints::new(self.path.join(CHECKPOINTS), self.path.join("latest"))
     }
 
     /// Opens `metrics.jsonl` to append to, after a run that was at step `step`: lines of later steps are
@@ -175,14 +178,25 @@ fn check_unused(path: &Path) -> Result<()> {
     if config_path(path).exists() {
         return Err(StoreError::RunExists { path: path.to_path_buf() });
     }
-    match first_entry(path)? {
-        None => Ok(()),
-        Some(found) => Err(StoreError::NotEmpty { path: path.to_path_buf(), found }),
+    // Weights to start from are saved before a run is one, and that may fail.
+    let is_left_behind = |name: &str| {
+        Ok(name == CHECKPOINTS && path.join(name).is_dir() && first_entry(&path.join(name))?.is_none())
+    };
+    for found in entries(path)? {
+        if !is_left_behind(&found)? {
+            return Err(StoreError::NotEmpty { path: path.to_path_buf(), found });
+        }
     }
+    Ok(())
 }
 
 /// The first name in `folder`, lock file and leftovers of killed processes aside.
 pub(crate) fn first_entry(folder: &Path) -> Result<Option<String>> {
+    Ok(entries(folder)?.into_iter().next())
+}
+
+/// The names in `folder` in their order, lock file and leftovers of killed processes aside.
+fn entries(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(StoreError::io(folder, "list"))? {
         let entry = entry.map_err(StoreError::io(folder, "list"))?;
@@ -190,5 +204,6 @@ pub(crate) fn first_entry(folder: &Path) -> Result<Option<String>> {
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    Ok(names.into_iter().min())
+    names.sort_unstable();
+    Ok(names)
 }

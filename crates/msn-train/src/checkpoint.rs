@@ -157,9 +157,8 @@ pub(crate) fn restore(loaded: Loaded, config: &Config, device: &Device) -> Resul
     let inner = models.target.device();
     let optimizer = |name: &str, steps: u64, moments: StateDict, shapes: Shapes| {
         check_moments(&moments, &shapes).map_err(|found| problem(format!("{name}.safetensors: {found}")))?;
-        AdamW::restore(config.train.adamw(), steps, moments, &inner).map_err(|parameter| {
-            problem(format!("{name}.safetensors: expected two moments of `{parameter}`, found one"))
-        })
+        AdamW::restore(config.train.adamw(), steps, moments, &inner)
+            .map_err(|error| problem(format!("{name}.safetensors: {error}")))
     };
     let (name, steps) = (ENCODER_OPTIMIZER, state.encoder_optimizer_steps);
     let encoder_optimizer = optimizer(name, steps, part(name)?, shapes(&models.encoder))?;

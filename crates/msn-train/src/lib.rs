@@ -11,7 +11,7 @@ mod pretrain;
 mod start;
 mod step;
 
-pub use adamw::{AdamW, AdamWConfig, Group, Update, clip_scale, gradient_norm};
+pub use adamw::{AdamW, AdamWConfig, Group, UnpairedMoment, Update, clip_scale, gradient_norm};
 pub use checkpoint::{Images, PROTOTYPES_PART};
 pub use config::Config;
 pub use error::Error;

@@ -97,7 +97,7 @@ pub struct Outcome {
     pub ending: Ending,
     /// Steps done.
     pub step: u64,
-    /// The last checkpoint.
+    /// The last checkpoint; `None` where nothing was left to do.
     pub checkpoint: Option<PathBuf>,
     /// Images skipped in this session.
     pub skipped: usize,
@@ -106,7 +106,8 @@ pub struct Outcome {
 /// Trains until all epochs are done or the observer asks to stop; either way the last step is saved.
 ///
 /// A run that holds checkpoints goes on from the newest whole one with the same bits as if it had never stopped;
-/// newer ones that are corrupt are reported to the observer.
+/// newer ones that are corrupt are reported to the observer. The run's `config.toml` becomes `config` once its checkpoints and
+/// the images fit it.
 ///
 /// # Errors
 /// If the configuration, the data or the checkpoints do not fit, or the loss stops being a number. What was saved
@@ -126,20 +127,22 @@ pub fn pretrain(
         Err(msn_store::StoreError::NoCheckpoint { .. }) => None,
         loaded => Some(loaded?),
     };
-    let (trainer, step, state) = match resumed {
-        None => (Trainer::new(config, device)?, 0, State::first(config, images)),
+    let (trainer, saved, state) = match resumed {
+        None => (Trainer::new(config, device)?, None, State::first(config, images)),
         Some(loaded) => {
             for rejected in &loaded.rejected {
                 observer.warn(&format!("{rejected}; going on from {}", loaded.folder.display()));
             }
-            let step = loaded.checkpoint.step;
+            let saved = Saved { step: loaded.checkpoint.step, folder: loaded.folder.clone() };
             let (trainer, state) = restore(loaded, config, device)?;
             if let Some(difference) = state.images.difference(&images, &config.data.path) {
                 return Err(Error::OtherImages { run: run.path().to_path_buf(), difference });
             }
-            (trainer, step, State { config: config.clone(), ..state })
+            (trainer, Some(saved), State { config: config.clone(), ..state })
         }
     };
+    run.write_config(&config.to_toml())?;
+    let step = saved.as_ref().map_or(0, |saved| saved.step);
     let loader = Loader::start(dataset, config.loader(), state.cursor.clone())?;
     let steps_per_epoch = loader.batches_per_epoch();
     let sharpen = (config.objective.sharpen, config.objective.sharpen_end);
@@ -155,9 +158,8 @@ pub fn pretrain(
         metrics: run.metrics_after(step)?,
         skips: run.skipped()?,
         skipped: 0,
-        checkpoint: None,
+        saved,
         saved_at: Instant::now(),
-        saved_step: step,
         saving: Duration::ZERO,
         window: Window::new(),
         starvation: Starvation::new(),
@@ -179,15 +181,20 @@ struct Session<'a> {
     metrics: JsonLines,
     skips: SkippedLog,
     skipped: usize,
-    checkpoint: Option<PathBuf>,
+    saved: Option<Saved>,
+    /// When it was, or when this session began.
     saved_at: Instant,
-    /// Step of the last checkpoint, of this session or of the one before; 0 without one.
-    saved_step: u64,
     /// What writing the last checkpoint took.
     saving: Duration,
     window: Window,
     starvation: Starvation,
     watch: CollapseWatch,
+}
+
+/// The last checkpoint, of this session or of the one before.
+struct Saved {
+    step: u64,
+    folder: PathBuf,
 }
 
 impl Session<'_> {
@@ -199,7 +206,7 @@ impl Session<'_> {
             done: self.step,
             parameters: burn::module::Module::num_params(self.trainer.encoder()),
         });
-        let nothing_left = self.step == self.total;
+        let nothing_left = self.step >= self.total;
         let mut ending = Ending::Finished;
         while self.step < self.total {
             let batch = match loader.next_unless(|| observer.wants_to_stop()) {
@@ -230,12 +237,16 @@ impl Session<'_> {
                 }
             }
         }
-        if nothing_left {
-            // The checkpoint that this session started from is the last one.
-            return Ok(Outcome { ending, step: self.step, checkpoint: None, skipped: self.skipped });
+        if !self.is_saved() {
+            self.save_at_last(observer)?;
         }
-        self.save_at_last(observer)?;
-        Ok(Outcome { ending, step: self.step, checkpoint: self.checkpoint, skipped: self.skipped })
+        let checkpoint = self.saved.filter(|_| !nothing_left).map(|saved| saved.folder);
+        Ok(Outcome { ending, step: self.step, checkpoint, skipped: self.skipped })
+    }
+
+    /// Whether a checkpoint holds the last step.
+    fn is_saved(&self) -> bool {
+        self.saved.as_ref().is_some_and(|saved| saved.step == self.step)
     }
 
     /// Saves what no later checkpoint would, as often as the observer waits for room on the disk.
@@ -256,7 +267,8 @@ impl Session<'_> {
             // No batch reports them.
             self.list_skipped(new, observer);
         }
-        if self.step == self.saved_step {
+        // Without a step there is nothing to keep.
+        if self.step == 0 || self.is_saved() {
             return;
         }
         let saved = match self.save(observer) {
@@ -347,11 +359,8 @@ impl Session<'_> {
         }))
     }
 
-    fn diverged(&mut self, problem: String) -> Error {
-        let checkpoint = match self.checkpoint.take() {
-            Some(saved) => Some(saved),
-            None => self.run.checkpoints().load_newest_parts(|_| false).ok().map(|loaded| loaded.folder),
-        };
+    fn diverged(&self, problem: String) -> Error {
+        let checkpoint = self.saved.as_ref().map(|saved| saved.folder.clone());
         let last = self.state.last_losses.clone();
         Error::Diverged { step: self.step, problem, last, checkpoint }
     }
@@ -391,8 +400,7 @@ impl Session<'_> {
             }
         };
         observer.saved(self.step, &folder);
-        self.saved_step = self.step;
-        self.checkpoint = Some(folder);
+        self.saved = Some(Saved { step: self.step, folder });
         (self.saved_at, self.saving) = (Instant::now(), start.elapsed());
         Ok(())
     }

@@ -258,6 +258,22 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Of the commands that a person would look up, not of `msn data` and `msn eval`, which are groups of them.
+    #[test]
+    fn every_command_shows_an_example_of_itself() {
+        fn check(command: &clap::Command, name: &str) {
+            if !command.has_subcommands() {
+                let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                let examples = text.split_once("Example").map(|(_, examples)| examples).unwrap_or_default();
+                assert!(examples.contains(&format!("\n  {name}")), "{name}: {text}");
+            }
+            for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+                check(inner, &format!("{name} {}", inner.get_name()));
+            }
+        }
+        check(&Cli::command(), "msn");
+    }
+
     #[test]
     fn examples_and_notes_fit_the_width_of_the_help() {
         fn check(command: &clap::Command) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
+use burn::tensor::Device;
 use clap::ValueEnum;
 use msn_data::{Corruption, Dataset, Limits, Skipped};
 use msn_eval::{
@@ -34,14 +35,15 @@ const KEPT_GIB: u64 = 20;
 pub(crate) const RAW_PIXELS: &str = "raw-pixels";
 pub(crate) const UNTRAINED: &str = "untrained:";
 
+/// Whether `--checkpoint` names what trained encoders are compared with.
+pub(crate) fn is_baseline(checkpoint: &str) -> bool {
+    checkpoint == RAW_PIXELS || checkpoint.starts_with(UNTRAINED)
+}
+
 /// The encoder that the arguments name; says which checkpoints had to be passed over. `dataset`, of which features
 /// are wanted, decides on the size of raw pixels.
 pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow::Result<Extractor> {
     let device = device::open(&choice.device.name)?;
-    let features = match choice.features() {
-        FeatureChoice::BeforeNorm => msn_model::Features::BeforeNorm,
-        FeatureChoice::AfterNorm => msn_model::Features::AfterNorm,
-    };
     if choice.checkpoint == RAW_PIXELS {
         let extractor = Extractor::raw_pixels(median_side(dataset, &Limits::default())? as usize);
         return Ok(match choice.range.levels {
@@ -56,7 +58,21 @@ pub(crate) fn extractor(choice: &EncoderChoice, dataset: &dyn Dataset) -> anyhow
             choice.checkpoint
         ));
     }
-    let extractor = Extractor::of(saved, weights, features, choice.precision.precision(), &device)?;
+    of_saved(saved, weights, choice, &device)
+}
+
+/// The extractor of an encoder that has been read.
+pub(crate) fn of_saved(
+    saved: SavedEncoder,
+    weights: Weights,
+    choice: &EncoderChoice,
+    device: &Device,
+) -> anyhow::Result<Extractor> {
+    let features = match choice.features() {
+        FeatureChoice::BeforeNorm => msn_model::Features::BeforeNorm,
+        FeatureChoice::AfterNorm => msn_model::Features::AfterNorm,
+    };
+    let extractor = Extractor::of(saved, weights, features, choice.precision.precision(), device)?;
     Ok(keeping(extractor, choice))
 }
 
@@ -239,12 +255,7 @@ impl LabelledImages {
     /// The images to learn from and those to test on, with their classes.
     pub(crate) fn open_both(labelled: &LabelledData) -> anyhow::Result<[Self; 2]> {
         let LabelledData { train, test, images } = labelled;
-        if train.canonicalize().is_ok_and(|train| test.canonicalize().is_ok_and(|test| train == test)) {
-            warn(&format!(
-                "{}: --train and --test are the same images: the accuracy says nothing of others",
-                train.display()
-            ));
-        }
+        warn_of_shared_images(train, test);
         let Some(images_path) = images else {
             return Ok([Self::open(train)?, Self::open(test)?]);
         };
@@ -347,6 +358,27 @@ fn check_listed(path: &Path, dataset: &dyn Dataset) -> anyhow::Result<()> {
             path.display(),
             dataset.name(image)
         ),
+    }
+}
+
+/// Warns where test images are trained on, as far as the paths tell.
+fn warn_of_shared_images(train: &Path, test: &Path) {
+    let (Ok(inner), Ok(outer)) = (test.canonicalize(), train.canonicalize()) else { return };
+    let (train, test) = (train.display(), test.display());
+    if inner == outer {
+        warn(&format!(
+            "{train}: --train and --test are the same images: the accuracy says nothing of others"
+        ));
+    } else if inner.starts_with(&outer) {
+        warn(&format!(
+            "--train {train} has the images of --test {test} among its own, which are trained on with their labels: the \
+             accuracy says nothing of others; give a folder beside it"
+        ));
+    } else if outer.starts_with(&inner) {
+        warn(&format!(
+            "--test {test} has the images of --train {train} among its own, which count in the accuracy although they were \
+             trained on; give a folder beside it"
+        ));
     }
 }
 

@@ -1,11 +1,15 @@
 //! Whether the machine can hold what a run needs.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use msn_train::Config;
 
 use crate::cli::OnDevice;
+
+/// Where control groups are, of the second version.
+const ROOT: &str = "/sys/fs/cgroup";
 
 /// Fails where a run on `device` needs more memory than the machine has: that would end in the middle of the
 /// work, or with it the machine. Of other devices' memory nothing is known.
@@ -36,16 +40,22 @@ pub(crate) fn check_host(what: &str, needed: f64, less: &str) -> anyhow::Result<
     Ok(())
 }
 
-/// Bytes that this process may have: those of the machine, or of its control group if that is less. `None` where the
-/// system does not tell.
+/// Bytes that this process may have: those of the machine, or the least that one of its control groups allows. `None` where
+/// the system does not tell.
 fn machine_memory() -> Option<f64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
-    let group =
-        fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
-    match (machine, group) {
-        (Some(machine), Some(group)) => Some(f64::min(machine, group)),
-        (machine, group) => machine.or(group),
-    }
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = control_groups(&groups)
+        .filter_map(|group| fs::read_to_string(group.join("memory.max")).ok()?.trim().parse().ok());
+    machine.into_iter().chain(limits).reduce(f64::min)
+}
+
+/// Folders of the control group in `/proc/self/cgroup`, and of those around it. Where a container has a name space of its own,
+/// the outermost is that of the container.
+fn control_groups(text: &str) -> impl Iterator<Item = PathBuf> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let groups: Vec<PathBuf> = Path::new(path).ancestors().map(|path| Path::new(ROOT).join(path)).collect();
+    groups.into_iter()
 }
 
 /// `MemTotal:       24684132 kB`
@@ -63,5 +73,16 @@ mod tests {
     fn the_memory_of_the_machine_is_read() {
         assert_eq!(total("MemTotal:       2 kB\nMemFree: 1 kB\n"), Some(2048.0));
         assert_eq!(total("MemFree: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn a_limit_of_any_group_around_the_process_counts() {
+        let found: Vec<_> = control_groups("0::/user.slice/run-1.scope\n").collect();
+        let expected = ["user.slice/run-1.scope", "user.slice", ""].map(|group| Path::new(ROOT).join(group));
+        assert_eq!(found, expected);
+        // In a container, and where there are groups of the first version alone.
+        for text in ["0::/\n", "4:memory:/user.slice\n", ""] {
+            assert_eq!(control_groups(text).collect::<Vec<_>>(), [Path::new(ROOT)], "{text}");
+        }
     }
 }

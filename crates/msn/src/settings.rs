@@ -135,15 +135,7 @@ impl<'a> Given<'a> {
     }
 
     fn origin_of(&self, field: &str, origin: &str) -> String {
-        let names: &[&str] = match field {
-            "encoder.image_size" | "views.random_size" => &["encoder.image_size", "views.random_size"],
-            "encoder.dim" | "encoder.depth" | "encoder.heads" | "encoder.patch_size" => {
-                &[field, "encoder.variant"]
-            }
-            field => &[field],
-        };
-        let sources = self.sources(self.file.as_ref());
-        if sources.iter().any(|source| names.iter().any(|name| source.sets(name))) {
+        if self.sources(self.file.as_ref()).iter().any(|source| source.decides(field)) {
             return String::new();
         }
         format!(" ({origin}, since it is not given: give it too, as {field}=VALUE)")

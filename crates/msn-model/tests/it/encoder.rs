@@ -239,7 +239,7 @@ fn the_key_bias_which_changes_nothing_gets_no_rounding_noise_for_a_gradient() {
 }
 
 #[test]
-fn heads_too_large_for_the_kernels_take_the_plain_path() {
+fn a_head_of_512_dimensions_is_that_of_the_plain_path() {
     let device = Device::flex().autodiff();
     let config = EncoderConfig {
         variant: String::new(),
@@ -260,7 +260,6 @@ fn heads_too_large_for_the_kernels_take_the_plain_path() {
     };
     let ((found, gradients), (expected, plain_gradients)) =
         (compute(Path::Kernels(Precision::F32)), compute(Path::Plain));
-    // The patch embedding goes through the kernels all the same.
     let error = relative_error(&found, &expected);
     assert!(error < TOLERANCE, "{error:.1e}");
     assert_gradients_agree(&gradients, &plain_gradients, TOLERANCE, Path::Kernels(Precision::F32));

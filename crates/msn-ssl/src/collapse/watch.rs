@@ -10,9 +10,9 @@ const GRACE: u64 = 1000;
 /// Follows the measurements of a run and tells when they deserve a warning.
 ///
 /// Every run starts where a collapsed one ends: untrained features hardly differ, and their assignments say nothing.
-/// So a sign counts once it has been in every measurement of the last [`HOLD`] steps, and never within the first
-/// epoch or, where that is long, the first [`GRACE`] steps. It is told when it appears, when another takes its place, and then each time the run has become twice as
-/// long.
+/// So a sign counts once it has been in every measurement of the last 100 steps, and never within the first epoch or,
+/// where that is long, the first 1000 steps. It is told when it appears, when another takes its place, and then each
+/// time the run has become twice as long.
 #[derive(Clone, Debug)]
 pub struct CollapseWatch {
     prototypes: usize,

@@ -50,6 +50,22 @@ fn a_run_that_never_began_can_be_created_again() {
     assert_eq!(names(scratch.path()), [".lock", ".msn-tmp-config"], "a day later it goes");
 }
 
+/// Weights to start from are saved before the configuration, which may fail or be killed.
+#[test]
+fn a_run_whose_first_checkpoint_could_not_be_written_can_be_created_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let checkpoints = scratch.path().join("checkpoints");
+    fs::create_dir_all(checkpoints.join(".msn-tmp-step-0")).unwrap();
+    drop(RunDir::create(scratch.path()).unwrap());
+    // One that was written, or anything else there, is somebody's.
+    for (folder, found) in [("checkpoints/step-0", "checkpoints"), ("thesis", "thesis")] {
+        fs::create_dir(scratch.path().join(folder)).unwrap();
+        let err = RunDir::create(scratch.path()).unwrap_err();
+        assert!(matches!(&err, StoreError::NotEmpty { found: name, .. } if name == found), "{err}");
+        fs::remove_dir(scratch.path().join(folder)).unwrap();
+    }
+}
+
 #[test]
 fn what_is_not_a_run_is_described() {
     let scratch = tempfile::tempdir().unwrap();

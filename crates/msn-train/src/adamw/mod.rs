@@ -10,6 +10,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use msn_model::{Array, StateDict, host_array};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use average::Averages;
 pub use group::Group;
@@ -21,9 +22,14 @@ use crate::graph::enter;
 pub struct AdamWConfig {
     /// Share that the first and the second moment keep at each step, [0, 1).
     pub betas: [f64; 2],
-    /// Added to the root of the second moment.
+    /// Added to the root of the second moment, > 0.
     pub eps: f64,
 }
+
+/// A state that has only one of the two moments of this parameter, or two of different lengths.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("expected two moments of `{0}`, of the same length, found one, or two that differ")]
+pub struct UnpairedMoment(pub String);
 
 /// AdamW (Loshchilov and Hutter, 2019) as PyTorch computes it.
 ///
@@ -114,16 +120,16 @@ impl AdamW {
         self.steps
     }
 
-    /// The optimizer with the given state, or the name that has only one of its two moments.
+    /// The optimizer after so many steps with a state by [`state`](Self::state).
     ///
     /// # Errors
-    /// That name.
+    /// [`UnpairedMoment`].
     pub fn restore(
         config: AdamWConfig,
         steps: u64,
         mut state: StateDict,
         device: &Device,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, UnpairedMoment> {
         let vector = |array: Array| {
             let length = array.data.len();
             Tensor::<1>::from_data(TensorData::new(array.data, [length]), device)
@@ -132,10 +138,10 @@ impl AdamW {
         while let Some((name, array)) = state.pop_first() {
             let parameter = name
                 .strip_prefix("first.")
-                .ok_or_else(|| name.strip_prefix("second.").unwrap_or(&name).to_owned())?;
+                .ok_or_else(|| UnpairedMoment(name.strip_prefix("second.").unwrap_or(&name).to_owned()))?;
             let second = state.remove(&format!("second.{parameter}"));
             let second = second.filter(|second| second.data.len() == array.data.len());
-            let second = second.ok_or_else(|| parameter.to_owned())?;
+            let second = second.ok_or_else(|| UnpairedMoment(parameter.to_owned()))?;
             moments.insert(parameter.to_owned(), Moments { first: vector(array), second: vector(second) });
         }
         Ok(Self { config, steps, moments, groups: BTreeMap::new() })
@@ -404,7 +410,8 @@ mod tests {
             let mut half = optimizer.state();
             half.remove(moment).expect("a moment of the one parameter");
             let refused = AdamW::restore(CONFIG, 3, half, &device.clone().inner());
-            assert_eq!(refused.expect_err("one of two moments"), "weight");
+            let message = refused.expect_err("one of two moments").to_string();
+            assert!(message.contains("two moments of `weight`"), "{message}");
         }
     }
 }

@@ -128,7 +128,7 @@ pub fn suggest(
     time: RunTime,
     overrides: &[Source],
 ) -> Result<(Config, Vec<Choice>), Error> {
-    let given = |field: &str| overrides.iter().any(|source| source.sets(field));
+    let given = |field: &str| overrides.iter().any(|source| source.decides(field));
     let mut config = Config::merge(&sizes(facts), overrides)?;
     follow(&mut config, facts.images, time, &given)?;
     let choices = explain(&config, facts, time, &given);
@@ -473,12 +473,18 @@ mod tests {
         config.validate().expect("what follows from the overrides fits them");
         assert_eq!((config.optim.warmup_epochs, config.head.hidden_dim), (0.5, 2048));
         let text = text(&choices);
-        for part in
-            ["optim.lr = 0.0003 as given", "optim.start_lr = ", "encoder.dim = 384", "warmup_epochs = 0.5"]
-        {
+        for part in [
+            "optim.lr = 0.0003 as given",
+            "optim.start_lr = ",
+            // The variant says so.
+            "encoder.patch_size = 8 as given",
+            "warmup_epochs = 0.5",
+        ] {
             assert!(text.contains(part), "{part} in:\n{text}");
         }
-        assert!(!text.contains("patch_drop"), "given, not picked:\n{text}");
+        for part in ["patch_drop", "encoder.dim"] {
+            assert!(!text.contains(part), "{part} is given, not picked:\n{text}");
+        }
         assert!(text.contains("optim.epochs = 5 as given (30000 images seen in all"), "{text}");
     }
 

@@ -83,6 +83,18 @@ impl Source {
     pub fn sets(&self, field: &str) -> bool {
         lookup(&self.settings, field).is_some()
     }
+
+    /// Whether the field follows from what is set: by its own name, or by another one. A variant stands for the sizes of an
+    /// encoder, and the size of images has two names.
+    pub fn decides(&self, field: &str) -> bool {
+        let other = match field {
+            RANDOM_SIZE => Some(IMAGE_SIZE),
+            IMAGE_SIZE => Some(RANDOM_SIZE),
+            _ if VARIED.iter().any(|size| field == format!("encoder.{size}")) => Some(VARIANT),
+            _ => None,
+        };
+        self.sets(field) || other.is_some_and(|other| self.sets(other))
+    }
 }
 
 impl Config {
@@ -104,8 +116,8 @@ impl Config {
                 }
             }
             let frees = |field: &&str| source.sets(&format!("encoder.{field}"));
-            if !source.sets("encoder.variant") && ["dim", "depth", "heads", "patch_size"].iter().any(frees) {
-                set(&mut settings, "encoder.variant", Value::String(String::new()));
+            if !source.sets(VARIANT) && VARIED.iter().any(frees) {
+                set(&mut settings, VARIANT, Value::String(String::new()));
             }
             config = settings.try_into().expect("each source has been checked by itself");
             config.encoder = config.encoder.resolve()?;
@@ -132,9 +144,9 @@ impl Config {
         let table = |config: &Config| Table::try_from(config).expect("every field has a TOML form");
         let mut fields = Vec::new();
         leaves(&table(self), "", &mut fields);
+        let others = table(other);
         fields.into_iter().find_map(|(name, value)| {
             let allowed = except.iter().any(|e| name == *e || name.starts_with(&format!("{e}.")));
-            let others = table(other);
             let theirs = lookup(&others, &name).expect("both have the same fields");
             (!allowed && *theirs != value).then(|| (name, value.to_string(), theirs.to_string()))
         })
@@ -143,6 +155,9 @@ impl Config {
 
 const RANDOM_SIZE: &str = "views.random_size";
 const IMAGE_SIZE: &str = "encoder.image_size";
+const VARIANT: &str = "encoder.variant";
+/// What a variant says of an encoder.
+const VARIED: [&str; 4] = ["dim", "depth", "heads", "patch_size"];
 
 /// Every field that exists, with its default.
 pub(super) fn schema() -> Table {
@@ -212,7 +227,7 @@ mod tests {
         let mut fields = Vec::new();
         leaves(&schema(), "", &mut fields);
         assert!(fields.len() > 40, "found only {} fields", fields.len());
-        for (name, value) in fields.iter().filter(|(name, _)| !name.starts_with("encoder.")) {
+        for (name, value) in &fields {
             let config = merged(&[&format!("{name}={value}")]).expect("its own value");
             let table = Table::try_from(&config).expect("a TOML form");
             assert_eq!(lookup(&table, name), Some(value), "{name}");

@@ -54,11 +54,20 @@ fn every_step_has_the_schedule_of_its_number() {
 
 #[test]
 fn the_loop_is_the_trainer_on_the_batches_of_the_loader() {
-    let scratch = tempfile::tempdir().expect("a folder");
     // Several views of either kind, masks and dropped branches, so that none can take another's place.
-    let settings =
-        ["views.random_views=2", "views.focal_views=2", "mask.patch_drop=0.4", "encoder.drop_path=0.5"];
-    let config = config(&[&SCHEDULED[..], &settings, &["seed=11"]].concat());
+    the_loop_is_the_trainer([2, 2]);
+}
+
+#[test]
+fn focal_views_alone_are_enough_to_train_on() {
+    the_loop_is_the_trainer([0, 2]);
+}
+
+fn the_loop_is_the_trainer(anchors @ [random, focal]: [usize; 2]) {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let views = [format!("views.random_views={random}"), format!("views.focal_views={focal}")];
+    let settings = [&views[0], &views[1], "mask.patch_drop=0.4", "encoder.drop_path=0.5", "seed=11"];
+    let config = config(&[&SCHEDULED[..], &settings].concat());
     let (outcome, seen) = run(&config, &new_run(scratch.path()), |_| ());
     let saved = outcome.expect("finishes").checkpoint.expect("saved");
 
@@ -77,10 +86,12 @@ fn the_loop_is_the_trainer_on_the_batches_of_the_loader() {
             random: batch.random.iter().map(|anchor| view(anchor, &device)).collect(),
             focal: batch.focal.iter().map(|anchor| view(anchor, &device)).collect(),
         };
-        let seeds = depth_seeds(11, batch.epoch, &batch.images, 4);
+        assert_eq!([views.random.len(), views.focal.len()], anchors);
+        let seeds = depth_seeds(11, batch.epoch, &batch.images, random + focal);
         losses.push(trainer.step(views, schedule, &seeds, false).0.loss);
     }
     assert_eq!(losses, seen.losses);
+    assert!(losses.iter().all(|loss| loss.is_finite()) && losses.len() == 12);
     let saved = msn_store::Checkpoint::read(&saved).expect("whole");
     assert!(saved.parts[TARGET_PART] == state_dict(trainer.target()));
 }
@@ -104,7 +115,10 @@ fn precision_is_what_the_setting_says_before_and_after_a_stop() {
         outcome.expect("finishes");
         // In mid-epoch, and once more.
         let mut losses = Vec::new();
-        for stop in [5, 10, 18] {
+        for (stop, checkpointing) in [(5, false), (10, true), (18, false)] {
+            // Which may change from one session to the next.
+            let mut config = config.clone();
+            config.train.grad_checkpointing = checkpointing;
             let (outcome, seen) = run_until(stop, &config, &stopped);
             assert_eq!(outcome.expect("stops or finishes").step, stop);
             losses.extend(seen.losses);

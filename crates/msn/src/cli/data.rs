@@ -100,8 +100,9 @@ pub(crate) struct DataViews {
 /// Pack images from any source into tar shards in the WebDataset convention.
 ///
 /// A sample is KEY.jpg (or .png, ...) and KEY.json with its name and class. Encoded images are copied as they are, unless
-/// --shorter-side makes them smaller; bare pixels (CIFAR, IDX) become PNG. Images that cannot be decoded are left out and listed in shards.json; at one that is too
-/// large, or that a disk or a server does not give, packing stops, to be gone on with.
+/// --shorter-side makes them smaller; bare pixels (CIFAR, IDX) become PNG. Images that cannot be decoded are left out
+/// and listed in shards.json; at one that is too large, or that a disk or a server does not give, packing stops, to be
+/// gone on with.
 #[derive(Args)]
 #[command(after_help = "\
 A shard appears under its name when it is whole. After a stop, the same command with --resume \

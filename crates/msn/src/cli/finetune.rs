@@ -140,7 +140,8 @@ pub(crate) struct FineTune {
     #[arg(long, requires = "out")]
     pub(crate) resume: bool,
 
-    /// Where to write the results as JSON [default: eval/finetune.json in --out, or without it in the run folder of --checkpoint]; - for standard output, without the table.
+    /// Where to write the results as JSON [default: eval/finetune.json in --out, or without it in the run folder of
+    /// --checkpoint]; - for standard output, without the table.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }

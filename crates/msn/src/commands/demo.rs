@@ -63,6 +63,7 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
             out.display()
         );
         let config = Given::read(&train_path, None, &arguments.overrides)?.for_resumed_run(&run)?;
+        memory::check(&config, &arguments.device)?;
         (run, config)
     } else {
         let config = configuration(&train_path, &arguments.overrides)?;
@@ -73,10 +74,11 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
         if batch_size > images {
             bail!(msn_data::Error::BatchLargerThanData { data: train_path, batch_size, images });
         }
-        (RunDir::create(out)?, config)
+        let run = RunDir::create(out)?;
+        // First of all, so that the folder can be resumed from now on.
+        run.write_config(&config.to_toml())?;
+        (run, config)
     };
-    // First of all, so that the folder can be resumed from now on.
-    run.write_config(&config.to_toml())?;
     let train = drawn(&train_path, TRAIN_SEED, arguments.images_per_class)?;
     let images_per_class = train.labels.len() / CLASSES;
     let test = drawn(&test_path, TEST_SEED, (images_per_class / TRAIN_PER_TEST).max(1))?;

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
+use msn_eval::FeatureRows;
 use msn_store::export::{npy_rows, write_lines, write_npy};
 use msn_store::{Array, write_described};
 
@@ -60,12 +61,13 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
     }
     let extractor = features::extractor(&arguments.encoder, &*dataset)?;
     let indices: Vec<usize> = (0..dataset.len()).collect();
-    let rows = features::rows(&extractor, &*dataset, &indices, "features")?;
-    let shape = [rows.features.rows(), rows.features.dim()];
+    let FeatureRows { images, features, skipped, .. } =
+        features::rows(&extractor, &*dataset, &indices, "features")?;
+    let shape = [features.rows(), features.dim()];
     match format {
-        Format::Npy => write_npy(out, shape, rows.features.data())?,
+        Format::Npy => write_npy(out, shape, features.data())?,
         Format::Safetensors => {
-            let features = Array::new(shape.to_vec(), rows.features.data().to_vec());
+            let features = Array::new(shape.to_vec(), features.into_data());
             let tensors = BTreeMap::from([(TENSOR.to_owned(), features)]);
             write_described(
                 out,
@@ -74,7 +76,7 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
             )?;
         }
     }
-    write_lines(&paths, rows.images.iter().map(|&image| dataset.name(image)))?;
+    write_lines(&paths, images.iter().map(|&image| dataset.name(image)))?;
     let [rows_written, columns] = shape;
     say(&format!(
         "{columns} features of {} in {}, the paths in {}",
@@ -82,8 +84,8 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
         out.display(),
         paths.display()
     ));
-    if !rows.skipped.is_empty() {
-        say(&format!("{} of {} images could not be read and have no row", rows.skipped.len(), dataset.len()));
+    if !skipped.is_empty() {
+        say(&format!("{} of {} images could not be read and have no row", skipped.len(), dataset.len()));
     }
     Ok(())
 }

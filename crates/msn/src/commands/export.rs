@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{anyhow, ensure};
-use msn_eval::{CLASSES, DESCRIPTION, Description, SavedEncoder, fit_labels, linear_head};
+use msn_eval::{CLASSES, DESCRIPTION, Description, SavedEncoder, Weights, fit_labels, linear_head};
 use msn_model::{LinearHead, Naming, named};
 use msn_store::{export, onnx, write_described};
 use msn_train::config::PrecisionSetting;
 use serde_json::{Value, json};
 
 use crate::cli::{EncoderChoice, Export, ExportFormat, FeatureChoice, OnDevice};
+use crate::device;
 use crate::failure::wrong_arguments;
 use crate::features;
 use crate::labels::LabelFile;
 use crate::output;
-use crate::progress::{counted, say, warn};
+use crate::progress::{counted, say};
 
 /// How our ONNX files begin: field 1, the version 8 of the format, and field 2, the program.
 const ONNX_START: &[u8] = b"\x08\x08\x12\x03msn";
@@ -23,11 +24,13 @@ const ONNX_START: &[u8] = b"\x08\x08\x12\x03msn";
 pub(crate) fn run(arguments: &Export) -> anyhow::Result<()> {
     let out = arguments.out.as_path();
     check_output(arguments)?;
-    let saved = SavedEncoder::read(Path::new(&arguments.checkpoint), arguments.heads)?;
-    saved.notes.iter().for_each(|note| say(note));
-    for rejected in &saved.rejected {
-        warn(&rejected.to_string());
+    if features::is_baseline(&arguments.checkpoint) {
+        return Err(wrong_arguments(anyhow!(
+            "--checkpoint: expected a trained encoder, found the baseline {}",
+            arguments.checkpoint
+        )));
     }
+    let (saved, _) = features::saved_encoder(&arguments.checkpoint, arguments.heads, arguments.range)?;
     let head = classifier(arguments, &saved)?;
     let head = head.as_ref();
     match arguments.format {
@@ -90,6 +93,11 @@ fn check_output(arguments: &Export) -> anyhow::Result<()> {
 /// The classifier that `msn predict` would use: fitted on the labels if there are any, else the one of a fine-tuning.
 fn classifier(arguments: &Export, saved: &SavedEncoder) -> anyhow::Result<Option<LinearHead>> {
     let (Some(labels), Some(images)) = (&arguments.labels, &arguments.images) else {
+        if arguments.range.levels.is_some() {
+            return Err(wrong_arguments(anyhow!(
+                "--levels: expected --labels to fit a classifier on, found none: an export has no images"
+            )));
+        }
         return Ok(saved.classifier.clone());
     };
     let few = LabelFile::open(labels, images, msn_data::open(images)?)?;
@@ -104,7 +112,20 @@ fn classifier(arguments: &Export, saved: &SavedEncoder) -> anyhow::Result<Option
         range: arguments.range,
         device: OnDevice { name: arguments.device.name.clone() },
     };
-    let labelled = few.features(&features::extractor(&choice, &few)?)?;
+    // The weights that are exported, whatever a run that is still training has saved since.
+    let same = SavedEncoder {
+        origin: saved.origin.clone(),
+        config: saved.config.clone(),
+        weights: saved.weights.clone(),
+        classifier: None,
+        seed: saved.seed,
+        normalization: saved.normalization,
+        limits: saved.limits,
+        rejected: Vec::new(),
+        notes: Vec::new(),
+    };
+    let device = device::open(&arguments.device.name)?;
+    let labelled = few.features(&features::of_saved(same, Weights::Pretrained, &choice, &device)?)?;
     let (classes, fit) = fit_labels(&labelled, arguments.lambda.unwrap_or_default())?;
     Ok(Some(linear_head(&classes, &fit, &saved.weights)?))
 }

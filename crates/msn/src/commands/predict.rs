@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use msn_data::Dataset;
-use msn_eval::{Classes, Extractor, FeatureRows, Keep, Predictions, predict_by_head};
+use msn_eval::{Extractor, FeatureRows, Keep, Predictions, predict_by_head};
 use msn_store::StoreError;
 use msn_store::export::write_csv;
 
@@ -99,9 +99,9 @@ fn by_labels(arguments: &Predict, labels: &Path, images: &Arc<dyn Dataset>) -> a
     let few = LabelFile::open(labels, &arguments.images, images.clone())?;
     few.check_labels()?;
     let extractor = features::extractor(&arguments.encoder, &**images)?;
+    let keep = keep(arguments, images.len(), few.classes())?;
     let labelled = few.features(&extractor)?;
     let found = rows(&extractor, &**images)?;
-    let keep = keep(arguments, found.images.len(), Classes::of(labelled.labels()).len())?;
     let predictions = msn_eval::predict(&labelled, &found.features, arguments.penalty.lambda(), keep)?;
     Ok(Predicted { found, predictions, from: format!("from {} labelled", labelled.labels().len()) })
 }
@@ -115,7 +115,7 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
              given a classifier, found neither"
         ))
     };
-    if checkpoint == features::RAW_PIXELS || checkpoint.starts_with(features::UNTRAINED) {
+    if features::is_baseline(checkpoint) {
         return Err(none());
     }
     if arguments.penalty.lambda.is_some() {
@@ -136,8 +136,8 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
     let precision = arguments.encoder.precision.precision();
     let extractor = Extractor::of(saved, weights, msn_model::Features::AfterNorm, precision, &device)?;
     let extractor = features::keeping(extractor, &arguments.encoder);
+    let keep = keep(arguments, images.len(), head.classes.len())?;
     let found = rows(&extractor, images)?;
-    let keep = keep(arguments, found.images.len(), head.classes.len())?;
     let predictions = predict_by_head(&head, &found.features, keep)?;
     Ok(Predicted { found, predictions, from: format!("by the classifier in {checkpoint}") })
 }

@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
     let (run, config, dataset) = if arguments.resume {
         let run = RunDir::resume(&arguments.out)?;
         let config = given.for_resumed_run(&run)?;
+        memory::check(&config, &arguments.device)?;
         (run, config, msn_data::open(&arguments.data)?)
     } else {
         let dataset = msn_data::open(&arguments.data)?;
@@ -52,9 +53,11 @@ pub(crate) fn run(arguments: &Pretrain) -> anyhow::Result<()> {
             // Before the folder becomes a run: one that is gone on with must not have drawn weights instead.
             start.save(&config, &*dataset, &run, &device)?;
         }
+        // First of all, so that the folder can be resumed from now on. That of a resumed run stays until the images are known
+        // to be those of then.
+        run.write_config(&config.to_toml())?;
         (run, config, dataset)
     };
-    run.write_config(&config.to_toml())?;
     say(&format!("data: {}", arguments.data.display()));
     let resume = format!(
         "msn pretrain --data {} --out {}{} --resume",

@@ -154,3 +154,10 @@ impl Observer for TrainingProgress {
         self.stop.is_made()
     }
 }
+
+impl Drop for TrainingProgress {
+    /// Where the run ends without a checkpoint.
+    fn drop(&mut self) {
+        clear(&self.bar);
+    }
+}

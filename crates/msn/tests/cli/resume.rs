@@ -115,6 +115,27 @@ fn a_resumed_run_keeps_the_settings_that_its_result_depends_on() {
 }
 
 #[test]
+fn a_resume_with_other_images_is_refused_and_leaves_the_settings_alone() {
+    let scratch = Scratch::with_run();
+    let before = scratch.read("run/config.toml");
+    scratch.msn(&["synth", "--out", "others", "--classes", "2", "--images-per-class", "9"]).success();
+    let resume = ["pretrain", "--data", "others", "--out", "run", "--resume", "train.log_every=3"];
+    scratch.msn(&resume).fails_with(&["others", "--data"]);
+    assert_eq!(scratch.read("run/config.toml"), before);
+}
+
+#[test]
+fn a_run_that_the_machine_cannot_hold_is_refused_when_it_is_resumed_too() {
+    let scratch = Scratch::with_run();
+    std::fs::remove_dir_all(scratch.path("run/checkpoints")).unwrap();
+    let before = scratch.read("run/config.toml");
+    scratch
+        .pretrain("run", &["--resume", "encoder.dim=1048576"])
+        .fails_with(&["GB of memory", "encoder.dim"]);
+    assert_eq!(scratch.read("run/config.toml"), before);
+}
+
+#[test]
 fn a_run_without_a_checkpoint_may_change_any_setting() {
     let scratch = Scratch::with_run();
     std::fs::remove_dir_all(scratch.path("run/checkpoints")).unwrap();
