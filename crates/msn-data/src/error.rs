@@ -107,7 +107,7 @@ pub enum Error {
         /// The same as the shard says.
         found: String,
     },
-    /// An image cannot be read just now, and leaving it out would leave it out for good.
+    /// An image is too large or not there, and leaving it out would leave it out for good.
     #[error("{skipped}")]
     Unreadable {
         /// The image and the reason.
@@ -235,6 +235,18 @@ pub enum Error {
         last: String,
         /// Those of the last batch, which no batch has reported.
         new: Vec<Skipped>,
+    },
+    /// A loader was asked for more batches after an error.
+    #[error(
+        "{}: expected no more batches to be asked for, since the loader ended: {reason}; a new one goes on from the cursor of the \
+         last batch",
+        data.display()
+    )]
+    LoaderEnded {
+        /// The data.
+        data: PathBuf,
+        /// The error that ended it.
+        reason: String,
     },
     /// A cursor points outside the data, so it belongs to another dataset or batch size.
     #[error(

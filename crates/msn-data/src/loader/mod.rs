@@ -49,6 +49,8 @@ pub struct Loader {
     position: Position,
     /// Broken images found so far in this run.
     skipped: BTreeSet<usize>,
+    /// What ended the loader: the batch that failed would be missing among those after it.
+    failure: Option<String>,
 }
 
 struct Builder {
@@ -93,7 +95,7 @@ impl Loader {
         let count = BUILDERS.min(queue);
         let builders = (0..count).map(|i| {
             // A builder holds a finished batch until there is room, so that many are ahead besides the queues.
-            let (sender, receiver) = sync_channel((queue - count + count - 1 - i) / count);
+            let (sender, receiver) = sync_channel((queue - 1 - i) / count);
             let plan = Arc::clone(&plan);
             let first = position.after(i as u64, batches);
             let thread = thread::Builder::new()
@@ -103,7 +105,8 @@ impl Loader {
             Ok(Builder { batches: Some(receiver), thread: Some(thread) })
         });
         let builders = builders.collect::<Result<_, Error>>()?;
-        Ok(Self { plan, builders, turn: 0, position, skipped: cursor.skipped.into_iter().collect() })
+        let skipped = cursor.skipped.into_iter().collect();
+        Ok(Self { plan, builders, turn: 0, position, skipped, failure: None })
     }
 
     /// Batches of an epoch: those that the images fill; what is left over is dropped.
@@ -115,7 +118,8 @@ impl Loader {
     ///
     /// # Errors
     /// If more images than allowed are broken, too few work to fill a batch, or a disk or a server fails
-    /// ([`Error::OutOfReach`]): then nothing is lost, and the cursor of the batch before goes on with the same bits.
+    /// ([`Error::OutOfReach`]): then nothing is lost, and the cursor of the batch before goes on with the same bits, in a
+    /// new loader. This one gives [`Error::LoaderEnded`] from then on.
     #[expect(clippy::should_implement_trait, reason = "an endless, fallible stream is no Iterator")]
     pub fn next(&mut self) -> Result<Batch, Error> {
         Ok(self.next_unless(|| false)?.expect("nothing stops it"))
@@ -127,6 +131,18 @@ impl Loader {
     /// # Errors
     /// As [`next`](Self::next).
     pub fn next_unless(&mut self, stop: impl FnMut() -> bool) -> Result<Option<Batch>, Error> {
+        if let Some(reason) = self.failure.clone() {
+            return Err(Error::LoaderEnded { data: self.plan.dataset.path().to_owned(), reason });
+        }
+        let batch = self.batch_unless(stop);
+        if let Err(error) = &batch {
+            self.failure = Some(error.to_string());
+            self.plan.stop.store(true, Ordering::Relaxed);
+        }
+        batch
+    }
+
+    fn batch_unless(&mut self, stop: impl FnMut() -> bool) -> Result<Option<Batch>, Error> {
         let started = Instant::now();
         let Some(built) = self.receive(stop) else { return Ok(None) };
         let (wait, built) = (started.elapsed(), built?);

@@ -280,6 +280,26 @@ fn what_fails_for_good_ends_the_loader_and_the_run_goes_on_with_the_same_bits() 
 }
 
 #[test]
+fn a_loader_that_failed_gives_none_of_the_batches_after_the_one_that_is_missing() {
+    let images = Memory::with_broken(14, &[]);
+    let lost = take(&mut start(&images, config(4), Cursor::default()), 2)[1].images[0];
+    for queue in [1, 2, 5] {
+        // The batches after the second one can be made.
+        let faulty: Arc<dyn Dataset> = Faulty::new(Arc::clone(&images), failing_server, [(lost, 1)]);
+        let mut loader = start(&faulty, LoaderConfig { queue, ..config(4) }, Cursor::default());
+        loader.next().unwrap();
+        assert!(matches!(loader.next(), Err(Error::OutOfReach { .. })));
+        for _ in 0..3 {
+            let error = loader.next().unwrap_err();
+            assert!(matches!(error, Error::LoaderEnded { .. }), "{error}");
+            for part in ["memory: ", "does not answer", "cursor of the last batch"] {
+                assert!(error.to_string().contains(part), "expected `{part}` in: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_server_that_was_asked_again_already_is_asked_once() {
     let faulty = Faulty::new(Memory::with_broken(4, &[]), failing_server, [(0, usize::MAX)]);
     let dataset: Arc<dyn Dataset> = faulty.clone();
