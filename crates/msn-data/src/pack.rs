@@ -64,7 +64,8 @@ pub struct PackConfig {
     /// Seed of the order; `None` for the order of the source. Shards are read one after the other in training, so those
     /// of an ordered source would fill batches with few classes.
     pub shuffle: Option<u64>,
-    /// Leaves out, as broken ones, images that a disk or a server does not give; else packing stops there.
+    /// Leaves out, as broken ones, images that are too large or not there; else packing stops there, since a higher limit or
+    /// the file brings them back.
     pub skip_unreadable: bool,
     /// Images with a longer shorter side are shrunk to this one, in pixels, 1 or more: what was JPEG stays JPEG, all else
     /// becomes PNG of 8 bits a channel ([`Limits::levels`]). `None` leaves every image as it is.
@@ -79,9 +80,9 @@ pub struct PackConfig {
 /// is written with every shard. Images that cannot be decoded are left out and listed in it.
 ///
 /// # Errors
-/// [`Error::Unreadable`] if an image cannot be read, which may pass, and [`PackConfig::skip_unreadable`] is not set: the
-/// shards before it stay, and the job can be taken up again. If a shard cannot be written, or the worker threads cannot
-/// be started.
+/// [`Error::Unreadable`] if an image is too large or not there and [`PackConfig::skip_unreadable`] is not set, and
+/// [`Error::OutOfReach`] if a disk or a server fails still after a while, set or not: the shards before it stay, and the job
+/// can be taken up again. If a shard cannot be written, or the worker threads cannot be started.
 ///
 /// # Panics
 /// If `record` is not one of this job (see [`PackRecord::check`]).

@@ -1,6 +1,7 @@
 //! Images on their way into shards.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -10,7 +11,7 @@ use super::PackConfig;
 use super::content::Content;
 use crate::error::Cause;
 use crate::loader::{Fault, Skipped, Worker, order_of_all, pool};
-use crate::{Dataset, Error, Limits};
+use crate::{Dataset, Error, Image, Limits, Scratch};
 
 /// Images that each thread reads before they are written.
 const PER_WORKER: usize = 4;
@@ -98,11 +99,12 @@ impl<'a> Samples<'a> {
     /// The next sample; broken images before it are moved to `skipped`.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] for an image that may be read another time.
+    /// [`Error::Unreadable`] for an image that is too large or not there, which a person may change;
+    /// [`Error::OutOfReach`] if a disk or a server fails.
     pub(super) fn peek(&mut self, skipped: &mut Vec<Skipped>) -> Result<Option<&Sample>, Error> {
         loop {
             if self.ready.is_empty() {
-                self.read_ahead();
+                self.read_ahead()?;
             }
             match self.ready.pop_front() {
                 None => return Ok(None),
@@ -128,23 +130,39 @@ impl<'a> Samples<'a> {
         }
     }
 
-    fn read_ahead(&mut self) {
+    fn read_ahead(&mut self) -> Result<(), Error> {
         let rest = &self.order[self.position..];
         self.dataset.will_read(rest);
         let part: Vec<(usize, usize)> = rest.iter().copied().enumerate().take(self.ahead).collect();
-        let read = |&(place, index): &(usize, usize)| self.read(self.position + place, index);
-        let samples: Vec<_> = self.pool.install(|| part.par_iter().with_max_len(1).map(read).collect());
-        self.ready.extend(samples);
+        // Set by the first image that is out of reach: the others need not wait for a disk.
+        let failed = AtomicBool::new(false);
+        let read = |&(place, index): &(usize, usize)| {
+            self.read(self.position + place, index, || failed.load(Ordering::Relaxed))
+                .inspect_err(|_| failed.store(true, Ordering::Relaxed))
+        };
+        let samples: Result<Vec<_>, Error> =
+            self.pool.install(|| part.par_iter().with_max_len(1).map(read).collect());
+        self.ready.extend(samples?);
+        Ok(())
     }
 
-    fn read(&self, place: usize, index: usize) -> Result<Sample, Fault> {
-        let image = Worker::with_file(self.dataset, index, &self.limits, |bytes, image, _| {
-            Content::of(bytes, image, self.shorter_side)
-        })?;
+    fn read(
+        &self,
+        place: usize,
+        index: usize,
+        stop: impl Fn() -> bool,
+    ) -> Result<Result<Sample, Fault>, Error> {
+        let content =
+            |bytes: &[u8], image: &Image, _: &mut Scratch| Content::of(bytes, image, self.shorter_side);
+        let found = Worker::with_file_at_last(self.dataset, index, &self.limits, stop, content)?;
+        Ok(found.map(|image| self.sample(place, index, image)))
+    }
+
+    fn sample(&self, place: usize, index: usize, image: Content) -> Sample {
         let label = self.dataset.label(index);
         let cls = label.map(|label| self.classes[label]);
         let description = Description { label, cls, name: self.dataset.name(index) };
         let json = serde_json::to_vec(&description).expect("texts and a number");
-        Ok(Sample { key: format!("{place:09}"), image, json })
+        Sample { key: format!("{place:09}"), image, json }
     }
 }
