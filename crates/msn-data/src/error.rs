@@ -193,6 +193,16 @@ pub enum Error {
         /// Images in the data.
         images: usize,
     },
+    /// More images than can be put in a random order.
+    #[error("{}: expected at most {limit} images, found {images}: use a part of them", data.display())]
+    TooManyImages {
+        /// The data.
+        data: PathBuf,
+        /// Most images.
+        limit: u32,
+        /// Images in the data.
+        images: usize,
+    },
     /// More broken images than the configuration allows.
     #[error(
         "{}: {skipped} of {images} images could not be read, expected at most {allowed} (data.max_skipped = {max_skipped}); \

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::loader::{Fault, Skipped, Worker, pool};
+use crate::loader::{Fault, Skipped, Worker, check_length, pool};
 use crate::rng::Rng;
 use crate::{Dataset, Error, Limits, Normalization};
 use facts::{Channels, ImageFacts};
@@ -76,8 +76,8 @@ pub struct Inspection {
 /// Reads and decodes the images of a source; `progress` is told how many are done. Needs some 32 bytes of memory an image.
 ///
 /// # Errors
-/// If the worker threads cannot be started, or a disk or a server fails ([`Error::OutOfReach`]), so that what is broken cannot
-/// be told. Broken images are no error.
+/// If the worker threads cannot be started, there are too many images to draw a sample of ([`Error::TooManyImages`]), or a
+/// disk or a server fails ([`Error::OutOfReach`]), so that what is broken cannot be told. Broken images are no error.
 ///
 /// # Panics
 /// If there is no worker.
@@ -87,6 +87,9 @@ pub fn inspect(
     mut progress: impl FnMut(usize),
 ) -> Result<Inspection, Error> {
     assert!(config.workers > 0, "at least 1 worker");
+    if config.sample.is_some() {
+        check_length(dataset)?;
+    }
     let pool = pool(config.workers)?;
     let indices = sample(dataset.len(), config);
     let whole = indices.len() == dataset.len();

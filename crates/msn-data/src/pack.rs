@@ -82,7 +82,8 @@ pub struct PackConfig {
 /// # Errors
 /// [`Error::Unreadable`] if an image is too large or not there and [`PackConfig::skip_unreadable`] is not set, and
 /// [`Error::OutOfReach`] if a disk or a server fails still after a while, set or not: the shards before it stay, and the job
-/// can be taken up again. If a shard cannot be written, or the worker threads cannot be started.
+/// can be taken up again. If there are too many images ([`Error::TooManyImages`]), a shard cannot be written, or the worker
+/// threads cannot be started.
 ///
 /// # Panics
 /// If `record` is not one of this job (see [`PackRecord::check`]).

@@ -24,7 +24,7 @@ pub use batch::{Batch, BatchViews, Cursor, Skipped, ViewBatch};
 pub use config::LoaderConfig;
 pub use preview::preview;
 
-pub(crate) use order::order_of_all;
+pub(crate) use order::{check_length, order_of_all};
 pub(crate) use worker::{Fault, Seen, Worker, pool};
 
 use crate::{Dataset, Error};

@@ -29,7 +29,10 @@ pub fn preview(
         return Err(Error::BatchLargerThanData { data, batch_size, images });
     }
     let plan = Plan::new(Arc::clone(dataset), config)?;
-    let order = chosen.map_or_else(|| plan.order(epoch), <[usize]>::to_vec);
+    let order = match chosen {
+        Some(chosen) => Arc::new(chosen.iter().map(|&image| image as u32).collect()),
+        None => plan.order(epoch),
+    };
     let built = plan.build(Position { epoch, step: 0 }, &order)?;
     built.content.map(|views| (views, built.broken.clone())).ok_or_else(|| {
         let (tried, usable) = (order.len(), order.len() - built.broken.len());

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::PackConfig;
 use super::content::Content;
 use crate::error::Cause;
-use crate::loader::{Fault, Skipped, Worker, order_of_all, pool};
+use crate::loader::{Fault, Skipped, Worker, check_length, order_of_all, pool};
 use crate::{Dataset, Error, Image, Limits, Scratch};
 
 /// Images that each thread reads before they are written.
@@ -57,9 +57,12 @@ pub(super) struct Samples<'a> {
     skip_unreadable: bool,
     shorter_side: Option<u32>,
     pool: ThreadPool,
+    /// Samples that are read at a time.
+    at_a_time: usize,
+    /// Images ahead that the source is told of.
     ahead: usize,
     classes: HashMap<String, usize>,
-    order: Vec<usize>,
+    order: Vec<u32>,
     /// Place in the order of the first of `ready`.
     position: usize,
     ready: VecDeque<Result<Sample, Fault>>,
@@ -73,17 +76,20 @@ impl<'a> Samples<'a> {
         classes: &[String],
         position: usize,
     ) -> Result<Self, Error> {
+        check_length(dataset)?;
         let order = match config.shuffle {
             Some(seed) => order_of_all(dataset, seed),
-            None => (0..dataset.len()).collect(),
+            None => (0..dataset.len() as u32).collect(),
         };
+        let at_a_time = PER_WORKER * config.workers;
         Ok(Self {
             dataset,
             limits: config.limits,
             skip_unreadable: config.skip_unreadable,
             shorter_side: config.shorter_side,
             pool: pool(config.workers)?,
-            ahead: PER_WORKER * config.workers,
+            at_a_time,
+            ahead: dataset.reading().ahead().max(at_a_time),
             classes: classes.iter().cloned().zip(0..).collect(),
             order,
             position,
@@ -131,9 +137,10 @@ impl<'a> Samples<'a> {
     }
 
     fn read_ahead(&mut self) -> Result<(), Error> {
-        let rest = &self.order[self.position..];
-        self.dataset.will_read(rest);
-        let part: Vec<(usize, usize)> = rest.iter().copied().enumerate().take(self.ahead).collect();
+        let rest = self.order[self.position..].iter().take(self.ahead);
+        let rest: Vec<usize> = rest.map(|&image| image as usize).collect();
+        self.dataset.will_read(&rest);
+        let part: Vec<(usize, usize)> = rest.into_iter().enumerate().take(self.at_a_time).collect();
         // Set by the first image that is out of reach: the others need not wait for a disk.
         let failed = AtomicBool::new(false);
         let read = |&(place, index): &(usize, usize)| {

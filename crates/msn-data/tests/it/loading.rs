@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use msn_data::{Batch, Cursor, Dataset, Error, Loader, LoaderConfig, MaskMode, Masking, Reading, Views};
+use msn_data::{
+    Batch, Cursor, Dataset, Error, InspectConfig, Limits, Loader, LoaderConfig, MaskMode, Masking, Reading,
+    Views, inspect, preview,
+};
 
 use crate::common::{Faulty, Memory, failing_disk, failing_server, wait_until};
 
@@ -414,6 +417,39 @@ fn impossible_settings_are_refused_at_the_start() {
     }
     let cursor = Cursor { step_in_epoch: 3, ..Cursor::default() };
     assert!(matches!(refused(config(2), cursor), Error::CursorOutOfRange { batches: 3, step: 3, .. }));
+}
+
+/// More images than an order can have, none of which is there.
+struct TooMany;
+
+impl Dataset for TooMany {
+    fn path(&self) -> &Path {
+        Path::new("everything")
+    }
+
+    fn len(&self) -> usize {
+        1 << 32
+    }
+
+    fn name(&self, _: usize) -> &str {
+        unreachable!("none is looked at")
+    }
+
+    fn read_into(&self, _: usize, _: usize, _: &mut Vec<u8>) -> Result<(), Error> {
+        unreachable!("none is looked at")
+    }
+}
+
+#[test]
+fn more_images_than_can_be_shuffled_are_refused_at_the_start() {
+    let expected = "everything: expected at most 4294967295 images, found 4294967296: use a part of them";
+    let dataset: Arc<dyn Dataset> = Arc::new(TooMany);
+    let started = Loader::start(Arc::clone(&dataset), config(4), Cursor::default());
+    assert_eq!(started.err().unwrap().to_string(), expected);
+    assert_eq!(preview(&dataset, &config(4), 0, None).unwrap_err().to_string(), expected);
+    let limits = Limits::default();
+    let sample = InspectConfig { sample: Some(3), seed: 0, workers: 1, limits };
+    assert_eq!(inspect(&*dataset, &sample, |_| ()).unwrap_err().to_string(), expected);
 }
 
 #[test]
