@@ -10,9 +10,9 @@ mod build;
 mod config;
 mod order;
 mod preview;
+mod reported;
 mod worker;
 
-use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 pub use batch::{Batch, BatchViews, Cursor, Skipped, ViewBatch};
 pub use config::LoaderConfig;
 pub use preview::preview;
+pub use reported::Reported;
 
 pub(crate) use order::{check_length, order_of_all};
 pub(crate) use worker::{Fault, Seen, Worker, pool};
@@ -48,7 +49,7 @@ pub struct Loader {
     turn: usize,
     position: Position,
     /// Broken images found so far in this run.
-    skipped: BTreeSet<usize>,
+    skipped: Reported,
     /// What ended the loader: the batch that failed would be missing among those after it.
     failure: Option<String>,
 }
@@ -85,7 +86,8 @@ impl Loader {
             return Err(Error::BatchLargerThanData { data: dataset.path().to_owned(), batch_size, images });
         }
         let batches = (images / batch_size) as u64;
-        let image = cursor.skipped.iter().max().copied().unwrap_or(0);
+        let skipped = cursor.skipped.to_vec();
+        let image = skipped.last().copied().unwrap_or(0);
         if cursor.step_in_epoch >= batches || image >= images {
             return Err(Error::CursorOutOfRange { batches, images, step: cursor.step_in_epoch, image });
         }
@@ -105,7 +107,8 @@ impl Loader {
             Ok(Builder { batches: Some(receiver), thread: Some(thread) })
         });
         let builders = builders.collect::<Result<_, Error>>()?;
-        let skipped = cursor.skipped.into_iter().collect();
+        // Of its own: the loader that gave the cursor may go on, too.
+        let skipped = Reported::from(skipped);
         Ok(Self { plan, builders, turn: 0, position, skipped, failure: None })
     }
 
@@ -160,15 +163,16 @@ impl Loader {
         let next = Cursor {
             epoch: self.position.epoch,
             step_in_epoch: self.position.step,
-            skipped: self.skipped.iter().copied().collect(),
+            skipped: self.skipped.clone(),
         };
+        let BatchViews { images, target, random, focal } = content;
         Ok(Some(Batch {
             epoch,
             step_in_epoch: step,
-            images: content.images,
-            target: content.target,
-            random: content.random,
-            focal: content.focal,
+            images,
+            target,
+            random,
+            focal,
             skipped: new,
             next,
             wait,

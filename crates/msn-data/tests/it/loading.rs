@@ -72,6 +72,27 @@ fn a_saved_cursor_continues_with_the_same_bits() {
     }
 }
 
+#[test]
+fn a_cursor_keeps_the_broken_images_that_it_was_taken_with() {
+    let dataset = Memory::with_broken(14, &[3, 8, 9]);
+    let batches = take(&mut start(&dataset, config(4), Cursor::default()), 6);
+    // Another loader finds them anew.
+    take(&mut start(&dataset, config(4), batches[0].next.clone()), 5);
+    let mut reported = BTreeSet::new();
+    for batch in &batches {
+        reported.extend(batch.skipped.iter().map(|broken| broken.image));
+        let Cursor { epoch, step_in_epoch, skipped } = &batch.next;
+        assert!(skipped.to_vec().iter().eq(&reported), "{skipped:?}, expected {reported:?}");
+        assert_eq!((skipped.len(), skipped.is_empty()), (reported.len(), reported.is_empty()));
+        let saved = serde_json::to_value(&batch.next).unwrap();
+        let expected =
+            serde_json::json!({ "epoch": epoch, "step_in_epoch": step_in_epoch, "skipped": reported });
+        assert_eq!(saved, expected);
+    }
+    assert_eq!(reported.len(), 3);
+    assert_ne!(batches[0].next.skipped, batches[5].next.skipped, "they were not all in the first batch");
+}
+
 /// Images that come shard by shard.
 struct Sharded(Arc<dyn Dataset>, Vec<std::ops::Range<usize>>);
 
@@ -202,7 +223,7 @@ fn broken_images_are_replaced_by_the_next_that_work_and_reported_once() {
     assert_eq!(reported.iter().map(|s| s.image).collect::<Vec<_>>(), broken);
     assert_eq!(reported[0].path, "0002.png");
     assert!(reported[0].reason.contains("truncated"), "{}", reported[0].reason);
-    assert_eq!(batches[11].next.skipped, broken);
+    assert_eq!(batches[11].next.skipped.to_vec(), broken);
 }
 
 #[test]
@@ -252,7 +273,7 @@ fn a_disk_that_fails_for_a_while_changes_no_batch() {
     let dataset: Arc<dyn Dataset> = flaky.clone();
     let found = take(&mut start(&dataset, config(4), Cursor::default()), 6);
     assert!(found == expected);
-    assert_eq!(found[5].next.skipped, [6]);
+    assert_eq!(found[5].next.skipped.to_vec(), [6]);
     assert_eq!(flaky.failures_left(), 0);
 }
 
@@ -277,7 +298,7 @@ fn what_fails_for_good_ends_the_loader_and_the_run_goes_on_with_the_same_bits() 
         assert!(error.to_string().contains(part), "expected `{part}` in: {error}");
     }
     assert!(found == expected[..2]);
-    assert!(!found[1].next.skipped.contains(&lost));
+    assert!(!found[1].next.skipped.to_vec().contains(&lost));
     let rest = take(&mut start(&images, config(4), found[1].next.clone()), 4);
     assert!(rest == expected[2..]);
 }
