@@ -107,7 +107,8 @@ pub enum Error {
         /// The same as the shard says.
         found: String,
     },
-    /// An image is too large or not there, and leaving it out would leave it out for good.
+    /// An image that was asked for cannot be used; where images are packed, one that is too large or not there, since leaving it
+    /// out would leave it out for good.
     #[error("{skipped}")]
     Unreadable {
         /// The image and the reason.
