@@ -107,7 +107,8 @@ pub enum Error {
         /// The same as the shard says.
         found: String,
     },
-    /// An image cannot be read just now, and leaving it out would leave it out for good.
+    /// An image that was asked for cannot be used; where images are packed, one that is too large or not there, since leaving it
+    /// out would leave it out for good.
     #[error("{skipped}")]
     Unreadable {
         /// The image and the reason.
@@ -193,6 +194,16 @@ pub enum Error {
         /// Images in the data.
         images: usize,
     },
+    /// More images than can be put in a random order.
+    #[error("{}: expected at most {limit} images, found {images}: use a part of them", data.display())]
+    TooManyImages {
+        /// The data.
+        data: PathBuf,
+        /// Most images.
+        limit: u32,
+        /// Images in the data.
+        images: usize,
+    },
     /// More broken images than the configuration allows.
     #[error(
         "{}: {skipped} of {images} images could not be read, expected at most {allowed} (data.max_skipped = {max_skipped}); \
@@ -235,6 +246,18 @@ pub enum Error {
         last: String,
         /// Those of the last batch, which no batch has reported.
         new: Vec<Skipped>,
+    },
+    /// A loader was asked for more batches after an error.
+    #[error(
+        "{}: expected no more batches to be asked for, since the loader ended: {reason}; a new one goes on from the cursor of the \
+         last batch",
+        data.display()
+    )]
+    LoaderEnded {
+        /// The data.
+        data: PathBuf,
+        /// The error that ended it.
+        reason: String,
     },
     /// A cursor points outside the data, so it belongs to another dataset or batch size.
     #[error(

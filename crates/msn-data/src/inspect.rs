@@ -4,11 +4,12 @@ mod facts;
 mod spread;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::loader::{Skipped, Worker, pool};
+use crate::loader::{Fault, Skipped, Worker, check_length, pool};
 use crate::rng::Rng;
 use crate::{Dataset, Error, Limits, Normalization};
 use facts::{Channels, ImageFacts};
@@ -75,7 +76,8 @@ pub struct Inspection {
 /// Reads and decodes the images of a source; `progress` is told how many are done. Needs some 32 bytes of memory an image.
 ///
 /// # Errors
-/// If the worker threads cannot be started. Broken images are no error.
+/// If the worker threads cannot be started, there are too many images to draw a sample of ([`Error::TooManyImages`]), or a
+/// disk or a server fails ([`Error::OutOfReach`]), so that what is broken cannot be told. Broken images are no error.
 ///
 /// # Panics
 /// If there is no worker.
@@ -85,6 +87,9 @@ pub fn inspect(
     mut progress: impl FnMut(usize),
 ) -> Result<Inspection, Error> {
     assert!(config.workers > 0, "at least 1 worker");
+    if config.sample.is_some() {
+        check_length(dataset)?;
+    }
     let pool = pool(config.workers)?;
     let indices = sample(dataset.len(), config);
     let whole = indices.len() == dataset.len();
@@ -95,15 +100,19 @@ pub fn inspect(
             // Of a sample, single images are fetched from a server, where it can be, not the shards that they lie in.
             dataset.will_read(&indices[done..]);
         }
-        let found: Vec<Result<ImageFacts, Skipped>> = pool.install(|| {
-            let facts = |&index: &usize| {
-                Worker::with_file(dataset, index, &config.limits, ImageFacts::of)
-                    .map_err(|fault| fault.skipped)
-            };
-            part.par_iter().with_max_len(1).map(facts).collect()
-        });
+        // Set by the first image that is out of reach: the others need not wait for a disk.
+        let failed = AtomicBool::new(false);
+        let facts = |&index: &usize| {
+            let stop = || failed.load(Ordering::Relaxed);
+            Worker::with_file_at_last(dataset, index, &config.limits, stop, ImageFacts::of)
+                .inspect_err(|_| failed.store(true, Ordering::Relaxed))
+        };
+        let found: Result<Vec<Result<ImageFacts, Fault>>, Error> =
+            pool.install(|| part.par_iter().with_max_len(1).map(facts).collect());
         // One after the other, so that sums do not depend on the threads.
-        part.iter().zip(found).for_each(|(&index, facts)| sums.add(index, facts));
+        for (&index, facts) in part.iter().zip(found?) {
+            sums.add(index, facts.map_err(|fault| fault.skipped));
+        }
         progress(done + part.len());
     }
     Ok(sums.finish(dataset, indices.len()))

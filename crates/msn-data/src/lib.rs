@@ -40,7 +40,7 @@ pub use eval::{
 };
 pub use image::Image;
 pub use inspect::{InspectConfig, Inspection, Spread, inspect};
-pub use loader::{Batch, BatchViews, Cursor, Loader, LoaderConfig, Skipped, ViewBatch, preview};
+pub use loader::{Batch, BatchViews, Cursor, Loader, LoaderConfig, Reported, Skipped, ViewBatch, preview};
 pub use mask::{MaskMode, Masking, kept_patches, random_mask};
 pub use pack::{PackConfig, PackRecord, ShardRecord, ShardSize, pack};
 pub use picture::{contact_sheet, encode_picture, is_picture, picture_of_views};

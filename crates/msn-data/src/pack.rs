@@ -12,12 +12,12 @@ mod sample;
 use std::fmt;
 use std::io::{self, Write};
 
-use msn_store::ShardFolder;
+use msn_store::{ShardFolder, StoreError};
 use serde::{Deserialize, Serialize};
 
 pub use record::{PackRecord, ShardRecord};
 
-use crate::{Dataset, Error, Limits};
+use crate::{Dataset, Error, Limits, Skipped};
 use sample::{Sample, Samples};
 
 /// When a shard is full.
@@ -64,7 +64,8 @@ pub struct PackConfig {
     /// Seed of the order; `None` for the order of the source. Shards are read one after the other in training, so those
     /// of an ordered source would fill batches with few classes.
     pub shuffle: Option<u64>,
-    /// Leaves out, as broken ones, images that a disk or a server does not give; else packing stops there.
+    /// Leaves out, as broken ones, images that are too large or not there; else packing stops there, since a higher limit or
+    /// the file brings them back.
     pub skip_unreadable: bool,
     /// Images with a longer shorter side are shrunk to this one, in pixels, 1 or more: what was JPEG stays JPEG, all else
     /// becomes PNG of 8 bits a channel ([`Limits::levels`]). `None` leaves every image as it is.
@@ -76,12 +77,13 @@ pub struct PackConfig {
 }
 
 /// Packs `dataset` into `folder`, going on where `record` stops; `progress` is told how many images are done. The record
-/// is written with every shard. Images that cannot be decoded are left out and listed in it.
+/// is written with every shard, or a thousandth of them behind. Images that cannot be decoded are left out and listed in it.
 ///
 /// # Errors
-/// [`Error::Unreadable`] if an image cannot be read, which may pass, and [`PackConfig::skip_unreadable`] is not set: the
-/// shards before it stay, and the job can be taken up again. If a shard cannot be written, or the worker threads cannot
-/// be started.
+/// [`Error::Unreadable`] if an image is too large or not there and [`PackConfig::skip_unreadable`] is not set, and
+/// [`Error::OutOfReach`] if a disk or a server fails still after a while, set or not: the shards before it stay, and the job
+/// can be taken up again. If there are too many images ([`Error::TooManyImages`]), a shard cannot be written, or the worker
+/// threads cannot be started.
 ///
 /// # Panics
 /// If `record` is not one of this job (see [`PackRecord::check`]).
@@ -95,50 +97,93 @@ pub fn pack(
     let mut samples = Samples::new(dataset, config, &record.classes, record.next)?;
     // So that a job that was killed early can be taken up again.
     folder.write_record(&record)?;
+    let mut recorded = record.shards.len();
     while !record.complete {
-        if samples.peek(&mut record.skipped)?.is_some() {
-            let file = format!("shards-{:06}.tar", record.shards.len());
-            let mut shard = ShardRecord { file: file.clone(), images: 0, shrunk: 0, bytes: 0 };
-            let mut unreadable = None;
-            let written = folder.write_shard(&file, |out| {
-                let mut archive = tar::Builder::new(out);
-                loop {
-                    let sample = match samples.peek(&mut record.skipped) {
-                        Ok(Some(sample)) => sample,
-                        Ok(None) => break,
-                        Err(error) => {
-                            // Any error, so that no shard is left behind.
-                            let reason = error.to_string();
-                            unreadable = Some(error);
-                            return Err(io::Error::other(reason));
-                        }
-                    };
-                    let bytes = shard.bytes + sample.archived_bytes();
-                    if config.size.is_full(shard.images, bytes) {
-                        break;
-                    }
-                    append(&mut archive, sample)?;
-                    shard.images += 1;
-                    shard.shrunk += usize::from(sample.is_shrunk());
-                    shard.bytes = bytes;
-                    samples.advance();
-                    progress(samples.position());
+        let skipped = record.skipped.len();
+        match next_shard(folder, &mut samples, config.size, &mut record, &mut progress) {
+            Ok(Some(shard)) => record.shards.push(shard),
+            Ok(None) => record.complete = true,
+            Err(error) => {
+                // Those that this shard would have been without are met again.
+                record.skipped.truncate(skipped);
+                if let Err(unwritten) = folder.write_record(&record) {
+                    tracing::warn!("{unwritten}: packing goes on from the shards that it knows of");
                 }
-                archive.into_inner()?.flush()
-            });
-            if let Some(error) = unreadable {
                 return Err(error);
             }
-            written?;
-            shard.bytes += END_OF_ARCHIVE;
-            record.shards.push(shard);
-        } else {
-            record.complete = true;
         }
         record.next = samples.position();
-        folder.write_record(&record)?;
+        if record.complete || is_record_due(recorded, record.shards.len()) {
+            folder.write_record(&record)?;
+            recorded = record.shards.len();
+        }
     }
     Ok(record)
+}
+
+/// Whether the record, which names `recorded` of the `shards` that there are, is to be written again: with every shard up to
+/// the thousandth, and then before it is a thousandth behind. Written with each, it would take time by the square of the
+/// shards and of the broken images.
+fn is_record_due(recorded: usize, shards: usize) -> bool {
+    shards - recorded > recorded / 1000
+}
+
+/// Writes the shard after those of `record`; `None` if no sample is left. Broken images are added to the record.
+fn next_shard(
+    folder: &ShardFolder,
+    samples: &mut Samples<'_>,
+    size: ShardSize,
+    record: &mut PackRecord,
+    progress: &mut impl FnMut(usize),
+) -> Result<Option<ShardRecord>, Error> {
+    if samples.peek(&mut record.skipped)?.is_none() {
+        return Ok(None);
+    }
+    let file = format!("shards-{:06}.tar", record.shards.len());
+    let mut shard = ShardRecord { file: file.clone(), images: 0, shrunk: 0, bytes: 0 };
+    let fill =
+        |out: &mut dyn Write| fill_shard(out, samples, size, &mut record.skipped, &mut shard, progress);
+    folder.write_shard(&file, fill).map_err(of_sample)?;
+    shard.bytes += END_OF_ARCHIVE;
+    Ok(Some(shard))
+}
+
+/// Writes samples until `shard`, which counts them, is full or none is left.
+///
+/// # Errors
+/// Any, so that no part of a shard is left behind; that of a sample is in the [`io::Error`].
+fn fill_shard(
+    out: &mut dyn Write,
+    samples: &mut Samples<'_>,
+    size: ShardSize,
+    skipped: &mut Vec<Skipped>,
+    shard: &mut ShardRecord,
+    progress: &mut impl FnMut(usize),
+) -> io::Result<()> {
+    let mut archive = tar::Builder::new(out);
+    while let Some(sample) = samples.peek(skipped).map_err(io::Error::other)? {
+        let bytes = shard.bytes + sample.archived_bytes();
+        if size.is_full(shard.images, bytes) {
+            break;
+        }
+        append(&mut archive, sample)?;
+        shard.images += 1;
+        shard.shrunk += usize::from(sample.is_shrunk());
+        shard.bytes = bytes;
+        samples.advance();
+        progress(samples.position());
+    }
+    archive.into_inner()?.flush()
+}
+
+/// The error of a sample, where that is what kept a shard from being written.
+fn of_sample(error: StoreError) -> Error {
+    match error {
+        StoreError::Io { path, tried, source } => {
+            source.downcast().unwrap_or_else(|source| StoreError::Io { path, tried, source }.into())
+        }
+        error => error.into(),
+    }
 }
 
 /// Two empty blocks.
@@ -153,4 +198,23 @@ fn append(archive: &mut tar::Builder<&mut dyn Write>, sample: &Sample) -> io::Re
         archive.append_data(&mut header, format!("{}.{ending}", sample.key), bytes)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_written_with_the_first_shards_and_then_a_thousand_times_while_their_number_grows_by_e() {
+        let (mut recorded, mut written) = (0, 0);
+        for shards in 1..=100_000 {
+            assert!(shards - recorded <= 1 + shards / 1000, "{recorded} of {shards}");
+            if is_record_due(recorded, shards) {
+                (recorded, written) = (shards, written + 1);
+            }
+            assert!(shards > 1000 || recorded == shards, "{recorded} of {shards}");
+        }
+        // 1000 + 1000 ln(100), with room for a rounding of each.
+        assert!((1000..5605).contains(&written), "{written}");
+    }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::Reported;
+
 /// The views and masks of some images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
@@ -69,8 +71,8 @@ pub struct Cursor {
     pub epoch: u64,
     /// Number of the next batch in its epoch.
     pub step_in_epoch: u64,
-    /// Broken images reported so far, ascending, so that each is reported once a run.
-    pub skipped: Vec<usize>,
+    /// Broken images reported so far, so that each is reported once a run.
+    pub skipped: Reported,
 }
 
 /// A broken image.

@@ -1,7 +1,7 @@
 //! One batch: its images, their views, its masks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -17,8 +17,10 @@ pub(super) struct Plan {
     /// Set when no one wants batches any more.
     pub(super) stop: AtomicBool,
     pool: ThreadPool,
-    /// Images ahead that the dataset is told of, at least: more than 0 if it fetches them from afar.
+    /// Images ahead that the dataset is told of: more than a batch if it fetches them from afar.
     ahead: usize,
+    /// The orders of the epochs that are in the making. Builders share them: that of 10^9 images has 4 GB.
+    orders: Mutex<Vec<(u64, Weak<Vec<u32>>)>>,
 }
 
 /// A finished batch with the broken images met on the way.
@@ -36,9 +38,11 @@ struct Slot<'a> {
 
 impl Plan {
     pub(super) fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self, Error> {
+        order::check_length(&*dataset)?;
         let pool = pool(config.workers)?;
-        let ahead = dataset.reading().ahead();
-        Ok(Self { dataset, config, stop: AtomicBool::new(false), pool, ahead })
+        let ahead = dataset.reading().ahead().max(config.batch_size);
+        let (stop, orders) = (AtomicBool::new(false), Mutex::default());
+        Ok(Self { dataset, config, stop, pool, ahead, orders })
     }
 
     pub(super) fn batches_per_epoch(&self) -> u64 {
@@ -46,25 +50,34 @@ impl Plan {
     }
 
     /// The images of an epoch in their order.
-    pub(super) fn order(&self, epoch: u64) -> Vec<usize> {
-        order::of_epoch(&*self.dataset, self.config.seed, epoch)
+    pub(super) fn order(&self, epoch: u64) -> Arc<Vec<u32>> {
+        // Held meanwhile, so that whoever asks for the same epoch waits rather than shuffles.
+        let mut orders = self.orders.lock().expect("an order is made without a panic");
+        orders.retain(|(_, order)| order.strong_count() > 0);
+        let known = orders.iter().find(|(known, _)| *known == epoch);
+        known.and_then(|(_, order)| order.upgrade()).unwrap_or_else(|| {
+            let order = Arc::new(order::of_epoch(&*self.dataset, self.config.seed, epoch));
+            orders.push((epoch, Arc::downgrade(&order)));
+            order
+        })
     }
 
     /// Tells the dataset what is read from `position` on. Where the epoch ends soon that goes on with the next one, whose
     /// order is put into `next`: its first shards shall be there when it begins.
-    pub(super) fn announce(&self, position: Position, order: &[usize], next: &mut Option<Vec<usize>>) {
+    pub(super) fn announce(&self, position: Position, order: &[u32], next: &mut Option<Arc<Vec<u32>>>) {
         let rest = &order[position.step as usize * self.config.batch_size..];
-        if rest.len() >= self.ahead {
-            return self.dataset.will_read(rest);
-        }
-        let next = next.get_or_insert_with(|| self.order(position.epoch + 1));
-        let images: Vec<usize> = rest.iter().chain(&*next).copied().take(self.ahead).collect();
-        self.dataset.will_read(&images);
+        let after: &[u32] = if rest.len() < self.ahead {
+            next.get_or_insert_with(|| self.order(position.epoch + 1))
+        } else {
+            &[]
+        };
+        let images = rest.iter().chain(after).take(self.ahead).map(|&image| image as usize);
+        self.dataset.will_read(&images.collect::<Vec<_>>());
     }
 
     /// Makes a batch of the epoch whose order is given; [`Error::OutOfReach`] if a disk or a server fails, since another
     /// image in the place of that one would make another batch of it.
-    pub(super) fn build(&self, position: Position, order: &[usize]) -> Result<Built, Error> {
+    pub(super) fn build(&self, position: Position, order: &[u32]) -> Result<Built, Error> {
         let LoaderConfig { views, batch_size, .. } = &self.config;
         let mut batches: Vec<ViewBatch> = (0..views.count())
             .map(|view| {
@@ -94,7 +107,7 @@ impl Plan {
     fn fill(
         &self,
         position: Position,
-        order: &[usize],
+        order: &[u32],
         batches: &mut [ViewBatch],
     ) -> Result<(Option<Vec<usize>>, Vec<Skipped>), Error> {
         let batch_size = self.config.batch_size;
@@ -103,7 +116,10 @@ impl Plan {
             batches.iter_mut().map(|b| b.pixels.chunks_exact_mut(3 * b.size * b.size)).collect();
         let mut slots: Vec<Slot<'_>> = order[start..start + batch_size]
             .iter()
-            .map(|&image| Slot { image, views: places.iter_mut().filter_map(Iterator::next).collect() })
+            .map(|&image| Slot {
+                image: image as usize,
+                views: places.iter_mut().filter_map(Iterator::next).collect(),
+            })
             .collect();
         // Set by the first image that is out of reach: the others need not wait for a disk.
         let failed = AtomicBool::new(false);
@@ -123,7 +139,7 @@ impl Plan {
                     broken.extend(rest.filter_map(|(_, result)| result.err()));
                     return Ok((None, broken));
                 };
-                slot.image = image;
+                slot.image = image as usize;
                 result = self.render(position.epoch, slot, &failed)?;
             }
         }

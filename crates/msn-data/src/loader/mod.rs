@@ -10,9 +10,9 @@ mod build;
 mod config;
 mod order;
 mod preview;
+mod reported;
 mod worker;
 
-use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 pub use batch::{Batch, BatchViews, Cursor, Skipped, ViewBatch};
 pub use config::LoaderConfig;
 pub use preview::preview;
+pub use reported::Reported;
 
-pub(crate) use order::order_of_all;
+pub(crate) use order::{check_length, order_of_all};
 pub(crate) use worker::{Fault, Seen, Worker, pool};
 
 use crate::{Dataset, Error};
@@ -48,7 +49,9 @@ pub struct Loader {
     turn: usize,
     position: Position,
     /// Broken images found so far in this run.
-    skipped: BTreeSet<usize>,
+    skipped: Reported,
+    /// What ended the loader: the batch that failed would be missing among those after it.
+    failure: Option<String>,
 }
 
 struct Builder {
@@ -83,7 +86,8 @@ impl Loader {
             return Err(Error::BatchLargerThanData { data: dataset.path().to_owned(), batch_size, images });
         }
         let batches = (images / batch_size) as u64;
-        let image = cursor.skipped.iter().max().copied().unwrap_or(0);
+        let skipped = cursor.skipped.to_vec();
+        let image = skipped.last().copied().unwrap_or(0);
         if cursor.step_in_epoch >= batches || image >= images {
             return Err(Error::CursorOutOfRange { batches, images, step: cursor.step_in_epoch, image });
         }
@@ -93,7 +97,7 @@ impl Loader {
         let count = BUILDERS.min(queue);
         let builders = (0..count).map(|i| {
             // A builder holds a finished batch until there is room, so that many are ahead besides the queues.
-            let (sender, receiver) = sync_channel((queue - count + count - 1 - i) / count);
+            let (sender, receiver) = sync_channel((queue - 1 - i) / count);
             let plan = Arc::clone(&plan);
             let first = position.after(i as u64, batches);
             let thread = thread::Builder::new()
@@ -103,7 +107,9 @@ impl Loader {
             Ok(Builder { batches: Some(receiver), thread: Some(thread) })
         });
         let builders = builders.collect::<Result<_, Error>>()?;
-        Ok(Self { plan, builders, turn: 0, position, skipped: cursor.skipped.into_iter().collect() })
+        // Of its own: the loader that gave the cursor may go on, too.
+        let skipped = Reported::from(skipped);
+        Ok(Self { plan, builders, turn: 0, position, skipped, failure: None })
     }
 
     /// Batches of an epoch: those that the images fill; what is left over is dropped.
@@ -115,7 +121,8 @@ impl Loader {
     ///
     /// # Errors
     /// If more images than allowed are broken, too few work to fill a batch, or a disk or a server fails
-    /// ([`Error::OutOfReach`]): then nothing is lost, and the cursor of the batch before goes on with the same bits.
+    /// ([`Error::OutOfReach`]): then nothing is lost, and the cursor of the batch before goes on with the same bits, in a
+    /// new loader. This one gives [`Error::LoaderEnded`] from then on.
     #[expect(clippy::should_implement_trait, reason = "an endless, fallible stream is no Iterator")]
     pub fn next(&mut self) -> Result<Batch, Error> {
         Ok(self.next_unless(|| false)?.expect("nothing stops it"))
@@ -127,6 +134,18 @@ impl Loader {
     /// # Errors
     /// As [`next`](Self::next).
     pub fn next_unless(&mut self, stop: impl FnMut() -> bool) -> Result<Option<Batch>, Error> {
+        if let Some(reason) = self.failure.clone() {
+            return Err(Error::LoaderEnded { data: self.plan.dataset.path().to_owned(), reason });
+        }
+        let batch = self.batch_unless(stop);
+        if let Err(error) = &batch {
+            self.failure = Some(error.to_string());
+            self.plan.stop.store(true, Ordering::Relaxed);
+        }
+        batch
+    }
+
+    fn batch_unless(&mut self, stop: impl FnMut() -> bool) -> Result<Option<Batch>, Error> {
         let started = Instant::now();
         let Some(built) = self.receive(stop) else { return Ok(None) };
         let (wait, built) = (started.elapsed(), built?);
@@ -144,15 +163,16 @@ impl Loader {
         let next = Cursor {
             epoch: self.position.epoch,
             step_in_epoch: self.position.step,
-            skipped: self.skipped.iter().copied().collect(),
+            skipped: self.skipped.clone(),
         };
+        let BatchViews { images, target, random, focal } = content;
         Ok(Some(Batch {
             epoch,
             step_in_epoch: step,
-            images: content.images,
-            target: content.target,
-            random: content.random,
-            focal: content.focal,
+            images,
+            target,
+            random,
+            focal,
             skipped: new,
             next,
             wait,

@@ -1,21 +1,37 @@
 //! In which order the images of an epoch come.
 
-use std::ops::Range;
-
 use crate::rng::Rng;
-use crate::{Dataset, Reading};
+use crate::{Dataset, Error, Reading};
+
+/// Whether a source has few enough images for an order: of more, 32 bits cannot name each.
+///
+/// # Errors
+/// [`Error::TooManyImages`].
+pub(crate) fn check_length(dataset: &dyn Dataset) -> Result<(), Error> {
+    let (images, limit) = (dataset.len(), u32::MAX);
+    if images > limit as usize {
+        return Err(Error::TooManyImages { data: dataset.path().to_owned(), limit, images });
+    }
+    Ok(())
+}
 
 /// All images in the order of a first epoch with this seed.
-pub(crate) fn order_of_all(dataset: &dyn Dataset, seed: u64) -> Vec<usize> {
+///
+/// # Panics
+/// If there are too many: see [`check_length`].
+pub(crate) fn order_of_all(dataset: &dyn Dataset, seed: u64) -> Vec<u32> {
     of_epoch(dataset, seed, 0)
 }
 
-/// The images of an epoch in their order, each once.
-pub(super) fn of_epoch(dataset: &dyn Dataset, seed: u64, epoch: u64) -> Vec<usize> {
+/// The images of an epoch in their order, each once: 4 bytes an image, half of what indices take elsewhere.
+///
+/// # Panics
+/// If there are too many: see [`check_length`].
+pub(super) fn of_epoch(dataset: &dyn Dataset, seed: u64, epoch: u64) -> Vec<u32> {
     let images = dataset.len();
     match dataset.reading() {
         Reading::AtRandom => {
-            let mut order: Vec<usize> = (0..images).collect();
+            let mut order: Vec<u32> = (0..number(images)).collect();
             Rng::for_order(seed, epoch).shuffle_front(&mut order, images);
             order
         }
@@ -23,35 +39,38 @@ pub(super) fn of_epoch(dataset: &dyn Dataset, seed: u64, epoch: u64) -> Vec<usiz
             let count = shards.len();
             Rng::for_order(seed, epoch).shuffle_front(&mut shards, count);
             let mut order = Vec::with_capacity(images);
-            for (number, mut window) in windows(&shards, buffer).into_iter().enumerate() {
-                let count = window.len();
-                Rng::for_window(seed, epoch, number).shuffle_front(&mut window, count);
-                order.extend(window);
+            // Whole shards are shuffled together, as many as are needed for `buffer` images.
+            let (mut window, mut begin) = (0, 0);
+            let shuffle = |window: usize, images: &mut [u32]| {
+                Rng::for_window(seed, epoch, window).shuffle_front(images, images.len());
+            };
+            for shard in shards {
+                if order.len() - begin >= buffer {
+                    shuffle(window, &mut order[begin..]);
+                    (window, begin) = (window + 1, order.len());
+                }
+                order.extend(number(shard.start)..number(shard.end));
             }
+            shuffle(window, &mut order[begin..]);
             order
         }
     }
 }
 
-/// Whole shards, as many together as are needed for `buffer` images: what is shuffled together.
-fn windows(shards: &[Range<usize>], buffer: usize) -> Vec<Vec<usize>> {
-    let mut windows: Vec<Vec<usize>> = Vec::new();
-    for shard in shards {
-        match windows.last_mut().filter(|window| window.len() < buffer) {
-            Some(window) => window.extend(shard.clone()),
-            None => windows.push(shard.clone().collect()),
-        }
-    }
-    windows
+fn number(image: usize) -> u32 {
+    u32::try_from(image).expect("at most u32::MAX images, as documented")
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::ops::Range;
     use std::path::Path;
+    use std::sync::Arc;
 
     use super::*;
-    use crate::Error;
+    use crate::loader::LoaderConfig;
+    use crate::loader::build::Plan;
 
     /// Shards of the given lengths, or images that can be read at random.
     struct Source {
@@ -141,7 +160,8 @@ mod tests {
     fn shards_come_in_windows_that_do_not_overlap() {
         let source = Source { lengths: LENGTHS.to_vec(), buffer: Some(8) };
         let shards = source.shards();
-        let shard_of = |image: &usize| shards.iter().position(|shard| shard.contains(image)).unwrap();
+        let shard_of =
+            |image: &u32| shards.iter().position(|shard| shard.contains(&(*image as usize))).unwrap();
         let mut first_shards = BTreeSet::new();
         for epoch in 0..200 {
             let order = of_epoch(&source, 0, epoch);
@@ -159,11 +179,25 @@ mod tests {
     }
 
     #[test]
+    fn whoever_reads_an_epoch_has_the_same_order_in_memory() {
+        let [source, _] = both();
+        let plan =
+            Plan::new(Arc::new(source), LoaderConfig { workers: 1, ..LoaderConfig::new(4, 16, 3) }).unwrap();
+        let (order, next) = (plan.order(5), plan.order(6));
+        assert!(Arc::ptr_eq(&order, &plan.order(5)) && Arc::ptr_eq(&next, &plan.order(6)));
+        assert_eq!(order[..4], [30, 22, 24, 4], "as pinned above");
+        let kept = Arc::downgrade(&order);
+        drop(order);
+        assert!(kept.upgrade().is_none(), "nobody reads it any more");
+        assert_eq!(plan.order(5)[..4], [30, 22, 24, 4]);
+    }
+
+    #[test]
     fn images_of_a_window_are_mixed_uniformly() {
         let source = Source { lengths: vec![3, 2], buffer: Some(5) };
         let mut firsts = [0u32; 5];
         for epoch in 0..10_000 {
-            firsts[of_epoch(&source, 0, epoch)[0]] += 1;
+            firsts[of_epoch(&source, 0, epoch)[0] as usize] += 1;
         }
         // Standard deviation: sqrt(10000 * 0.2 * 0.8) = 40; five of them.
         assert!(firsts.iter().all(|&count| count.abs_diff(2000) < 200), "{firsts:?}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::build::Plan;
+use super::build::{Built, Plan};
 use super::{BatchViews, LoaderConfig, Position, Skipped};
 use crate::{Dataset, Error};
 
@@ -11,29 +11,39 @@ use crate::{Dataset, Error};
 /// the epoch's first batch. The images that had to be left out, since they are broken, come second.
 ///
 /// # Errors
-/// If a field is out of its range, if too few images work, or if a disk or a server fails.
+/// If a field is out of its range, a chosen image is broken ([`Error::Unreadable`]) or too few others work, or if a disk or a
+/// server fails.
 ///
 /// # Panics
-/// If `chosen` names an image that there is not.
+/// If `chosen` is empty or names an image that there is not.
 pub fn preview(
     dataset: &Arc<dyn Dataset>,
     config: &LoaderConfig,
     epoch: u64,
     chosen: Option<&[usize]>,
 ) -> Result<(BatchViews, Vec<Skipped>), Error> {
-    let batch_size = chosen.map_or(config.batch_size, <[usize]>::len);
-    let config = LoaderConfig { batch_size, ..config.clone() };
     config.validate()?;
     let (data, images) = (dataset.path().to_owned(), dataset.len());
-    if batch_size > images {
+    let batch_size = chosen.map_or(config.batch_size, <[usize]>::len);
+    assert!(batch_size > 0, "at least 1 image is chosen");
+    // One may be chosen twice.
+    if chosen.is_none() && batch_size > images {
         return Err(Error::BatchLargerThanData { data, batch_size, images });
     }
+    let config = LoaderConfig { batch_size, ..config.clone() };
     let plan = Plan::new(Arc::clone(dataset), config)?;
-    let order = chosen.map_or_else(|| plan.order(epoch), <[usize]>::to_vec);
-    let built = plan.build(Position { epoch, step: 0 }, &order)?;
-    built.content.map(|views| (views, built.broken.clone())).ok_or_else(|| {
-        let (tried, usable) = (order.len(), order.len() - built.broken.len());
-        let last = built.broken.last().map(ToString::to_string).unwrap_or_default();
-        Error::TooFewUsable { data, usable, images: tried, batch_size, last, new: built.broken }
-    })
+    let order = match chosen {
+        Some(chosen) => Arc::new(chosen.iter().map(|&image| image as u32).collect()),
+        None => plan.order(epoch),
+    };
+    let Built { content, mut broken } = plan.build(Position { epoch, step: 0 }, &order)?;
+    match content {
+        Some(views) => Ok((views, broken)),
+        None if chosen.is_some() => Err(Error::Unreadable { skipped: broken.swap_remove(0) }),
+        None => {
+            let usable = images - broken.len();
+            let last = broken.last().map(ToString::to_string).unwrap_or_default();
+            Err(Error::TooFewUsable { data, usable, images, batch_size, last, new: broken })
+        }
+    }
 }

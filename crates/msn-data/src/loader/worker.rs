@@ -42,21 +42,12 @@ impl Worker {
         limits: &Limits,
         use_image: impl FnOnce(&Image, &mut Scratch) -> T,
     ) -> Result<T, Skipped> {
-        Self::with_file(dataset, index, limits, |_, image, scratch| use_image(image, scratch))
-            .map_err(|fault| fault.skipped)
-    }
-
-    /// As [`with_image`](Self::with_image), with the encoded bytes that the image was decoded from.
-    pub(crate) fn with_file<T>(
-        dataset: &dyn Dataset,
-        index: usize,
-        limits: &Limits,
-        use_file: impl FnOnce(&[u8], &Image, &mut Scratch) -> T,
-    ) -> Result<T, Fault> {
-        WORKER.with_borrow_mut(|worker| {
-            worker.load(dataset, index, limits)?;
-            Ok(use_file(&worker.bytes, &worker.image, &mut worker.scratch))
-        })
+        let load = |worker: &mut Self| {
+            worker.read(dataset, index, limits)?;
+            worker.decode(dataset, index, limits)?;
+            Ok(use_image(&worker.image, &mut worker.scratch))
+        };
+        WORKER.with_borrow_mut(load).map_err(|fault: Fault| fault.skipped)
     }
 
     /// As [`with_image`](Self::with_image) for work whose result depends on which images are left out: broken ones alone
@@ -72,8 +63,23 @@ impl Worker {
         stop: impl Fn() -> bool,
         use_image: impl FnOnce(&Image, &mut Scratch) -> T,
     ) -> Result<Result<T, Skipped>, Error> {
-        let found =
-            Self::recall_at_last(dataset, index, limits, stop, |_| Err::<Infallible, ()>(()), use_image);
+        let use_file = |_: &[u8], image: &Image, scratch: &mut Scratch| use_image(image, scratch);
+        Ok(Self::with_file_at_last(dataset, index, limits, stop, use_file)?.map_err(|fault| fault.skipped))
+    }
+
+    /// As [`with_image_at_last`](Self::with_image_at_last), with the encoded bytes that the image was decoded from, and with
+    /// what is wrong with one that is left out.
+    ///
+    /// # Errors
+    /// As [`with_image_at_last`](Self::with_image_at_last).
+    pub(crate) fn with_file_at_last<T>(
+        dataset: &dyn Dataset,
+        index: usize,
+        limits: &Limits,
+        stop: impl Fn() -> bool,
+        use_file: impl FnOnce(&[u8], &Image, &mut Scratch) -> T,
+    ) -> Result<Result<T, Fault>, Error> {
+        let found = Self::file_at_last(dataset, index, limits, stop, |_| Err::<Infallible, ()>(()), use_file);
         Ok(found?.map(|seen| match seen {
             Seen::Image((), used) => used,
         }))
@@ -92,6 +98,19 @@ impl Worker {
         recall: impl Fn(&[u8]) -> Result<R, K>,
         use_image: impl FnOnce(&Image, &mut Scratch) -> T,
     ) -> Result<Result<Seen<R, K, T>, Skipped>, Error> {
+        let use_file = |_: &[u8], image: &Image, scratch: &mut Scratch| use_image(image, scratch);
+        let found = Self::file_at_last(dataset, index, limits, stop, recall, use_file);
+        Ok(found?.map_err(|fault| fault.skipped))
+    }
+
+    fn file_at_last<R, K, T>(
+        dataset: &dyn Dataset,
+        index: usize,
+        limits: &Limits,
+        stop: impl Fn() -> bool,
+        recall: impl Fn(&[u8]) -> Result<R, K>,
+        use_file: impl FnOnce(&[u8], &Image, &mut Scratch) -> T,
+    ) -> Result<Result<Seen<R, K, T>, Fault>, Error> {
         WORKER.with_borrow_mut(|worker| {
             let mut pauses = PAUSES.into_iter();
             loop {
@@ -100,32 +119,28 @@ impl Worker {
                     Ok(recalled) => Ok(Ok(recalled)),
                     Err(key) => worker.decode(dataset, index, limits).map(|()| Err(key)),
                 });
-                let Fault { skipped, cause } = match loaded {
+                let fault = match loaded {
                     Ok(Ok(recalled)) => return Ok(Ok(Seen::Recalled(recalled))),
                     Ok(Err(key)) => {
-                        return Ok(Ok(Seen::Image(key, use_image(&worker.image, &mut worker.scratch))));
+                        let used = use_file(&worker.bytes, &worker.image, &mut worker.scratch);
+                        return Ok(Ok(Seen::Image(key, used)));
                     }
                     Err(fault) => fault,
                 };
-                let pause = match cause {
-                    Cause::Content | Cause::TooLarge | Cause::Absent => return Ok(Err(skipped)),
+                let pause = match fault.cause {
+                    Cause::Content | Cause::TooLarge | Cause::Absent => return Ok(Err(fault)),
                     Cause::Disk => pauses.next(),
                     Cause::Server => None,
                 };
                 let data = dataset.path();
                 if pause == Some(PAUSES[0]) {
-                    tracing::warn!("{}: {skipped}; trying again", data.display());
+                    tracing::warn!("{}: {}; trying again", data.display(), fault.skipped);
                 }
                 if !pause.is_some_and(|pause| wait(pause, &stop)) {
-                    return Err(Error::OutOfReach { data: data.to_owned(), image: skipped });
+                    return Err(Error::OutOfReach { data: data.to_owned(), image: fault.skipped });
                 }
             }
         })
-    }
-
-    fn load(&mut self, dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Fault> {
-        self.read(dataset, index, limits)?;
-        self.decode(dataset, index, limits)
     }
 
     fn read(&mut self, dataset: &dyn Dataset, index: usize, limits: &Limits) -> Result<(), Fault> {

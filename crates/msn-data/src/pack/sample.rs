@@ -1,6 +1,7 @@
 //! Images on their way into shards.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -9,8 +10,8 @@ use serde::Serialize;
 use super::PackConfig;
 use super::content::Content;
 use crate::error::Cause;
-use crate::loader::{Fault, Skipped, Worker, order_of_all, pool};
-use crate::{Dataset, Error, Limits};
+use crate::loader::{Fault, Skipped, Worker, check_length, order_of_all, pool};
+use crate::{Dataset, Error, Image, Limits, Scratch};
 
 /// Images that each thread reads before they are written.
 const PER_WORKER: usize = 4;
@@ -56,9 +57,12 @@ pub(super) struct Samples<'a> {
     skip_unreadable: bool,
     shorter_side: Option<u32>,
     pool: ThreadPool,
+    /// Samples that are read at a time.
+    at_a_time: usize,
+    /// Images ahead that the source is told of.
     ahead: usize,
     classes: HashMap<String, usize>,
-    order: Vec<usize>,
+    order: Vec<u32>,
     /// Place in the order of the first of `ready`.
     position: usize,
     ready: VecDeque<Result<Sample, Fault>>,
@@ -72,17 +76,20 @@ impl<'a> Samples<'a> {
         classes: &[String],
         position: usize,
     ) -> Result<Self, Error> {
+        check_length(dataset)?;
         let order = match config.shuffle {
             Some(seed) => order_of_all(dataset, seed),
-            None => (0..dataset.len()).collect(),
+            None => (0..dataset.len() as u32).collect(),
         };
+        let at_a_time = PER_WORKER * config.workers;
         Ok(Self {
             dataset,
             limits: config.limits,
             skip_unreadable: config.skip_unreadable,
             shorter_side: config.shorter_side,
             pool: pool(config.workers)?,
-            ahead: PER_WORKER * config.workers,
+            at_a_time,
+            ahead: dataset.reading().ahead().max(at_a_time),
             classes: classes.iter().cloned().zip(0..).collect(),
             order,
             position,
@@ -98,11 +105,12 @@ impl<'a> Samples<'a> {
     /// The next sample; broken images before it are moved to `skipped`.
     ///
     /// # Errors
-    /// [`Error::Unreadable`] for an image that may be read another time.
+    /// [`Error::Unreadable`] for an image that is too large or not there, which a person may change;
+    /// [`Error::OutOfReach`] if a disk or a server fails.
     pub(super) fn peek(&mut self, skipped: &mut Vec<Skipped>) -> Result<Option<&Sample>, Error> {
         loop {
             if self.ready.is_empty() {
-                self.read_ahead();
+                self.read_ahead()?;
             }
             match self.ready.pop_front() {
                 None => return Ok(None),
@@ -128,23 +136,40 @@ impl<'a> Samples<'a> {
         }
     }
 
-    fn read_ahead(&mut self) {
-        let rest = &self.order[self.position..];
-        self.dataset.will_read(rest);
-        let part: Vec<(usize, usize)> = rest.iter().copied().enumerate().take(self.ahead).collect();
-        let read = |&(place, index): &(usize, usize)| self.read(self.position + place, index);
-        let samples: Vec<_> = self.pool.install(|| part.par_iter().with_max_len(1).map(read).collect());
-        self.ready.extend(samples);
+    fn read_ahead(&mut self) -> Result<(), Error> {
+        let rest = self.order[self.position..].iter().take(self.ahead);
+        let rest: Vec<usize> = rest.map(|&image| image as usize).collect();
+        self.dataset.will_read(&rest);
+        let part: Vec<(usize, usize)> = rest.into_iter().enumerate().take(self.at_a_time).collect();
+        // Set by the first image that is out of reach: the others need not wait for a disk.
+        let failed = AtomicBool::new(false);
+        let read = |&(place, index): &(usize, usize)| {
+            self.read(self.position + place, index, || failed.load(Ordering::Relaxed))
+                .inspect_err(|_| failed.store(true, Ordering::Relaxed))
+        };
+        let samples: Result<Vec<_>, Error> =
+            self.pool.install(|| part.par_iter().with_max_len(1).map(read).collect());
+        self.ready.extend(samples?);
+        Ok(())
     }
 
-    fn read(&self, place: usize, index: usize) -> Result<Sample, Fault> {
-        let image = Worker::with_file(self.dataset, index, &self.limits, |bytes, image, _| {
-            Content::of(bytes, image, self.shorter_side)
-        })?;
+    fn read(
+        &self,
+        place: usize,
+        index: usize,
+        stop: impl Fn() -> bool,
+    ) -> Result<Result<Sample, Fault>, Error> {
+        let content =
+            |bytes: &[u8], image: &Image, _: &mut Scratch| Content::of(bytes, image, self.shorter_side);
+        let found = Worker::with_file_at_last(self.dataset, index, &self.limits, stop, content)?;
+        Ok(found.map(|image| self.sample(place, index, image)))
+    }
+
+    fn sample(&self, place: usize, index: usize, image: Content) -> Sample {
         let label = self.dataset.label(index);
         let cls = label.map(|label| self.classes[label]);
         let description = Description { label, cls, name: self.dataset.name(index) };
         let json = serde_json::to_vec(&description).expect("texts and a number");
-        Ok(Sample { key: format!("{place:09}"), image, json })
+        Sample { key: format!("{place:09}"), image, json }
     }
 }

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use image::{ImageFormat, Rgb, RgbImage};
-use msn_data::{FULL_RANGE, InspectConfig, Inspection, Limits, Spread, contact_sheet, inspect, open};
+use msn_data::{Error, FULL_RANGE, InspectConfig, Inspection, Limits, Spread, contact_sheet, inspect, open};
 
-use crate::common::{Memory, encoded, fixture, truncated_jpeg};
+use crate::common::{Faulty, Memory, encoded, failing_disk, failing_server, fixture, truncated_jpeg};
 
 const CONFIG: InspectConfig = InspectConfig {
     sample: None,
@@ -77,6 +77,19 @@ fn threads_change_nothing_and_samples_follow_their_seed() {
     assert_ne!(sample(1).usable, sample(2).usable);
     assert_eq!((sample(1).images, sample(1).looked_at, sample(1).unlabelled), (300, 40, 300));
     assert_eq!(look(InspectConfig { sample: Some(1000), ..CONFIG }), all);
+}
+
+#[test]
+fn a_disk_or_a_server_that_fails_breaks_no_image() {
+    let images = Memory::with_broken(20, &[7]);
+    let expected = inspect(&*images, &CONFIG, |_| ()).unwrap();
+    let for_a_while = Faulty::new(images.clone(), failing_disk, [(3, 2), (7, 1), (12, 1)]);
+    assert_eq!(inspect(&*for_a_while, &CONFIG, |_| ()).unwrap(), expected);
+    assert_eq!(for_a_while.failures_left(), 0);
+    let for_good = Faulty::new(images, failing_server, [(12, usize::MAX)]);
+    let error = inspect(&*for_good, &CONFIG, |_| ()).unwrap_err();
+    assert!(matches!(&error, Error::OutOfReach { image, .. } if image.image == 12), "{error}");
+    assert_eq!(for_good.failures(), 1, "a server was asked again already");
 }
 
 #[test]

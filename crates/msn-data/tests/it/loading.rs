@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use msn_data::{Batch, Cursor, Dataset, Error, Loader, LoaderConfig, MaskMode, Masking, Reading, Views};
+use msn_data::{
+    Batch, Cursor, Dataset, Error, InspectConfig, Limits, Loader, LoaderConfig, MaskMode, Masking, Reading,
+    Views, inspect, preview,
+};
 
 use crate::common::{Faulty, Memory, failing_disk, failing_server, wait_until};
 
@@ -67,6 +70,27 @@ fn a_saved_cursor_continues_with_the_same_bits() {
         let found = take(&mut start(&dataset, config(4), cursor), 8 - stop);
         assert!(found == expected[stop..], "after batch {stop}");
     }
+}
+
+#[test]
+fn a_cursor_keeps_the_broken_images_that_it_was_taken_with() {
+    let dataset = Memory::with_broken(14, &[3, 8, 9]);
+    let batches = take(&mut start(&dataset, config(4), Cursor::default()), 6);
+    // Another loader finds them anew.
+    take(&mut start(&dataset, config(4), batches[0].next.clone()), 5);
+    let mut reported = BTreeSet::new();
+    for batch in &batches {
+        reported.extend(batch.skipped.iter().map(|broken| broken.image));
+        let Cursor { epoch, step_in_epoch, skipped } = &batch.next;
+        assert!(skipped.to_vec().iter().eq(&reported), "{skipped:?}, expected {reported:?}");
+        assert_eq!((skipped.len(), skipped.is_empty()), (reported.len(), reported.is_empty()));
+        let saved = serde_json::to_value(&batch.next).unwrap();
+        let expected =
+            serde_json::json!({ "epoch": epoch, "step_in_epoch": step_in_epoch, "skipped": reported });
+        assert_eq!(saved, expected);
+    }
+    assert_eq!(reported.len(), 3);
+    assert_ne!(batches[0].next.skipped, batches[5].next.skipped, "they were not all in the first batch");
 }
 
 /// Images that come shard by shard.
@@ -199,7 +223,7 @@ fn broken_images_are_replaced_by_the_next_that_work_and_reported_once() {
     assert_eq!(reported.iter().map(|s| s.image).collect::<Vec<_>>(), broken);
     assert_eq!(reported[0].path, "0002.png");
     assert!(reported[0].reason.contains("truncated"), "{}", reported[0].reason);
-    assert_eq!(batches[11].next.skipped, broken);
+    assert_eq!(batches[11].next.skipped.to_vec(), broken);
 }
 
 #[test]
@@ -249,7 +273,7 @@ fn a_disk_that_fails_for_a_while_changes_no_batch() {
     let dataset: Arc<dyn Dataset> = flaky.clone();
     let found = take(&mut start(&dataset, config(4), Cursor::default()), 6);
     assert!(found == expected);
-    assert_eq!(found[5].next.skipped, [6]);
+    assert_eq!(found[5].next.skipped.to_vec(), [6]);
     assert_eq!(flaky.failures_left(), 0);
 }
 
@@ -274,9 +298,29 @@ fn what_fails_for_good_ends_the_loader_and_the_run_goes_on_with_the_same_bits() 
         assert!(error.to_string().contains(part), "expected `{part}` in: {error}");
     }
     assert!(found == expected[..2]);
-    assert!(!found[1].next.skipped.contains(&lost));
+    assert!(!found[1].next.skipped.to_vec().contains(&lost));
     let rest = take(&mut start(&images, config(4), found[1].next.clone()), 4);
     assert!(rest == expected[2..]);
+}
+
+#[test]
+fn a_loader_that_failed_gives_none_of_the_batches_after_the_one_that_is_missing() {
+    let images = Memory::with_broken(14, &[]);
+    let lost = take(&mut start(&images, config(4), Cursor::default()), 2)[1].images[0];
+    for queue in [1, 2, 5] {
+        // The batches after the second one can be made.
+        let faulty: Arc<dyn Dataset> = Faulty::new(Arc::clone(&images), failing_server, [(lost, 1)]);
+        let mut loader = start(&faulty, LoaderConfig { queue, ..config(4) }, Cursor::default());
+        loader.next().unwrap();
+        assert!(matches!(loader.next(), Err(Error::OutOfReach { .. })));
+        for _ in 0..3 {
+            let error = loader.next().unwrap_err();
+            assert!(matches!(error, Error::LoaderEnded { .. }), "{error}");
+            for part in ["memory: ", "does not answer", "cursor of the last batch"] {
+                assert!(error.to_string().contains(part), "expected `{part}` in: {error}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -394,6 +438,39 @@ fn impossible_settings_are_refused_at_the_start() {
     }
     let cursor = Cursor { step_in_epoch: 3, ..Cursor::default() };
     assert!(matches!(refused(config(2), cursor), Error::CursorOutOfRange { batches: 3, step: 3, .. }));
+}
+
+/// More images than an order can have, none of which is there.
+struct TooMany;
+
+impl Dataset for TooMany {
+    fn path(&self) -> &Path {
+        Path::new("everything")
+    }
+
+    fn len(&self) -> usize {
+        1 << 32
+    }
+
+    fn name(&self, _: usize) -> &str {
+        unreachable!("none is looked at")
+    }
+
+    fn read_into(&self, _: usize, _: usize, _: &mut Vec<u8>) -> Result<(), Error> {
+        unreachable!("none is looked at")
+    }
+}
+
+#[test]
+fn more_images_than_can_be_shuffled_are_refused_at_the_start() {
+    let expected = "everything: expected at most 4294967295 images, found 4294967296: use a part of them";
+    let dataset: Arc<dyn Dataset> = Arc::new(TooMany);
+    let started = Loader::start(Arc::clone(&dataset), config(4), Cursor::default());
+    assert_eq!(started.err().unwrap().to_string(), expected);
+    assert_eq!(preview(&dataset, &config(4), 0, None).unwrap_err().to_string(), expected);
+    let limits = Limits::default();
+    let sample = InspectConfig { sample: Some(3), seed: 0, workers: 1, limits };
+    assert_eq!(inspect(&*dataset, &sample, |_| ()).unwrap_err().to_string(), expected);
 }
 
 #[test]

@@ -11,7 +11,9 @@ use msn_data::{
 };
 use msn_store::ShardFolder;
 
-use crate::common::{encoded, fixture, labels, picture, png, truncated_jpeg};
+use crate::common::{
+    Faulty, encoded, failing_disk, failing_server, fixture, labels, picture, png, truncated_jpeg,
+};
 
 const IN_ORDER: PackConfig = PackConfig {
     size: ShardSize { images: Some(4), bytes: None },
@@ -207,6 +209,47 @@ fn an_image_that_cannot_be_read_just_now_is_not_left_out_for_good() {
     fs::rename(&away, &here).unwrap();
     let record = pack(&*source, &shards, &IN_ORDER, found, |_| ()).unwrap();
     assert_eq!(record, packed(&*source, &scratch.path().join("whole"), &IN_ORDER));
+}
+
+#[test]
+fn what_is_too_large_can_be_left_out_without_what_a_disk_gives_only_later() {
+    let scratch = tempfile::tempdir().unwrap();
+    folder(&scratch.path().join("source"));
+    fs::write(scratch.path().join("source/cat/large.png"), encoded(&picture(1, 200, 100), ImageFormat::Png))
+        .unwrap();
+    let source = open(&scratch.path().join("source")).unwrap();
+    let limits = Limits { max_pixels: 10_000, ..IN_ORDER.limits };
+    let stopping = PackConfig { limits, ..IN_ORDER };
+    let out = ShardFolder::create(&scratch.path().join("stopped")).unwrap();
+    let error = pack(&*source, &out, &stopping, PackRecord::new(&*source, &stopping), |_| ()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Unreadable { skipped } if skipped.path == "cat/large.png"),
+        "a higher limit brings it back: {error}"
+    );
+
+    let flaky = Faulty::new(source, failing_disk, [(1, 1), (7, 2)]);
+    let record =
+        packed(&*flaky, &scratch.path().join("shards"), &PackConfig { skip_unreadable: true, ..stopping });
+    let skipped: Vec<&str> = record.skipped.iter().map(|skipped| &*skipped.path).collect();
+    assert_eq!(skipped, ["cat/large.png", "dog/broken.jpg"]);
+    assert!(record.skipped[0].reason.contains("at most 10000 pixels"), "{}", record.skipped[0]);
+    assert_eq!(flaky.failures_left(), 0);
+}
+
+#[test]
+fn a_server_that_fails_stops_packing_whatever_may_be_left_out() {
+    let scratch = tempfile::tempdir().unwrap();
+    folder(&scratch.path().join("source"));
+    let source = open(&scratch.path().join("source")).unwrap();
+    let expected = packed(&*source, &scratch.path().join("whole"), &IN_ORDER);
+    let faulty = Faulty::new(source.clone(), failing_server, [(9, 1)]);
+    let shards = ShardFolder::create(&scratch.path().join("shards")).unwrap();
+    let config = PackConfig { skip_unreadable: true, workers: 1, ..IN_ORDER };
+    let error = pack(&*faulty, &shards, &config, PackRecord::new(&*source, &config), |_| ()).unwrap_err();
+    assert!(matches!(&error, Error::OutOfReach { image, .. } if image.image == 9), "{error}");
+    let found: PackRecord = shards.record().unwrap();
+    assert_eq!((found.complete, &found.shards[..]), (false, &expected.shards[..1]));
+    assert_eq!(pack(&*faulty, &shards, &config, found, |_| ()).unwrap(), expected);
 }
 
 /// In what the job of packing `source` so differs from that of `record`.

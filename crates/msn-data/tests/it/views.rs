@@ -57,10 +57,12 @@ fn dropped_patches_are_grey_in_the_picture() {
 fn images_that_cannot_be_shown_are_named() {
     let dataset = Memory::with_broken(3, &[1]);
     let error = preview(&dataset, &config(2, 0.3), 0, Some(&[1])).unwrap_err();
-    assert!(
-        matches!(&error, Error::TooFewUsable { usable: 0, .. }) && error.to_string().contains("0001.png"),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Unreadable { skipped } if skipped.image == 1), "{error}");
+    // No setting says how many are chosen.
+    let (views, _) = preview(&dataset, &config(2, 0.3), 0, Some(&[2, 0, 2, 0])).unwrap();
+    assert_eq!(views.images, [2, 0, 2, 0]);
+    let error = preview(&dataset, &config(3, 0.3), 0, None).unwrap_err();
+    assert!(matches!(error, Error::TooFewUsable { usable: 2, images: 3, batch_size: 3, .. }), "{error}");
     let error = preview(&dataset, &config(4, 0.3), 0, None).unwrap_err();
     assert!(matches!(error, Error::BatchLargerThanData { images: 3, .. }), "{error}");
 }

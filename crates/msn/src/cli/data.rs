@@ -146,7 +146,7 @@ pub(crate) struct Pack {
     #[arg(long, conflicts_with = "seed")]
     pub(crate) in_order: bool,
 
-    /// Leave out images that are too large, or that a disk or a server does not give, too.
+    /// Leave out images that are too large or not there, too.
     #[arg(long)]
     pub(crate) skip_unreadable: bool,
 

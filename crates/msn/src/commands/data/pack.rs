@@ -44,6 +44,7 @@ pub(crate) fn run(arguments: &Pack) -> anyhow::Result<()> {
             "{error}; packing ended here, since leaving the image out would leave it out for good: go on with --resume once \
              it can be read (if it is too large: with a higher limit), or with --resume --skip-unreadable without it"
         ),
+        Error::OutOfReach { .. } => anyhow!("{error}; the finished shards stay: go on with --resume"),
         error => error.into(),
     })?;
     for skipped in record.skipped.iter().skip(before).take(SHOWN_SKIPPED) {
