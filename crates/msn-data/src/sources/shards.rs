@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Dataset, display_name, file_name};
+use super::{Dataset, Witnesses, display_name, file_name};
 use crate::Error;
 
 /// The images of all parts, in their order.
@@ -13,6 +13,8 @@ pub(super) struct Shards {
     parts: Vec<Arc<dyn Dataset>>,
     /// Where each part begins, and the end of the last.
     bounds: Vec<usize>,
+    /// By the files of the parts: the path may be a pattern, which is no file, or a folder, which an unmounted disk leaves.
+    witnesses: Witnesses,
 }
 
 impl Shards {
@@ -25,7 +27,8 @@ impl Shards {
             *end += part.len();
             Some(*end)
         }));
-        Self { path: path.to_owned(), parts, bounds }
+        let witnesses = Witnesses::of(parts.len(), |part| parts[part].path().to_owned());
+        Self { path: path.to_owned(), parts, bounds, witnesses }
     }
 
     /// Opens every file, under the name that stands before those of its images; those without an image are left out.
@@ -93,6 +96,10 @@ impl Dataset for Shards {
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let (part, index) = self.locate(index);
         self.parts[part].read_into(index, max_bytes, bytes)
+    }
+
+    fn is_reachable(&self) -> bool {
+        self.witnesses.is_any_left()
     }
 }
 
