@@ -280,6 +280,8 @@ impl Error {
             Self::ShardNotFetched { .. } | Self::ShardChanged { .. } => Cause::Server,
             #[cfg(feature = "remote")]
             Self::Remote(error) if error.is_missing() => Cause::Absent,
+            // Also a file that has changed, which a new start takes as it is: an upload of the same bytes, or one of several
+            // servers, may give another version of the very same images.
             #[cfg(feature = "remote")]
             Self::Remote(_) => Cause::Server,
             Self::TooManyBytes { .. } => Cause::TooLarge,
