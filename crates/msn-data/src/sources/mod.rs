@@ -66,10 +66,11 @@ pub trait Dataset: Send + Sync {
     /// Where the images come from, as a person named it; for messages.
     fn path(&self) -> &Path;
 
-    /// Number of images, at least 1.
+    /// Number of images; at least 1 in what [`open`] gives.
     fn len(&self) -> usize;
 
-    /// Always false: an empty source is an error when it is opened.
+    /// Whether there is no image: only in a shard that is opened by itself, to be left out. To open a source without any is
+    /// an error.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
