@@ -84,19 +84,25 @@ impl Fetcher {
         indices: Vec<ShardIndex>,
         lists: Option<CacheFolder>,
     ) -> Result<Self, Error> {
-        let slots = indices.iter().map(|_| Mutex::new(Slot::Absent)).collect();
-        let (for_now, announced) = (Mutex::new(None), Mutex::default());
-        let shared = Arc::new(Shared { opener, indices, lists, slots, for_now, announced });
-        let (wanted, receiver) = channel();
+        let (fetcher, receiver) = Self::idle(opener, indices, lists);
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..AHEAD {
-            let (shared, receiver) = (Arc::clone(&shared), Arc::clone(&receiver));
+            let (shared, receiver) = (Arc::clone(&fetcher.shared), Arc::clone(&receiver));
             thread::Builder::new()
                 .name(format!("msn-fetch-{number}"))
                 .spawn(move || fetch_ahead(&shared, &receiver))
                 .map_err(|e| Error::Workers { workers: AHEAD, reason: e.to_string() })?;
         }
-        Ok(Self { shared, wanted })
+        Ok(fetcher)
+    }
+
+    /// Without the threads, and what they are to download.
+    fn idle(opener: Opener, indices: Vec<ShardIndex>, lists: Option<CacheFolder>) -> (Self, Receiver<usize>) {
+        let slots = indices.iter().map(|_| Mutex::new(Slot::Absent)).collect();
+        let (for_now, announced) = (Mutex::new(None), Mutex::default());
+        let shared = Arc::new(Shared { opener, indices, lists, slots, for_now, announced });
+        let (wanted, receiver) = channel();
+        (Self { shared, wanted }, receiver)
     }
 
     /// What a shard holds.
@@ -162,6 +168,14 @@ impl Fetcher {
                 *slot = Slot::Absent;
             }
         }
+    }
+}
+
+impl Drop for Fetcher {
+    /// What is announced is still in the threads' queue, and no one will read it. A shard that is on its way comes whole, for
+    /// the cache.
+    fn drop(&mut self) {
+        lock(&self.shared.announced).last.clear();
     }
 }
 
@@ -254,7 +268,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Kind;
     use super::*;
+
+    #[test]
+    fn what_is_announced_is_not_downloaded_once_the_source_is_dropped() {
+        let opener = Opener::new(Vec::new(), Kind::Archive, CacheFolder::new("nowhere".into(), 0));
+        let (fetcher, receiver) = Fetcher::idle(opener, Vec::new(), None);
+        fetcher.announce(&[0, 1]);
+        let shared = Arc::clone(&fetcher.shared);
+        drop(fetcher);
+        // To fetch one would panic, since there is none; and the thread ends.
+        fetch_ahead(&shared, &Mutex::new(receiver));
+    }
 
     #[test]
     fn a_server_that_failed_is_asked_again_after_a_while_and_one_without_the_shard_is_not() {
