@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bounds::Bounds;
 use super::{Dataset, Witnesses, display_name, file_name};
 use crate::Error;
 
@@ -11,8 +12,7 @@ use crate::Error;
 pub(super) struct Shards {
     path: PathBuf,
     parts: Vec<Arc<dyn Dataset>>,
-    /// Where each part begins, and the end of the last.
-    bounds: Vec<usize>,
+    bounds: Bounds,
     /// By the files of the parts: the path may be a pattern, which is no file, or a folder, which an unmounted disk leaves.
     witnesses: Witnesses,
 }
@@ -22,11 +22,7 @@ impl Shards {
     /// If there is no part.
     pub(super) fn new(path: &Path, parts: Vec<Arc<dyn Dataset>>) -> Self {
         assert!(!parts.is_empty(), "a source of no parts");
-        let mut bounds = vec![0];
-        bounds.extend(parts.iter().scan(0, |end, part| {
-            *end += part.len();
-            Some(*end)
-        }));
+        let bounds = parts.iter().map(|part| part.len()).collect();
         let witnesses = Witnesses::of(parts.len(), |part| parts[part].path().to_owned());
         Self { path: path.to_owned(), parts, bounds, witnesses }
     }
@@ -51,12 +47,6 @@ impl Shards {
         }
         Ok(Self::new(path, parts))
     }
-
-    /// The part that holds an image, and its index there.
-    fn locate(&self, index: usize) -> (usize, usize) {
-        let part = self.bounds.partition_point(|&start| start <= index) - 1;
-        (part, index - self.bounds[part])
-    }
 }
 
 /// What stands before the names of the images of each file: the file's name, or, where files in several folders are called
@@ -80,21 +70,21 @@ impl Dataset for Shards {
     }
 
     fn len(&self) -> usize {
-        *self.bounds.last().expect("one more than there are parts")
+        self.bounds.len()
     }
 
     fn name(&self, index: usize) -> &str {
-        let (part, index) = self.locate(index);
+        let (part, index) = self.bounds.locate(index);
         self.parts[part].name(index)
     }
 
     fn label(&self, index: usize) -> Option<&str> {
-        let (part, index) = self.locate(index);
+        let (part, index) = self.bounds.locate(index);
         self.parts[part].label(index)
     }
 
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        let (part, index) = self.locate(index);
+        let (part, index) = self.bounds.locate(index);
         self.parts[part].read_into(index, max_bytes, bytes)
     }
 

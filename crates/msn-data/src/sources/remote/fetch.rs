@@ -1,8 +1,6 @@
 //! Shards on their way from a server to the cache.
 
 use std::collections::HashMap;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -17,8 +15,6 @@ use super::open::Opener;
 use crate::Error;
 use crate::error::Cause;
 
-/// Files asked for at a time.
-const AT_A_TIME: usize = 4;
 /// Threads that download ahead.
 const AHEAD: usize = 2;
 /// A shard stays open for so many announcements after the last one that names it: those that make batches announce in
@@ -229,37 +225,6 @@ fn fetch_ahead(shared: &Shared, wanted: &Mutex<Receiver<usize>>) {
             let _ = shared.fetch(shard);
         }
     }
-}
-
-/// Results of `each` in the order of the items, some made at a time; the first error.
-pub(super) fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    each: impl Fn(&T) -> Result<R, Error> + Sync,
-) -> Result<Vec<R>, Error> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((index, item)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, items.get(index)?)))
-        {
-            let result = each(item);
-            let failed = result.is_err();
-            done.push((index, result));
-            if failed {
-                // The others need not begin anything new.
-                next.store(items.len(), Ordering::Relaxed);
-            }
-        }
-        done
-    };
-    let mut done = thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_A_TIME.min(items.len())).map(|_| scope.spawn(work)).collect();
-        let joined =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        joined.flatten().collect::<Vec<_>>()
-    });
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
