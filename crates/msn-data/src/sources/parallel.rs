@@ -40,6 +40,7 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Barrier;
 
     use super::*;
@@ -62,7 +63,7 @@ mod tests {
         let items: Vec<usize> = (0..100).collect();
         let each = |&item: &usize| match item {
             0..7 => Ok(item),
-            _ => Err(Error::NoImages { path: item.to_string().into() }),
+            _ => Err(Error::no_files(Path::new(&item.to_string()))),
         };
         for at_a_time in [1, 16] {
             let error = in_parallel(at_a_time, &items, each).unwrap_err();

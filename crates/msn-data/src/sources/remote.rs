@@ -19,7 +19,7 @@ use msn_store::CacheFolder;
 use super::bounds::Bounds;
 use super::file::check_length;
 use super::parallel::in_parallel;
-use super::{Access, Dataset, Reading, ahead_of, has_extension, pattern, tar};
+use super::{Access, Dataset, Reading, ahead_of, has_extension, parquet, pattern, tar};
 use crate::Error;
 use fetch::Fetcher;
 use open::Opener;
@@ -68,7 +68,10 @@ impl Remote {
         let indices = index::of_all(&opener, access.lists.as_ref())?;
         let bounds: Bounds = indices.iter().map(|index| index.names.len()).collect();
         if bounds.len() == 0 {
-            return Err(Error::NoImages { path: path.to_owned() });
+            return Err(match kind {
+                Kind::Archive => Error::no_files(path),
+                Kind::Table => Error::no_images(path, parquet::ROWS),
+            });
         }
         let fetcher = Fetcher::new(opener, indices, access.lists.clone())?;
         Ok(Self { path: path.to_owned(), bounds, buffer: access.shuffle_buffer.max(1), fetcher })

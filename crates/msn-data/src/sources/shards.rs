@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bounds::Bounds;
+use super::parallel::in_parallel;
 use super::{Dataset, Witnesses, display_name, file_name};
 use crate::Error;
+
+/// Files opened at a time: each waits for its disk, which may be another machine's, more often than for a processor.
+const OPENED_AT_A_TIME: usize = 16;
 
 /// The images of all parts, in their order.
 pub(super) struct Shards {
@@ -27,25 +31,25 @@ impl Shards {
         Self { path: path.to_owned(), parts, bounds, witnesses }
     }
 
-    /// Opens every file, under the name that stands before those of its images; those without an image are left out.
+    /// Opens every file, by its number and under the name that stands before those of its images; those without an image are
+    /// left out, and it is for the caller to see whether any are left.
     pub(super) fn open<D: Dataset + 'static>(
         path: &Path,
         files: &[PathBuf],
-        mut open: impl FnMut(&Path, &str) -> Result<D, Error>,
-    ) -> Result<Self, Error> {
+        open: impl Fn(usize, &Path, &str) -> Result<D, Error> + Sync,
+    ) -> Result<Option<Self>, Error> {
+        let named: Vec<_> = files.iter().zip(shard_names(files)).enumerate().collect();
+        let opened =
+            in_parallel(OPENED_AT_A_TIME, &named, |(number, (file, name))| open(*number, file, name))?;
         let mut parts: Vec<Arc<dyn Dataset>> = Vec::new();
-        for (file, name) in files.iter().zip(shard_names(files)) {
-            let part = open(file, &name)?;
+        for part in opened {
             if part.is_empty() {
-                tracing::warn!("{}: no image found: left out", file.display());
+                tracing::warn!("{}: no image found: left out", part.path().display());
             } else {
                 parts.push(Arc::new(part));
             }
         }
-        if parts.is_empty() {
-            return Err(Error::NoImages { path: path.to_owned() });
-        }
-        Ok(Self::new(path, parts))
+        Ok((!parts.is_empty()).then(|| Self::new(path, parts)))
     }
 }
 

@@ -57,7 +57,7 @@ impl Tar {
             return Err(damage);
         }
         if contents.images.is_empty() {
-            return Err(Error::NoImages { path: path.to_owned() });
+            return Err(Error::no_files(path));
         }
         Ok(contents.into_tar(file, "", None))
     }
@@ -311,8 +311,8 @@ fn broken(path: &Path, e: io::Error, last: &str, end: u64, found: u64, complete:
 
 /// The archives that a pattern or a folder names, one after the other.
 pub(super) fn open_all(path: &Path, files: &[PathBuf]) -> Result<Arc<dyn Dataset>, Error> {
-    let open = |file: &Path, name: &str| Tar::of_shard(SharedFile::open(file)?, name);
-    Ok(Arc::new(Shards::open(path, files, open)?))
+    let open = |_, file: &Path, name: &str| Tar::of_shard(SharedFile::open(file)?, name);
+    Ok(Arc::new(Shards::open(path, files, open)?.ok_or_else(|| Error::no_files(path))?))
 }
 
 #[cfg(test)]

@@ -266,13 +266,27 @@ fn a_csv_gives_paths_and_labels() {
         ("file,label\nx.png,1\n", "`path,label`"),
         ("path,label\n,1\n", "list.csv, line 2: expected a path"),
         ("path,label\nx.png,1,2\n", "list.csv, line 2: expected 2 values"),
-        ("path,label\n", "no image found"),
+        ("path,label\n", "no image found: expected a row for each image"),
         ("", "list.csv, line 1: expected a header with the columns `path,label` (or `path` alone)"),
     ] {
         fs::write(&list, text).unwrap();
         let message = open_error(&list).to_string();
         assert!(message.contains("list.csv") && message.contains(words), "{message}");
     }
+}
+
+#[test]
+fn a_list_of_nothing_says_what_it_should_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list.txt");
+    fs::write(&list, "# photographs\n\n").unwrap();
+    let message = open_error(&list).to_string();
+    assert!(
+        message.ends_with("list.txt: no image found: expected the path of an image in each line"),
+        "{message}"
+    );
+    let message = open_error(folder.path()).to_string();
+    assert!(message.contains("no image found: expected files that end in .jpg, "), "{message}");
 }
 
 #[test]

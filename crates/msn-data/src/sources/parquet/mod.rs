@@ -28,6 +28,9 @@ use schema::Columns;
 /// few hostile bytes claim would fill the memory with their names.
 const MIN_BYTES_A_ROW: u64 = 16;
 
+/// What a table should hold.
+pub(super) const ROWS: &str = "a row for each image";
+
 /// The images of one file, in the order of its rows.
 pub(super) struct Parquet {
     path: PathBuf,
@@ -121,9 +124,7 @@ fn of_system(error: &ParquetError) -> Option<io::Error> {
 
 /// The files that a path, a pattern or a folder names, one after the other.
 pub(super) fn open_all(path: &Path, files: &[PathBuf]) -> Result<Arc<dyn Dataset>, Error> {
-    let (cache, mut numbers) = (SharedCache::default(), 0..);
-    let open = |file: &Path, name: &str| {
-        Parquet::open(SharedFile::open(file)?, name, numbers.next().expect("endless"), &cache)
-    };
-    Ok(Arc::new(Shards::open(path, files, open)?))
+    let cache = SharedCache::default();
+    let open = |number, file: &Path, name: &str| Parquet::open(SharedFile::open(file)?, name, number, &cache);
+    Ok(Arc::new(Shards::open(path, files, open)?.ok_or_else(|| Error::no_images(path, ROWS))?))
 }
