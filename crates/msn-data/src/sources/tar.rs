@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::file::{SharedFile, Watched, check_length};
+use super::file::{ReadAlong, SharedFile, Watched, check_length};
 use super::names::{Labels, Names};
 use super::shards::Shards;
 use super::{Dataset, file_name, is_image_name, parent_folder};
@@ -156,7 +156,7 @@ impl Contents {
     /// If the system cannot read: that is no damage, and may be over the next time.
     fn read(path: &Path, length: u64, reader: impl Read + Seek) -> Result<(Self, Option<Error>), Error> {
         let (mut contents, failure) = (Self::default(), Cell::new(None));
-        let end = contents.fill(path, length, Watched::new(reader, &failure));
+        let end = contents.fill(path, length, Watched::new(ReadAlong::new(reader), &failure));
         match failure.take() {
             Some(e) => Err(Error::io(path, e)),
             None => Ok((contents, end.err())),
