@@ -14,6 +14,15 @@ use msn_store::CacheFolder;
 use super::link::Link;
 use crate::common::{first_pixel, fixture, labels, names};
 
+/// Python's `http.server`, which by itself lets five clients wait, and the sixth try again a second later: shards are looked up
+/// 32 at a time.
+const HTTP_SERVER: &str = "
+import functools, http.server, sys
+http.server.ThreadingHTTPServer.request_queue_size = 128
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+http.server.test(handler, http.server.ThreadingHTTPServer, port=0, bind='127.0.0.1')
+";
+
 /// Python's HTTP server on a folder of fixtures.
 struct Server {
     process: Child,
@@ -30,9 +39,7 @@ impl Server {
             fs::copy(fixture(file), folder.path().join(file)).unwrap();
         }
         let mut command = Command::new("python3");
-        command
-            .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
-            .arg(folder.path());
+        command.args(["-u", "-c", HTTP_SERVER]).arg(folder.path());
         let log = caches.path().join("server.log");
         command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut process = match command.spawn() {

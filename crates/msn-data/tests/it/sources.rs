@@ -276,20 +276,6 @@ fn a_csv_gives_paths_and_labels() {
 }
 
 #[test]
-fn a_list_of_nothing_says_what_it_should_hold() {
-    let folder = tempfile::tempdir().unwrap();
-    let list = folder.path().join("list.txt");
-    fs::write(&list, "# photographs\n\n").unwrap();
-    let message = open_error(&list).to_string();
-    assert!(
-        message.ends_with("list.txt: no image found: expected the path of an image in each line"),
-        "{message}"
-    );
-    let message = open_error(folder.path()).to_string();
-    assert!(message.contains("no image found: expected files that end in .jpg, "), "{message}");
-}
-
-#[test]
 fn lines_of_a_list_are_counted_as_an_editor_counts_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("few.csv");
@@ -374,14 +360,17 @@ fn names_that_are_not_utf_8_can_be_read() {
 }
 
 #[test]
-fn sources_without_images_name_the_path_and_the_endings() {
+fn sources_without_images_name_the_path_and_what_they_should_hold() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("readme.txt"), "# nothing here\n").unwrap();
     let archive = folder.path().join("empty.tar");
     write_tar(&archive, &[("readme.md", b"text")]);
-    for path in [folder.path(), &archive, &folder.path().join("readme.txt")] {
+    let list = folder.path().join("readme.txt");
+    for (path, words) in
+        [(folder.path(), ".webp"), (&archive, ".webp"), (&list, "the path of an image in each line")]
+    {
         let message = open_error(path).to_string();
-        assert!(message.contains(&path.display().to_string()) && message.contains(".webp"), "{message}");
+        assert!(message.contains(&path.display().to_string()) && message.contains(words), "{message}");
     }
 }
 
