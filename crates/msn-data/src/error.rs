@@ -30,10 +30,12 @@ pub enum Error {
         found: String,
     },
     /// The source holds no image.
-    #[error("{}: no image found: expected files that end in {}", path.display(), IMAGE_EXTENSIONS.join(", "))]
+    #[error("{}: no image found: expected {expected}", path.display())]
     NoImages {
         /// The path as given.
         path: PathBuf,
+        /// What it should hold.
+        expected: String,
     },
     /// A file is not what its kind or its neighbours promise.
     #[error("{}: expected {expected}, found {found}", path.display())]
@@ -303,6 +305,8 @@ impl Error {
             Self::ShardNotFetched { .. } | Self::ShardChanged { .. } => Cause::Server,
             #[cfg(feature = "remote")]
             Self::Remote(error) if error.is_missing() => Cause::Absent,
+            // Also a file that has changed, which a new start takes as it is: an upload of the same bytes, or one of several
+            // servers, may give another version of the very same images.
             #[cfg(feature = "remote")]
             Self::Remote(_) => Cause::Server,
             Self::TooManyBytes { .. } => Cause::TooLarge,
@@ -312,6 +316,15 @@ impl Error {
 
     pub(crate) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { path: path.into(), source }
+    }
+
+    /// There is no image in what should hold files of them.
+    pub(crate) fn no_files(path: &Path) -> Self {
+        Self::no_images(path, format!("files that end in {}", IMAGE_EXTENSIONS.join(", ")))
+    }
+
+    pub(crate) fn no_images(path: &Path, expected: impl Into<String>) -> Self {
+        Self::NoImages { path: path.to_owned(), expected: expected.into() }
     }
 
     pub(crate) fn expected(path: &Path, expected: impl Display, found: impl Display) -> Self {

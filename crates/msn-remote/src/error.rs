@@ -86,12 +86,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the file that is asked for is not there, or not any more: nothing that waiting would bring back.
+    /// Whether the file that is asked for is not there, or not any more: nothing that waiting would bring back. One that has
+    /// changed is there; whoever looks it up again can read it.
     pub fn is_missing(&self) -> bool {
-        match self {
-            Self::Changed { .. } => true,
-            Self::Refused { source, .. } => matches!(source, object_store::Error::NotFound { .. }),
-            _ => false,
-        }
+        matches!(self, Self::Refused { source: object_store::Error::NotFound { .. }, .. })
     }
 }

@@ -37,7 +37,8 @@ pub(crate) const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 ///
 /// # Errors
 /// [`StoreError::Io`] names `path`, what was tried and the operating system's answer; the old file, if any,
-/// is untouched.
+/// is untouched. It names the folder instead where the rename cannot be synced: then the new file is in its place, and a power
+/// cut may bring the old one back.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, |out| out.write_all(bytes))
 }
@@ -45,7 +46,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Like [`write`](fn@write), for content that `fill` writes piece by piece (buffered).
 ///
 /// # Errors
-/// As [`write`](fn@write); an error of `fill` leaves the old file untouched as well.
+/// As [`write`](fn@write); after an error of `fill` the old file is untouched.
 pub fn write_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let Some(destination) = regular_destination(path)? else {
         let device =

@@ -1,12 +1,26 @@
 //! A folder of files that can be made again, bounded in size.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::atomic::{self, ABANDONED, is_leftover};
 use crate::error::{Result, StoreError};
+
+/// A process that has gone through a folder may write one of so many parts of what was free there before it does again: so
+/// many processes together fill it and no more.
+const PARTS: u64 = 16;
+/// What a process found counts for so long: others may have filled the folder since.
+const COUNTS_FOR: Duration = Duration::from_secs(60);
+/// Who has to make room makes one of so many parts of the folder free, unless large files would go for it: else each of many
+/// small files had to.
+const SPARE: u64 = 64;
+
+/// What this process may still write to each folder, by its path and bound, and when that was found.
+type Shares = BTreeMap<(PathBuf, u64), (u64, Instant)>;
 
 /// Files by their names, the least recently used ones removed when a new one needs room.
 ///
@@ -109,11 +123,30 @@ impl CacheFolder {
     ) -> Result<()> {
         self.check_length(name, length)?;
         fs::create_dir_all(&self.path).map_err(StoreError::io(&self.path, "create the folder"))?;
+        // To look at each file takes as long as there are files, which for very many writes is too long.
+        if self.take_of_share(length) {
+            return atomic::write_with(&self.path.join(name), fill);
+        }
         self.make_room(length, None)?;
         atomic::write_with(&self.path.join(name), fill)?;
         // Another write may have made room for itself at the same time.
-        self.make_room(0, None)?;
+        let total = self.make_room(0, None)?;
+        let share = (self.max_bytes.saturating_sub(total) / PARTS, Instant::now());
+        shares().insert((self.path.clone(), self.max_bytes), share);
         Ok(())
+    }
+
+    /// Whether so many bytes fit, by what this process knows; then it counts them.
+    fn take_of_share(&self, length: u64) -> bool {
+        let mut shares = shares();
+        let Some((left, found)) = shares.get_mut(&(self.path.clone(), self.max_bytes)) else { return false };
+        match left.checked_sub(length).filter(|_| found.elapsed() < COUNTS_FOR) {
+            Some(rest) => {
+                *left = rest;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Removes a file, if it is there: for one that is found to be wrong.
@@ -143,8 +176,8 @@ impl CacheFolder {
         Err(StoreError::CacheTooSmall { folder, limit, needed: length, name: name.to_owned() })
     }
 
-    /// Removes the least recently used files, `except` one that does not count, until `length` bytes more fit, and what was
-    /// abandoned; gives the bytes of those that are left.
+    /// Removes the least recently used files, `except` one that does not count, until `length` bytes more fit, and some more
+    /// if they are small, and what was abandoned; gives the bytes of those that are left.
     fn make_room(&self, length: u64, except: Option<&str>) -> Result<u64> {
         let list = StoreError::io(&self.path, "list");
         let mut files = Vec::new();
@@ -163,8 +196,13 @@ impl CacheFolder {
         }
         files.sort_unstable();
         let mut total: u64 = files.iter().map(|(_, length, _)| length).sum();
+        let fits = |bytes: u64| bytes.saturating_add(length) <= self.max_bytes;
+        if fits(total) {
+            return Ok(total);
+        }
+        let spare = self.max_bytes / SPARE;
         for (_, bytes, path) in &files {
-            if total.saturating_add(length) <= self.max_bytes {
+            if fits(total.saturating_add(spare)) || (fits(total) && *bytes > spare) {
                 break;
             }
             // One that grows, in another process.
@@ -176,6 +214,12 @@ impl CacheFolder {
         }
         Ok(total)
     }
+}
+
+fn shares() -> MutexGuard<'static, Shares> {
+    static SHARES: Mutex<Shares> = Mutex::new(Shares::new());
+    // What a thread that panicked has left are whole entries.
+    SHARES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says that a file of a cache was used just now.

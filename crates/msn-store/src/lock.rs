@@ -1,11 +1,12 @@
-//! One writer a run.
+//! One writer a folder.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use crate::atomic;
 use crate::error::{Result, StoreError};
 
 pub(crate) const FILE_NAME: &str = ".lock";
@@ -50,6 +51,22 @@ impl RunLock {
             .map_err(StoreError::io(&path, "write the process id"))?;
         Ok(Self { file })
     }
+}
+
+/// Makes the folder `path`, and takes it by `lock` if it passes `check`.
+pub(crate) fn begin<T>(
+    path: &Path,
+    check: impl Fn(&Path) -> Result<()>,
+    lock: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    fs::create_dir_all(path).map_err(StoreError::io(path, "create the folder"))?;
+    // Before the lock file is made, so that nothing is left in a folder of somebody else; and under the lock again, since
+    // another process may have been quicker.
+    check(path)?;
+    let locked = lock(path)?;
+    check(path)?;
+    atomic::sync_folder(atomic::parent(path))?;
+    Ok(locked)
 }
 
 /// Takes the lock of a file, unless someone holds it for longer than it takes to start a program.

@@ -32,14 +32,7 @@ impl RunDir {
     /// [`StoreError::RunExists`] if it holds a run, [`StoreError::NotEmpty`] if it holds anything else,
     /// [`StoreError::Locked`] if another process is about to make it a run.
     pub fn create(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path).map_err(StoreError::io(path, "create the run folder"))?;
-        // Before the lock file is made, so that nothing is left in a folder of somebody else; and under the
-        // lock again, since another process may have been quicker.
-        check_unused(path)?;
-        let run = Self::locked(path)?;
-        check_unused(path)?;
-        atomic::sync_folder(atomic::parent(path))?;
-        Ok(run)
+        lock::begin(path, check_unused, Self::locked)
     }
 
     /// Opens the run in `path` to go on with it, locked for this process, and removes what a killed process
@@ -188,6 +181,14 @@ fn check_unused(path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a folder with anything in it, lock file and leftovers of killed processes aside.
+pub(crate) fn check_empty(path: &Path) -> Result<()> {
+    match first_entry(path)? {
+        None => Ok(()),
+        Some(found) => Err(StoreError::NotEmpty { path: path.to_path_buf(), found }),
+    }
 }
 
 /// The first name in `folder`, lock file and leftovers of killed processes aside.

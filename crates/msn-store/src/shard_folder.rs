@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Result, StoreError};
-use crate::lock::RunLock;
+use crate::lock::{self, RunLock};
 use crate::{atomic, export, run};
 
 /// The record of what is done, beside the shards.
@@ -31,13 +31,7 @@ impl ShardFolder {
     /// # Errors
     /// [`StoreError::NotEmpty`], [`StoreError::Locked`], [`StoreError::Io`].
     pub fn create(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path).map_err(StoreError::io(path, "create the folder"))?;
-        // Before the lock file is made, so that nothing is left in a folder of somebody else; and under the lock again,
-        // since another process may have been quicker.
-        check_empty(path)?;
-        let folder = Self::locked(path)?;
-        check_empty(path)?;
-        Ok(folder)
+        lock::begin(path, run::check_empty, Self::locked)
     }
 
     /// Opens a folder that was begun, and removes what a killed process left half-written.
@@ -97,12 +91,5 @@ impl ShardFolder {
     pub fn write_shard(&self, name: &str, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
         assert!(!name.is_empty() && !name.contains(['/', '\\']), "`{name}` is no file name");
         atomic::write_with(&self.path.join(name), fill)
-    }
-}
-
-fn check_empty(path: &Path) -> Result<()> {
-    match run::first_entry(path)? {
-        None => Ok(()),
-        Some(found) => Err(StoreError::NotEmpty { path: path.to_path_buf(), found }),
     }
 }

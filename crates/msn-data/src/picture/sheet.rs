@@ -100,7 +100,7 @@ mod tests {
         }
 
         fn read_into(&self, _: usize, _: usize, _: &mut Vec<u8>) -> Result<(), Error> {
-            Err(Error::NoImages { path: "names".into() })
+            Err(Error::no_files(Path::new("names")))
         }
     }
 

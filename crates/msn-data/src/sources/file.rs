@@ -134,6 +134,86 @@ impl Seek for Reader<'_> {
     }
 }
 
+/// What is read along: a thousand small entries of an archive, at the price of one reading.
+const READ_ALONG: usize = 256 << 10;
+/// What is read along after a longer jump: the rest would most likely be jumped over as well.
+const AFTER_A_JUMP: usize = 4 << 10;
+/// Not worth a jump, which costs a disk or a network as much as reading on.
+const NOT_WORTH_A_JUMP: u64 = 64 << 10;
+
+/// Reads along what comes next, for a reader of short pieces that goes forward and skips, by little or by much. No byte is
+/// read along twice.
+pub(super) struct ReadAlong<R> {
+    inner: R,
+    position: u64,
+    /// What lies at `start`.
+    kept: Vec<u8>,
+    start: u64,
+}
+
+impl<R: Read + Seek> ReadAlong<R> {
+    /// `inner` stands at its start.
+    pub(super) fn new(inner: R) -> Self {
+        Self { inner, position: 0, kept: Vec::new(), start: 0 }
+    }
+
+    /// What is kept from the position on.
+    fn at_hand(&self) -> &[u8] {
+        let past = self.position.checked_sub(self.start).and_then(|past| usize::try_from(past).ok());
+        past.and_then(|past| self.kept.get(past..)).unwrap_or_default()
+    }
+
+    /// Keeps up to `length` bytes from the position on.
+    fn keep(&mut self, length: usize) -> io::Result<()> {
+        self.start = self.position;
+        self.kept.resize(length, 0);
+        let mut count = 0;
+        let read = loop {
+            match self.inner.read(&mut self.kept[count..]) {
+                Ok(0) => break Ok(()),
+                Ok(more) => count += more,
+                Err(e) => break Err(e),
+            }
+        };
+        self.kept.truncate(count);
+        read
+    }
+}
+
+impl<R: Read + Seek> Read for ReadAlong<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.at_hand().is_empty() {
+            let end = self.start + self.kept.len() as u64;
+            let is_near = self.position.checked_sub(end).is_some_and(|gap| gap <= NOT_WORTH_A_JUMP);
+            self.inner.seek(SeekFrom::Start(self.position))?;
+            // What fails may be what was not asked for.
+            if self.keep(if is_near { READ_ALONG } else { AFTER_A_JUMP }).is_err() && self.kept.is_empty() {
+                self.inner.seek(SeekFrom::Start(self.position))?;
+                let count = self.inner.read(into)?;
+                self.position += count as u64;
+                return Ok(count);
+            }
+        }
+        let at_hand = self.at_hand();
+        let count = into.len().min(at_hand.len());
+        into[..count].copy_from_slice(&at_hand[..count]);
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl<R: Read + Seek> Seek for ReadAlong<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(_) => Some(self.inner.seek(to)?),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
 /// Reads, and keeps why that failed: who reads through another reader is told only what that one makes of it.
 pub(super) struct Watched<'a, R> {
     inner: R,
@@ -160,5 +240,70 @@ impl<R: Seek> Seek for Watched<'_, R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         // A damaged archive may ask for any position, which says nothing of the disk.
         self.inner.seek(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// Notes what is read of it.
+    struct Noting<'a> {
+        bytes: Cursor<&'a [u8]>,
+        /// Number of readings, and bytes.
+        read: &'a Cell<(usize, usize)>,
+    }
+
+    impl Read for Noting<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = self.bytes.read(into)?;
+            let (times, bytes) = self.read.get();
+            self.read.set((times + 1, bytes + count));
+            Ok(count)
+        }
+    }
+
+    impl Seek for Noting<'_> {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.bytes.seek(to)
+        }
+    }
+
+    #[test]
+    fn reading_along_takes_few_readings_of_small_entries_and_few_bytes_of_large_ones() {
+        let bytes: Vec<u8> = (0..4_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for (skipped, most_times, most_bytes) in [(1_000, 40, 4_000_000), (200_000, 60, 500_000)] {
+            let read = Cell::new((0, 0));
+            let mut reader = ReadAlong::new(Noting { bytes: Cursor::new(&bytes), read: &read });
+            let (mut header, mut at) = ([0; 512], 0);
+            while at + header.len() < bytes.len() {
+                reader.read_exact(&mut header).unwrap();
+                assert_eq!(header, bytes[at..][..512], "at {at}");
+                at = usize::try_from(reader.seek(SeekFrom::Current(skipped)).unwrap()).unwrap();
+            }
+            let (times, length) = read.get();
+            assert!(times <= most_times && length <= most_bytes, "{skipped}: {times} times, {length} bytes");
+        }
+    }
+
+    #[test]
+    fn reading_along_ends_where_the_file_does_and_goes_back() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut reader = ReadAlong::new(Cursor::new(&bytes));
+        let mut found = Vec::new();
+        reader.read_to_end(&mut found).unwrap();
+        assert_eq!(found, bytes);
+        for (to, expected) in [
+            (SeekFrom::Start(300), &[][..]),
+            (SeekFrom::End(-2), &[254, 255]),
+            (SeekFrom::Start(253), &[253, 254, 255]),
+        ] {
+            reader.seek(to).unwrap();
+            found.clear();
+            reader.read_to_end(&mut found).unwrap();
+            assert_eq!(found, expected, "{to:?}");
+        }
     }
 }

@@ -59,7 +59,7 @@ impl Folder {
             tracing::warn!("{}: files that are left out: {}", root.display(), kinds.join(", "));
         }
         if names.is_empty() {
-            return Err(Error::NoImages { path: root.to_owned() });
+            return Err(Error::no_files(root));
         }
         // A list that is kept would not say again what is left out.
         if let Some(cache) = cache.filter(|_| odd.is_empty() && left_out.is_empty()) {

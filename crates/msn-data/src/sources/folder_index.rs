@@ -3,8 +3,9 @@
 //! A folder's times change whenever something in it is added, removed or renamed, so the list is fresh while every
 //! folder has the stamp that it had before it was read. What changes inside a file does not matter to a list of names.
 
+use std::borrow::Cow;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -58,25 +59,39 @@ fn since_1970(time: SystemTime) -> i64 {
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Index {
+struct Index<'a> {
     version: u32,
-    root: String,
+    root: Cow<'a, str>,
     /// Each folder by its path from the root.
-    folders: Vec<(String, Stamp)>,
-    images: Names,
+    folders: Cow<'a, [(String, Stamp)]>,
+    images: Cow<'a, Names>,
+}
+
+/// Counts what is written.
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The names kept for `root`, unless they are stale or damaged.
 pub(super) fn load(cache: &CacheFolder, root: &Path) -> Option<Names> {
     let canonical = fs::canonicalize(root).ok()?;
     let bytes = cache.read(&file_name(canonical.to_str()?)).ok()??;
-    let index: Index = serde_json::from_slice(&bytes)
+    let index: Index<'_> = serde_json::from_slice(&bytes)
         .inspect_err(|e| tracing::warn!("{}: the kept list of its images is damaged: {e}", root.display()))
         .ok()?;
     let fits = index.version == VERSION && canonical.to_str() == Some(&*index.root);
     let fresh =
         |(folder, stamp): &(String, Stamp)| Stamp::of(&root.join(folder)).is_ok_and(|now| now == *stamp);
-    (fits && index.folders.iter().all(fresh)).then_some(index.images)
+    (fits && index.folders.iter().all(fresh)).then(|| index.images.into_owned())
 }
 
 /// Keeps the names of the images of `root`, which were sought from `began` on, where that pays. Failing to is not worth
@@ -97,10 +112,12 @@ pub(super) fn save(
         return;
     };
     let name = file_name(&canonical);
-    let index =
-        Index { version: VERSION, root: canonical, folders: folders.to_vec(), images: images.clone() };
-    let bytes = serde_json::to_vec(&index).expect("names and numbers are JSON");
-    if let Err(e) = cache.write(&name, &bytes) {
+    let (folders, images) = (Cow::Borrowed(folders), Cow::Borrowed(images));
+    let index = Index { version: VERSION, root: canonical.into(), folders, images };
+    // Counted first and then written piece by piece: a billion names take more memory as one text than as names.
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, &index).expect("names and numbers are JSON");
+    if let Err(e) = cache.write_with(&name, count.0, |out| Ok(serde_json::to_writer(out, &index)?)) {
         tracing::warn!("the list of the images in {} is not kept: {e}", root.display());
     }
 }

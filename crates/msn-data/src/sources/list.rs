@@ -30,13 +30,13 @@ impl List {
         })?;
         let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
         let files = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-        Self::new(path, files, None)
+        Self::new(path, files, None, "the path of an image in each line")
     }
 
     /// A single image, as if a list named it.
     pub(super) fn of_one(path: &Path) -> Result<Self, Error> {
         let file = super::file_name(path);
-        Self::new(path, [file.as_str()].into_iter().collect(), None)
+        Self::new(path, [file.as_str()].into_iter().collect(), None, "an image")
     }
 
     /// A header with a column `path` and perhaps a column `label`, which may be empty where it is not known.
@@ -48,12 +48,13 @@ impl List {
             files.push(row.path);
             labels.push(row.label);
         }
-        Self::new(path, files, has_labels.then_some(labels))
+        Self::new(path, files, has_labels.then_some(labels), "a row for each image below the header")
     }
 
-    fn new(path: &Path, files: Names, labels: Option<Labels>) -> Result<Self, Error> {
+    /// `expected` is what a list of this kind holds.
+    fn new(path: &Path, files: Names, labels: Option<Labels>, expected: &str) -> Result<Self, Error> {
         if files.is_empty() {
-            return Err(Error::NoImages { path: path.to_owned() });
+            return Err(Error::no_images(path, expected));
         }
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut names = Names::default();

@@ -1,5 +1,6 @@
 //! Where images come from. A new source is a new file here and a line in [`SOURCES`].
 
+mod bounds;
 mod cifar;
 mod file;
 mod folder;
@@ -9,6 +10,7 @@ mod label_rows;
 mod list;
 mod names;
 mod newlines;
+mod parallel;
 mod parquet;
 mod pattern;
 mod raw;
@@ -56,9 +58,14 @@ impl Reading {
     pub(crate) fn ahead(&self) -> usize {
         match self {
             Self::AtRandom => 0,
-            Self::ByShard { buffer, .. } => buffer.saturating_mul(2),
+            Self::ByShard { buffer, .. } => ahead_of(*buffer),
         }
     }
+}
+
+/// [`Reading::ahead`] of images of which `buffer` are shuffled together.
+fn ahead_of(buffer: usize) -> usize {
+    buffer.saturating_mul(2)
 }
 
 /// A finite, ordered set of encoded images. The order is the same each time it is opened.
@@ -66,10 +73,11 @@ pub trait Dataset: Send + Sync {
     /// Where the images come from, as a person named it; for messages.
     fn path(&self) -> &Path;
 
-    /// Number of images, at least 1.
+    /// Number of images; at least 1 in what [`open`] gives.
     fn len(&self) -> usize;
 
-    /// Always false: an empty source is an error when it is opened.
+    /// Whether there is no image: only in a shard that is opened by itself, to be left out. To open a source without any is
+    /// an error.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,11 +1,14 @@
 //! Names and classes of very many images in little memory.
 
 use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 /// Strings in one allocation, by their position. A million names of 30 bytes take 38 MB, where strings of their own
-/// would take twice as much.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(from = "Vec<Box<str>>", into = "Vec<Box<str>>")]
+/// would take twice as much. Kept as a list of strings, without a second copy in memory either way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Names {
     text: String,
     /// Where each string ends in `text`.
@@ -53,15 +56,31 @@ impl<'a> FromIterator<&'a str> for Names {
     }
 }
 
-impl From<Vec<Box<str>>> for Names {
-    fn from(names: Vec<Box<str>>) -> Self {
-        names.iter().map(|name| &**name).collect()
+impl Serialize for Names {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
     }
 }
 
-impl From<Names> for Vec<Box<str>> {
-    fn from(names: Names) -> Self {
-        names.iter().map(Box::from).collect()
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of strings")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Names, A::Error> {
+                let mut names = Names::default();
+                while let Some(name) = list.next_element::<Box<str>>()? {
+                    names.push(&name);
+                }
+                Ok(names)
+            }
+        }
+        deserializer.deserialize_seq(List)
     }
 }
 

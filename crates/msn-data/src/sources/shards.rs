@@ -4,15 +4,21 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Dataset, display_name, file_name};
+use super::bounds::Bounds;
+use super::parallel::in_parallel;
+use super::{Dataset, Witnesses, display_name, file_name};
 use crate::Error;
+
+/// Files opened at a time: each waits for its disk, which may be another machine's, more often than for a processor.
+const OPENED_AT_A_TIME: usize = 16;
 
 /// The images of all parts, in their order.
 pub(super) struct Shards {
     path: PathBuf,
     parts: Vec<Arc<dyn Dataset>>,
-    /// Where each part begins, and the end of the last.
-    bounds: Vec<usize>,
+    bounds: Bounds,
+    /// By the files of the parts: the path may be a pattern, which is no file, or a folder, which an unmounted disk leaves.
+    witnesses: Witnesses,
 }
 
 impl Shards {
@@ -20,39 +26,30 @@ impl Shards {
     /// If there is no part.
     pub(super) fn new(path: &Path, parts: Vec<Arc<dyn Dataset>>) -> Self {
         assert!(!parts.is_empty(), "a source of no parts");
-        let mut bounds = vec![0];
-        bounds.extend(parts.iter().scan(0, |end, part| {
-            *end += part.len();
-            Some(*end)
-        }));
-        Self { path: path.to_owned(), parts, bounds }
+        let bounds = parts.iter().map(|part| part.len()).collect();
+        let witnesses = Witnesses::of(parts.len(), |part| parts[part].path().to_owned());
+        Self { path: path.to_owned(), parts, bounds, witnesses }
     }
 
-    /// Opens every file, under the name that stands before those of its images; those without an image are left out.
+    /// Opens every file, by its number and under the name that stands before those of its images; those without an image are
+    /// left out, and it is for the caller to see whether any are left.
     pub(super) fn open<D: Dataset + 'static>(
         path: &Path,
         files: &[PathBuf],
-        mut open: impl FnMut(&Path, &str) -> Result<D, Error>,
-    ) -> Result<Self, Error> {
+        open: impl Fn(usize, &Path, &str) -> Result<D, Error> + Sync,
+    ) -> Result<Option<Self>, Error> {
+        let named: Vec<_> = files.iter().zip(shard_names(files)).enumerate().collect();
+        let opened =
+            in_parallel(OPENED_AT_A_TIME, &named, |(number, (file, name))| open(*number, file, name))?;
         let mut parts: Vec<Arc<dyn Dataset>> = Vec::new();
-        for (file, name) in files.iter().zip(shard_names(files)) {
-            let part = open(file, &name)?;
+        for part in opened {
             if part.is_empty() {
-                tracing::warn!("{}: no image found: left out", file.display());
+                tracing::warn!("{}: no image found: left out", part.path().display());
             } else {
                 parts.push(Arc::new(part));
             }
         }
-        if parts.is_empty() {
-            return Err(Error::NoImages { path: path.to_owned() });
-        }
-        Ok(Self::new(path, parts))
-    }
-
-    /// The part that holds an image, and its index there.
-    fn locate(&self, index: usize) -> (usize, usize) {
-        let part = self.bounds.partition_point(|&start| start <= index) - 1;
-        (part, index - self.bounds[part])
+        Ok((!parts.is_empty()).then(|| Self::new(path, parts)))
     }
 }
 
@@ -77,22 +74,26 @@ impl Dataset for Shards {
     }
 
     fn len(&self) -> usize {
-        *self.bounds.last().expect("one more than there are parts")
+        self.bounds.len()
     }
 
     fn name(&self, index: usize) -> &str {
-        let (part, index) = self.locate(index);
+        let (part, index) = self.bounds.locate(index);
         self.parts[part].name(index)
     }
 
     fn label(&self, index: usize) -> Option<&str> {
-        let (part, index) = self.locate(index);
+        let (part, index) = self.bounds.locate(index);
         self.parts[part].label(index)
     }
 
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        let (part, index) = self.locate(index);
+        let (part, index) = self.bounds.locate(index);
         self.parts[part].read_into(index, max_bytes, bytes)
+    }
+
+    fn is_reachable(&self) -> bool {
+        self.witnesses.is_any_left()
     }
 }
 

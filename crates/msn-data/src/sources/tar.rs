@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::file::{SharedFile, Watched, check_length};
+use super::file::{ReadAlong, SharedFile, Watched, check_length};
 use super::names::{Labels, Names};
 use super::shards::Shards;
 use super::{Dataset, file_name, is_image_name, parent_folder};
@@ -57,7 +57,7 @@ impl Tar {
             return Err(damage);
         }
         if contents.images.is_empty() {
-            return Err(Error::NoImages { path: path.to_owned() });
+            return Err(Error::no_files(path));
         }
         Ok(contents.into_tar(file, "", None))
     }
@@ -156,7 +156,7 @@ impl Contents {
     /// If the system cannot read: that is no damage, and may be over the next time.
     fn read(path: &Path, length: u64, reader: impl Read + Seek) -> Result<(Self, Option<Error>), Error> {
         let (mut contents, failure) = (Self::default(), Cell::new(None));
-        let end = contents.fill(path, length, Watched::new(reader, &failure));
+        let end = contents.fill(path, length, Watched::new(ReadAlong::new(reader), &failure));
         match failure.take() {
             Some(e) => Err(Error::io(path, e)),
             None => Ok((contents, end.err())),
@@ -311,8 +311,8 @@ fn broken(path: &Path, e: io::Error, last: &str, end: u64, found: u64, complete:
 
 /// The archives that a pattern or a folder names, one after the other.
 pub(super) fn open_all(path: &Path, files: &[PathBuf]) -> Result<Arc<dyn Dataset>, Error> {
-    let open = |file: &Path, name: &str| Tar::of_shard(SharedFile::open(file)?, name);
-    Ok(Arc::new(Shards::open(path, files, open)?))
+    let open = |_, file: &Path, name: &str| Tar::of_shard(SharedFile::open(file)?, name);
+    Ok(Arc::new(Shards::open(path, files, open)?.ok_or_else(|| Error::no_files(path))?))
 }
 
 #[cfg(test)]

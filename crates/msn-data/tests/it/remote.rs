@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use msn_data::{Access, Batch, Cursor, Dataset, Error, Loader, LoaderConfig, Reading, Views, open_with};
 use msn_remote::Patience;
@@ -13,6 +13,15 @@ use msn_store::CacheFolder;
 
 use super::link::Link;
 use crate::common::{first_pixel, fixture, labels, names};
+
+/// Python's `http.server`, which by itself lets five clients wait, and the sixth try again a second later: shards are looked up
+/// 32 at a time.
+const HTTP_SERVER: &str = "
+import functools, http.server, sys
+http.server.ThreadingHTTPServer.request_queue_size = 128
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+http.server.test(handler, http.server.ThreadingHTTPServer, port=0, bind='127.0.0.1')
+";
 
 /// Python's HTTP server on a folder of fixtures.
 struct Server {
@@ -30,9 +39,7 @@ impl Server {
             fs::copy(fixture(file), folder.path().join(file)).unwrap();
         }
         let mut command = Command::new("python3");
-        command
-            .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
-            .arg(folder.path());
+        command.args(["-u", "-c", HTTP_SERVER]).arg(folder.path());
         let log = caches.path().join("server.log");
         command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
         let mut process = match command.spawn() {
@@ -253,6 +260,24 @@ fn a_shard_that_vanishes_costs_its_images_until_there_are_too_many() {
     assert_eq!(skipped.iter().map(|skipped| skipped.image).collect::<Vec<_>>(), [3, 4, 5]);
     assert!(skipped[0].reason.contains("shards-001.tar"), "{}", skipped[0].reason);
     assert!(found.iter().all(|batch| batch.images.iter().all(|image| !(3..6).contains(image))));
+}
+
+#[test]
+fn a_shard_that_is_uploaded_again_costs_no_image() {
+    let Some(server) = Server::start(&SHARDS) else { return };
+    let access = server.access(SHARD_BYTES);
+    let dataset = open_with(&server.url(PATTERN), &access).unwrap();
+    fs::remove_dir_all(server.shard_cache()).unwrap();
+    for shard in SHARDS {
+        let shard = File::options().write(true).open(server.folder.path().join(shard)).unwrap();
+        shard.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30)).unwrap();
+    }
+    let error = loader(&dataset, Cursor::default(), 1).next().unwrap_err();
+    let Error::OutOfReach { image, .. } = &error else { panic!("{error}") };
+    assert!(image.reason.contains("has changed"), "{error}");
+    let again = open_with(&server.url(PATTERN), &access).unwrap();
+    let found = batches(&again, Cursor::default(), 1, 4);
+    assert!(found.iter().all(|batch| batch.skipped.is_empty()), "a new start reads them all");
 }
 
 #[test]

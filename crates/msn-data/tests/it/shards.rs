@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use msn_data::{Error, check_image, open};
+use msn_data::{Cursor, Error, Loader, LoaderConfig, Views, check_image, open};
 
 use crate::common::{first_pixel, fixture, labels, names, open_error};
 
@@ -99,4 +99,35 @@ fn a_shard_that_vanishes_or_shrinks_after_opening_costs_its_images_only() {
     fs::OpenOptions::new().write(true).open(&shard).unwrap().set_len(500).unwrap();
     let readable = |index| dataset.read(index, usize::MAX).is_ok();
     assert_eq!((0..9).filter(|&i| readable(i)).collect::<Vec<_>>(), [0, 1, 2, 6, 7, 8]);
+}
+
+#[test]
+fn shards_are_out_of_reach_when_their_files_are_gone_and_not_when_some_are() {
+    for by_pattern in [true, false] {
+        let (folder, pattern) = copied();
+        let dataset = open(if by_pattern { &pattern } else { folder.path() }).unwrap();
+        fs::remove_file(folder.path().join("shards-000.tar")).unwrap();
+        assert!(dataset.is_reachable(), "by pattern: {by_pattern}");
+        // The folder stays, as that which a disk was mounted on does.
+        for shard in ["shards-001.tar", "shards-002.tar"] {
+            fs::remove_file(folder.path().join(shard)).unwrap();
+        }
+        assert!(!dataset.is_reachable(), "by pattern: {by_pattern}");
+    }
+}
+
+#[test]
+fn a_shard_of_a_pattern_that_shrinks_is_left_out_and_not_waited_for() {
+    let (folder, pattern) = copied();
+    let dataset = open(&pattern).unwrap();
+    let shard = folder.path().join("shards-001.tar");
+    fs::OpenOptions::new().write(true).open(&shard).unwrap().set_len(500).unwrap();
+    let views = Views { random_views: 1, focal_views: 1, random_size: 16, focal_size: 8, ..Views::default() };
+    let config = LoaderConfig { views, workers: 1, max_skipped: 0.5, ..LoaderConfig::new(2, 4, 7) };
+    let mut loader = Loader::start(dataset, config, Cursor::default()).unwrap();
+    let batches: Vec<_> = (0..4).map(|_| loader.next().unwrap()).collect();
+    let mut skipped: Vec<usize> =
+        batches.iter().flat_map(|batch| &batch.skipped).map(|skipped| skipped.image).collect();
+    skipped.sort_unstable();
+    assert_eq!(skipped, [3, 4, 5]);
 }

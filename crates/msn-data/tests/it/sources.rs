@@ -266,7 +266,7 @@ fn a_csv_gives_paths_and_labels() {
         ("file,label\nx.png,1\n", "`path,label`"),
         ("path,label\n,1\n", "list.csv, line 2: expected a path"),
         ("path,label\nx.png,1,2\n", "list.csv, line 2: expected 2 values"),
-        ("path,label\n", "no image found"),
+        ("path,label\n", "no image found: expected a row for each image"),
         ("", "list.csv, line 1: expected a header with the columns `path,label` (or `path` alone)"),
     ] {
         fs::write(&list, text).unwrap();
@@ -360,14 +360,17 @@ fn names_that_are_not_utf_8_can_be_read() {
 }
 
 #[test]
-fn sources_without_images_name_the_path_and_the_endings() {
+fn sources_without_images_name_the_path_and_what_they_should_hold() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("readme.txt"), "# nothing here\n").unwrap();
     let archive = folder.path().join("empty.tar");
     write_tar(&archive, &[("readme.md", b"text")]);
-    for path in [folder.path(), &archive, &folder.path().join("readme.txt")] {
+    let list = folder.path().join("readme.txt");
+    for (path, words) in
+        [(folder.path(), ".webp"), (&archive, ".webp"), (&list, "the path of an image in each line")]
+    {
         let message = open_error(path).to_string();
-        assert!(message.contains(&path.display().to_string()) && message.contains(".webp"), "{message}");
+        assert!(message.contains(&path.display().to_string()) && message.contains(words), "{message}");
     }
 }
 

@@ -86,6 +86,7 @@ fn a_file_that_changes_in_between_is_refused() {
         let server = Faulty::with_versions(versions, content(), &[Fault::Close(3000), Fault::Change]);
         let error = download(&server).unwrap_err();
         assert!(matches!(error, Error::Changed { .. }), "{versions:?}: {error}");
+        assert!(!error.is_missing(), "{versions:?}: it is there");
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{Read, SeekFrom};
 use std::path::Path;
 
 use super::pickle::{self, Heap, Storage, Value};
-use super::pytorch::{MAX_PICKLE, checked, sections as in_sections};
+use super::pytorch::{MAX_PICKLE, checked, sections as in_sections, unusual};
 use super::slot::Place;
 use super::{Input, Slots};
 use crate::error::{Result, StoreError};
@@ -84,8 +84,4 @@ fn places<'a>(
         position = start + length as u64;
     }
     Ok(places)
-}
-
-fn unusual(path: &Path, expected: &'static str, found: String) -> StoreError {
-    StoreError::Unusual { path: path.into(), expected, found }
 }

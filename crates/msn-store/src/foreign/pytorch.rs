@@ -24,10 +24,12 @@ pub(super) fn sections(
     heap: &Heap<'_>,
     mut place: impl FnMut(Storage<'_>) -> Result<Place>,
 ) -> Result<BTreeMap<String, Slots>> {
-    let problem =
-        |expected: &'static str, found: String| StoreError::Unusual { path: path.into(), expected, found };
     let Some(entries) = heap.dict(root) else {
-        return Err(problem("a dictionary of tensors, or of dictionaries of tensors", heap.describe(root)));
+        return Err(unusual(
+            path,
+            "a dictionary of tensors, or of dictionaries of tensors",
+            heap.describe(root),
+        ));
     };
     let mut sections = BTreeMap::new();
     let mut count = 0;
@@ -38,12 +40,12 @@ pub(super) fn sections(
             let (Some(name), Some(tensor)) = (text(key), heap.tensor(value)) else { continue };
             count += 1;
             if count > MAX_TENSORS {
-                return Err(problem("at most 262,144 tensors", "more".to_owned()));
+                return Err(unusual(path, "at most 262,144 tensors", "more".to_owned()));
             }
             for name in [section, name, tensor.storage.key] {
                 if name.len() > MAX_NAME {
                     let found = format!("`{}...` of {} bytes", shown(name), name.len());
-                    return Err(problem("names of at most 256 bytes", found));
+                    return Err(unusual(path, "names of at most 256 bytes", found));
                 }
             }
             let pickle::Tensor { storage, offset, shape, strides } = tensor.clone();
@@ -62,15 +64,18 @@ pub(super) fn checked(path: &Path, storage: Storage<'_>, place: Option<Place>) -
     let bytes = storage.elements as u128 * (storage.dtype.bitsize() / 8) as u128;
     match place {
         Some(place) if u128::from(place.bytes) == bytes => Ok(place),
-        found => Err(StoreError::Unusual {
-            path: path.into(),
-            expected: "storages as long as their tensors need",
-            found: match found {
+        found => {
+            let found = match found {
                 None => format!("none of the name `{}`", shown(storage.key)),
                 Some(place) => format!("{} bytes of {bytes} in `{}`", place.bytes, shown(storage.key)),
-            },
-        }),
+            };
+            Err(unusual(path, "storages as long as their tensors need", found))
+        }
     }
+}
+
+pub(super) fn unusual(path: &Path, expected: &'static str, found: String) -> StoreError {
+    StoreError::Unusual { path: path.into(), expected, found }
 }
 
 fn text<'a>(value: Value<'a>) -> Option<&'a str> {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 
-use super::pytorch::{MAX_PICKLE, checked, sections as in_sections};
+use super::pytorch::{MAX_PICKLE, checked, sections as in_sections, unusual};
 use super::slot::Place;
 use super::{Input, Slots, pickle};
 use crate::checksum::Summed;
@@ -83,8 +83,4 @@ fn whole(path: &Path, input: &mut Box<dyn Input>, place: Place) -> Result<Vec<u8
         }
         _ => Ok(content),
     }
-}
-
-fn unusual(path: &Path, expected: &'static str, found: String) -> StoreError {
-    StoreError::Unusual { path: path.into(), expected, found }
 }

@@ -83,3 +83,62 @@ fn a_file_that_is_wrong_can_be_removed_and_need_not_be_there() {
     cache.remove("a").unwrap();
     assert_eq!(files(&cache), ["b"]);
 }
+
+/// What a killed process left long ago, which whoever goes through the folder removes.
+fn abandon(cache: &CacheFolder) -> std::path::PathBuf {
+    let path = cache.path().join(".msn-tmp-old");
+    fs::write(&path, "half").unwrap();
+    used(&path, 25 * 3600);
+    path
+}
+
+#[test]
+fn a_folder_with_much_room_is_not_gone_through_for_each_small_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::new(folder.path().to_owned(), 16_100);
+    cache.write("first", &[1; 100]).unwrap();
+    let old = abandon(&cache);
+    // A sixteenth of the room, in ten parts.
+    for number in 0..10 {
+        cache.write(&number.to_string(), &[2; 100]).unwrap();
+        assert!(old.exists(), "it is gone through for {number}");
+    }
+    cache.write("last", &[3; 100]).unwrap();
+    assert!(!old.exists(), "another process may have filled it meanwhile");
+}
+
+#[test]
+fn what_another_process_writes_is_counted_before_there_is_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::new(folder.path().to_owned(), 16_000);
+    cache.write("first", &[1; 100]).unwrap();
+    fs::write(folder.path().join("of-others"), [0; 14_900]).unwrap();
+    used(&folder.path().join("of-others"), 60);
+    for number in 0..20 {
+        cache.write(&number.to_string(), &[2; 100]).unwrap();
+        let total: u64 =
+            fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
+        assert!(total <= 16_000, "{total} bytes after {number}");
+    }
+    assert!(!files(&cache).contains(&"of-others".to_owned()));
+}
+
+#[test]
+fn room_for_many_small_files_is_made_at_once_and_no_large_one_goes_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheFolder::new(folder.path().to_owned(), 6_400);
+    for number in 0..64 {
+        cache.write(&format!("{number:02}"), &[1; 100]).unwrap();
+        used(&cache.path().join(format!("{number:02}")), 100 - number);
+    }
+    cache.write("new", &[1; 10]).unwrap();
+    assert_eq!(files(&cache).len(), 64 - 2 + 1, "one for the file, and one to spare");
+    // Of files larger than what is to spare, only those that have to go.
+    let cache = CacheFolder::new(folder.path().join("large"), 6_400);
+    for (age, name) in [(3, "a"), (2, "b"), (1, "c")] {
+        cache.write(name, &[1; 2_100]).unwrap();
+        used(&cache.path().join(name), age);
+    }
+    cache.write("d", &[1; 2_199]).unwrap();
+    assert_eq!(files(&cache), ["b", "c", "d"]);
+}

@@ -14,6 +14,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::Dataset;
+use super::bounds::Bounds;
 use super::file::{SharedFile, check_length};
 use super::names::{Labels, Names};
 use super::shards::Shards;
@@ -27,12 +28,15 @@ use schema::Columns;
 /// few hostile bytes claim would fill the memory with their names.
 const MIN_BYTES_A_ROW: u64 = 16;
 
+/// What a table should hold.
+pub(super) const ROWS: &str = "a row for each image";
+
 /// The images of one file, in the order of its rows.
 pub(super) struct Parquet {
     path: PathBuf,
     pages: Pages,
-    /// First row of each row group, and the end of the last.
-    bounds: Vec<usize>,
+    /// Of the row groups.
+    bounds: Bounds,
     names: Names,
     labels: Option<Labels>,
 }
@@ -51,18 +55,18 @@ impl Parquet {
         let reader = guarded(path, || SerializedFileReader::new(chunks.clone()))?;
         let metadata = reader.metadata();
         let columns = Columns::find(path, metadata)?;
-        let mut bounds = vec![0];
+        let mut bounds = Bounds::default();
         for group in metadata.row_groups() {
             let rows = u64::try_from(group.num_rows()).unwrap_or(u64::MAX);
-            let end = (*bounds.last().expect("not empty") as u64).saturating_add(rows);
+            let end = (bounds.len() as u64).saturating_add(rows);
             if end > length / MIN_BYTES_A_ROW {
                 let expected = format!("at most {} rows in {length} bytes", length / MIN_BYTES_A_ROW);
                 return Err(Error::expected(path, expected, end));
             }
-            bounds.push(end as usize);
+            bounds.push(rows as usize);
         }
         let mut names = Names::default();
-        (0..*bounds.last().expect("not empty")).for_each(|row| names.push(&format!("{name}/{row:06}")));
+        (0..bounds.len()).for_each(|row| names.push(&format!("{name}/{row:06}")));
         let labels = guarded(path, || columns.labels(&reader, &chunks))?;
         let pages = Pages::new(reader, chunks, columns.image, number, Arc::clone(cache));
         Ok(Self { path: path.to_owned(), pages, bounds, names, labels })
@@ -87,8 +91,8 @@ impl Dataset for Parquet {
     }
 
     fn read_into(&self, index: usize, max_bytes: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        let group = self.bounds.partition_point(|&start| start <= index) - 1;
-        let value = guarded(&self.path, || self.pages.value(group, index - self.bounds[group]))?;
+        let (group, row) = self.bounds.locate(index);
+        let value = guarded(&self.path, || self.pages.value(group, row))?;
         let Some(value) = value else {
             return Err(Error::expected(&self.path, format!("an image in row {index}"), "null"));
         };
@@ -120,9 +124,7 @@ fn of_system(error: &ParquetError) -> Option<io::Error> {
 
 /// The files that a path, a pattern or a folder names, one after the other.
 pub(super) fn open_all(path: &Path, files: &[PathBuf]) -> Result<Arc<dyn Dataset>, Error> {
-    let (cache, mut numbers) = (SharedCache::default(), 0..);
-    let open = |file: &Path, name: &str| {
-        Parquet::open(SharedFile::open(file)?, name, numbers.next().expect("endless"), &cache)
-    };
-    Ok(Arc::new(Shards::open(path, files, open)?))
+    let cache = SharedCache::default();
+    let open = |number, file: &Path, name: &str| Parquet::open(SharedFile::open(file)?, name, number, &cache);
+    Ok(Arc::new(Shards::open(path, files, open)?.ok_or_else(|| Error::no_images(path, ROWS))?))
 }

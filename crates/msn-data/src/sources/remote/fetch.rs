@@ -1,8 +1,6 @@
 //! Shards on their way from a server to the cache.
 
 use std::collections::HashMap;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -17,8 +15,6 @@ use super::open::Opener;
 use crate::Error;
 use crate::error::Cause;
 
-/// Files asked for at a time.
-const AT_A_TIME: usize = 4;
 /// Threads that download ahead.
 const AHEAD: usize = 2;
 /// A shard stays open for so many announcements after the last one that names it: those that make batches announce in
@@ -84,19 +80,25 @@ impl Fetcher {
         indices: Vec<ShardIndex>,
         lists: Option<CacheFolder>,
     ) -> Result<Self, Error> {
-        let slots = indices.iter().map(|_| Mutex::new(Slot::Absent)).collect();
-        let (for_now, announced) = (Mutex::new(None), Mutex::default());
-        let shared = Arc::new(Shared { opener, indices, lists, slots, for_now, announced });
-        let (wanted, receiver) = channel();
+        let (fetcher, receiver) = Self::idle(opener, indices, lists);
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..AHEAD {
-            let (shared, receiver) = (Arc::clone(&shared), Arc::clone(&receiver));
+            let (shared, receiver) = (Arc::clone(&fetcher.shared), Arc::clone(&receiver));
             thread::Builder::new()
                 .name(format!("msn-fetch-{number}"))
                 .spawn(move || fetch_ahead(&shared, &receiver))
                 .map_err(|e| Error::Workers { workers: AHEAD, reason: e.to_string() })?;
         }
-        Ok(Self { shared, wanted })
+        Ok(fetcher)
+    }
+
+    /// Without the threads, and what they are to download.
+    fn idle(opener: Opener, indices: Vec<ShardIndex>, lists: Option<CacheFolder>) -> (Self, Receiver<usize>) {
+        let slots = indices.iter().map(|_| Mutex::new(Slot::Absent)).collect();
+        let (for_now, announced) = (Mutex::new(None), Mutex::default());
+        let shared = Arc::new(Shared { opener, indices, lists, slots, for_now, announced });
+        let (wanted, receiver) = channel();
+        (Self { shared, wanted }, receiver)
     }
 
     /// What a shard holds.
@@ -165,6 +167,14 @@ impl Fetcher {
     }
 }
 
+impl Drop for Fetcher {
+    /// What is announced is still in the threads' queue, and no one will read it. A shard that is on its way comes whole, for
+    /// the cache.
+    fn drop(&mut self) {
+        lock(&self.shared.announced).last.clear();
+    }
+}
+
 impl Shared {
     /// Opens a shard that still holds what its index says.
     fn open(&self, shard: usize) -> Result<Images, Error> {
@@ -217,44 +227,25 @@ fn fetch_ahead(shared: &Shared, wanted: &Mutex<Receiver<usize>>) {
     }
 }
 
-/// Results of `each` in the order of the items, some made at a time; the first error.
-pub(super) fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    each: impl Fn(&T) -> Result<R, Error> + Sync,
-) -> Result<Vec<R>, Error> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((index, item)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|index| Some((index, items.get(index)?)))
-        {
-            let result = each(item);
-            let failed = result.is_err();
-            done.push((index, result));
-            if failed {
-                // The others need not begin anything new.
-                next.store(items.len(), Ordering::Relaxed);
-            }
-        }
-        done
-    };
-    let mut done = thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_A_TIME.min(items.len())).map(|_| scope.spawn(work)).collect();
-        let joined =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        joined.flatten().collect::<Vec<_>>()
-    });
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Kind;
     use super::*;
+
+    #[test]
+    fn what_is_announced_is_not_downloaded_once_the_source_is_dropped() {
+        let opener = Opener::new(Vec::new(), Kind::Archive, CacheFolder::new("nowhere".into(), 0));
+        let (fetcher, receiver) = Fetcher::idle(opener, Vec::new(), None);
+        fetcher.announce(&[0, 1]);
+        let shared = Arc::clone(&fetcher.shared);
+        drop(fetcher);
+        // To fetch one would panic, since there is none; and the thread ends.
+        fetch_ahead(&shared, &Mutex::new(receiver));
+    }
 
     #[test]
     fn a_server_that_failed_is_asked_again_after_a_while_and_one_without_the_shard_is_not() {

@@ -5,13 +5,15 @@ use std::path::Path;
 use msn_store::CacheFolder;
 
 use super::super::names::{Labels, Names};
+use super::super::parallel::in_parallel;
 use super::super::tar::Place;
 use super::super::{file_name, fingerprint};
-use super::fetch::in_parallel;
 use super::open::{Opened, Opener};
 use crate::Error;
 
 const VERSION: u32 = 2;
+/// Shards gone through at a time: each is downloaded for it.
+const AT_A_TIME: usize = 4;
 
 /// The names, classes and, in an archive, places of the images of a shard.
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -83,7 +85,7 @@ pub(super) fn kept_as(opener: &Opener, shard: usize) -> String {
 /// The indices of all shards; those that are not kept in `lists` yet are made from the shards.
 pub(super) fn of_all(opener: &Opener, lists: Option<&CacheFolder>) -> Result<Vec<ShardIndex>, Error> {
     let shards: Vec<usize> = (0..opener.len()).collect();
-    in_parallel(&shards, |&shard| {
+    in_parallel(AT_A_TIME, &shards, |&shard| {
         let name = kept_as(opener, shard);
         if let Some(kept) = lists.and_then(|lists| load(lists, &name)) {
             return Ok(kept);
