@@ -26,6 +26,7 @@ mod knn;
 mod linear;
 mod logistic;
 mod lowshot;
+mod permutation;
 mod predict;
 mod product;
 mod real;

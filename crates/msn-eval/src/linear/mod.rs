@@ -8,6 +8,7 @@ use msn_data::{Dataset, EvalBatch, Skipped, load_crops, load_eval};
 use serde::{Deserialize, Serialize};
 
 use crate::classes::members;
+use crate::permutation::permuted;
 use crate::{Classes, Error, ExtractError, Extractor};
 
 pub use settings::LinearProbe;
@@ -217,15 +218,13 @@ impl LinearProbe {
     /// Images to train on and images held out: of each class that part, rounded, but at least one of each stays.
     fn split(&self, labels: &[usize], classes: &Classes) -> Result<(Vec<usize>, Vec<usize>), Error> {
         let (mut kept, mut held_out) = (Vec::new(), Vec::new());
-        for (class, mut images) in members(labels, classes.len()).into_iter().enumerate() {
+        for (class, images) in members(labels, classes.len()).into_iter().enumerate() {
             let mut rng = Rng::for_labels(self.seed, HELD_OUT, class);
             let count = images.len();
             let out = ((count as f64 * self.held_out).round() as usize).max(1).min(count - 1);
-            for i in 0..out {
-                images.swap(i, i + rng.index_below(count - i));
-            }
-            held_out.extend_from_slice(&images[..out]);
-            kept.extend_from_slice(&images[out..]);
+            let mut order = permuted(images, &mut rng);
+            held_out.extend(order.by_ref().take(out));
+            kept.extend(order);
         }
         if held_out.is_empty() {
             let class = classes.names()[0].clone();

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::knn::{Neighbour, TEST_BLOCK, nearest};
 use crate::logistic::Training;
 use crate::lowshot::mean_and_deviation;
+use crate::permutation::permuted;
 use crate::{Error, Features, Labelled, Lambda};
 
 use kmeans::kmeans;
@@ -62,12 +63,7 @@ pub fn select(
 pub fn select_at_random(rows: usize, budget: usize, seed: u64) -> Result<Vec<usize>, Error> {
     check(budget, rows)?;
     let mut rng = Rng::for_labels(seed, AT_RANDOM, 0);
-    let mut all: Vec<usize> = (0..rows).collect();
-    for i in 0..budget {
-        all.swap(i, i + rng.index_below(rows - i));
-    }
-    all.truncate(budget);
-    Ok(all)
+    Ok(permuted((0..rows).collect(), &mut rng).take(budget).collect())
 }
 
 fn check(budget: usize, rows: usize) -> Result<(), Error> {
