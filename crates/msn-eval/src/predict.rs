@@ -4,11 +4,12 @@ use msn_model::LinearHead;
 use serde::Serialize;
 
 use crate::logistic::{Training, first_largest, softmax};
-use crate::product::rows_by_rows;
+use crate::product::{ROW_BLOCK, rows_by_rows};
 use crate::{Classes, Error, Features, Labelled, Lambda, LogisticFit};
 
-/// Rows that are classified at a time.
-const BLOCK: usize = 4096;
+/// Rows whose probabilities are computed at a time: a whole number of blocks of a product, so that how rows come makes no
+/// difference to their bits.
+pub(crate) const PREDICTED_ROWS: usize = 8 * ROW_BLOCK;
 
 /// The most probable class of one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -74,7 +75,7 @@ pub fn predict(
     labelled.features().check_dim(images)?;
     let (classes, fit) = fit_labels(labelled, lambda)?;
     let mut predictions = Predictions::none(classes.names(), keep);
-    for block in images.blocks(BLOCK) {
+    for block in images.blocks(PREDICTED_ROWS) {
         predictions.add(&fit.probabilities(&block.normalise())?);
     }
     Ok(predictions)
@@ -91,7 +92,7 @@ pub fn predict_by_head(head: &LinearHead, images: &Features, keep: Keep) -> Resu
         return Err(Error::Dimension { expected: dim, found: images.dim() });
     }
     let mut predictions = Predictions::none(&head.classes, keep);
-    for block in images.blocks(BLOCK) {
+    for block in images.blocks(PREDICTED_ROWS) {
         let mut rows = vec![0.0; block.rows() * classes];
         rows_by_rows(block.data(), &head.weight.data, dim, &mut rows);
         for row in rows.chunks_mut(classes) {

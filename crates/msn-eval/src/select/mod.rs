@@ -179,7 +179,9 @@ mod tests {
             let cluster: Vec<usize> = (0..larger).map(|i| 3 * i).collect();
             let drawn = compared(&cluster, COMPARED, &mut rng(0));
             assert_eq!(drawn.len(), COMPARED);
-            assert!(drawn.is_sorted_by(|a, b| a < b) && drawn.iter().all(|row| row % 3 == 0 && *row < 3 * larger));
+            assert!(
+                drawn.is_sorted_by(|a, b| a < b) && drawn.iter().all(|row| row % 3 == 0 && *row < 3 * larger)
+            );
             assert_eq!(compared(&cluster, COMPARED, &mut rng(0)), drawn);
             assert_ne!(compared(&cluster, COMPARED, &mut rng(1)), drawn);
         }

@@ -104,11 +104,8 @@ impl SplitFile {
     ) -> Result<usize, Error> {
         let of_path: Vec<usize> =
             candidates.iter().copied().filter(|&image| share_an_end(&names[image], name)).collect();
-        let of_class: Vec<usize> = of_path
-            .iter()
-            .copied()
-            .filter(|&image| Some(labels[image].as_str()) == class_of(name))
-            .collect();
+        let of_class: Vec<usize> =
+            of_path.iter().copied().filter(|&image| Some(labels[image].as_str()) == class_of(name)).collect();
         let fitting = if of_class.is_empty() { &of_path } else { &of_class };
         match (&fitting[..], candidates) {
             ([image], _) => Ok(*image),
