@@ -1,6 +1,7 @@
 //! Images to rows of features: by the momentum encoder of a run, or by one of the two baselines.
 
 mod checkpoint;
+mod digest;
 mod error;
 mod import;
 mod kept;
@@ -16,6 +17,7 @@ use msn_data::{EvalConfig, EvalTransform, Limits, Normalization};
 use msn_model::{Encoder, Precision, is_cpu};
 
 pub use checkpoint::{CLASSIFIER_PART, Origin, SavedEncoder, Weights};
+pub(crate) use digest::digest;
 pub use error::ExtractError;
 pub use import::{CLASSES, DESCRIPTION, Description, Import, is_foreign};
 use kept::KeptFeatures;
