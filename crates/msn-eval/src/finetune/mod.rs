@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::extract::digest;
-use crate::{Classes, ClassificationReport, Error, ExtractError, Origin, SavedEncoder, Weights};
+use crate::{Classes, ClassificationReport, ExtractError, Origin, SavedEncoder, Weights};
 
 pub use keep::FineTuneRun;
 pub(crate) use keep::has_epochs_left;
@@ -160,9 +160,10 @@ impl FineTune {
     /// `None`: the observer asked to stop.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::UnseenClass`], [`Error::Diverged`] if the loss stops being a number,
-    /// [`Error::OtherTraining`] if the folder holds one of another encoder, other settings or images, as
-    /// [`ExtractError::Evaluation`]; those of the encoder, of reading images and of writing.
+    /// As [`ExtractError::Evaluation`], [`Setting`](crate::Error::Setting), [`Diverged`](crate::Error::Diverged) if the loss
+    /// stops being a number, [`OtherTraining`](crate::Error::OtherTraining) if the folder holds one of another encoder, other
+    /// settings or images; [`ExtractError::UnseenClass`], [`ExtractError::NotFiniteLogit`]; those of the encoder, of reading
+    /// images and of writing.
     ///
     /// # Panics
     /// If there is not one label an image of a dataset, or a set has no image.
@@ -298,18 +299,18 @@ impl Numbered<'_> {
 fn numbered<'a>(
     train: ImageSet<'a>,
     test: ImageSet<'a>,
-) -> Result<(Classes, Numbered<'a>, Numbered<'a>), Error> {
+) -> Result<(Classes, Numbered<'a>, Numbered<'a>), ExtractError> {
     let names: Vec<String> = train.images.iter().map(|&image| train.labels[image].clone()).collect();
     let classes = Classes::of(&names);
     let number = |set: ImageSet<'a>| {
         assert!(set.dataset.len() == set.labels.len() && !set.images.is_empty(), "labelled images");
         let mut labels = vec![usize::MAX; set.labels.len()];
-        for (row, &image) in set.images.iter().enumerate() {
+        for &image in set.images {
             let class = &set.labels[image];
-            let unseen = || Error::UnseenClass { row, class: class.clone(), known: classes.len() };
+            let unseen = || ExtractError::unseen(set.dataset, image, class, &classes);
             labels[image] = classes.index(class).ok_or_else(unseen)?;
         }
-        Ok(Numbered { dataset: set.dataset, images: set.images, labels })
+        Ok::<_, ExtractError>(Numbered { dataset: set.dataset, images: set.images, labels })
     };
     let (train, test) = (number(train)?, number(test)?);
     Ok((classes, train, test))

@@ -24,10 +24,10 @@ pub(super) fn score(
         let view = View::new(&batch.pixels, count, size, encoder.patch_size(), None, &device);
         let mut logits = host(on_worker(&device, || classifier.logits(view, None)));
         if let Some(at) = logits.iter().position(|x| !x.is_finite()) {
-            return Err(ExtractError::NotFinite {
+            return Err(ExtractError::NotFiniteLogit {
                 data: test.dataset.path().to_owned(),
                 image: test.dataset.name(batch.images[at / classes.len()]).to_owned(),
-                column: at % classes.len(),
+                class: classes.names()[at % classes.len()].clone(),
                 found: logits[at],
             });
         }

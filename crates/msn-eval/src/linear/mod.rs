@@ -68,8 +68,8 @@ impl LinearProbe {
     /// subtracted and of length 1 (a layer norm without weights, then the L2 norm); of raw pixels the pixels, alike.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::UnseenClass`], [`Error::TooFewImages`] if no class has two images, as
-    /// [`ExtractError::Evaluation`]; those of reading images.
+    /// [`Error::Setting`], [`Error::TooFewImages`] if no class has two images, as [`ExtractError::Evaluation`];
+    /// [`ExtractError::UnseenClass`]; those of reading images.
     ///
     /// # Panics
     /// If there is not one label an image.
@@ -84,8 +84,11 @@ impl LinearProbe {
         assert!(train.0.len() == train.1.len() && test.0.len() == test.1.len(), "one label an image");
         let classes = Classes::of(train.1);
         let labels = classes.indices(train.1)?;
-        let test =
-            Part { dataset: test.0, images: (0..test.1.len()).collect(), labels: classes.indices(test.1)? };
+        let index = |(image, class): (usize, &String)| {
+            classes.index(class).ok_or_else(|| ExtractError::unseen(test.0, image, class, &classes))
+        };
+        let test_labels = test.1.iter().enumerate().map(index).collect::<Result<Vec<_>, _>>()?;
+        let test = Part { dataset: test.0, images: (0..test_labels.len()).collect(), labels: test_labels };
         let (kept, held_out) = self.split(&labels, &classes)?;
         let part = |images| Part { dataset: train.0, images, labels: labels.clone() };
         let (train, held_out) = (part(kept), part(held_out));

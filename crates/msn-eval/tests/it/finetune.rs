@@ -548,14 +548,27 @@ fn a_loss_that_is_no_number_ends_with_what_to_do() {
 }
 
 #[test]
+fn a_last_step_that_spoils_the_weights_is_told_by_the_logits_of_a_class() {
+    let scratch = sets();
+    // One step: its loss is that of the head of zeros, and nothing but the test sees what it leaves.
+    let one = FineTune { epochs: 1, batch_size: 30, warmup: 1.0, ema: 0.0, lr: 1e30, ..settings() };
+    let error = run(&one, scratch.path(), &mut Watch::default()).unwrap_err();
+    let ExtractError::NotFiniteLogit { image, class, found, .. } = &error else { panic!("{error}") };
+    assert_eq!((image.as_str(), class.as_str(), found.is_finite()), ("class0/00.png", "class0", false));
+    let message = error.to_string();
+    assert!(message.contains("logits") && !message.contains("column"), "{message}");
+}
+
+#[test]
 fn wrong_settings_and_labels_are_named() {
     let scratch = sets();
     let settings = FineTune { partial: Some(DEPTH + 1), ..settings() };
     let error = run(&settings, scratch.path(), &mut Watch::default()).unwrap_err().to_string();
     assert_eq!(error, "partial: expected at most the blocks of the encoder, found 4");
     std::fs::rename(scratch.path().join("test/class0"), scratch.path().join("test/other")).unwrap();
-    let unseen = run(&self::settings(), scratch.path(), &mut Watch::default());
-    assert!(matches!(unseen, Err(ExtractError::Evaluation(Error::UnseenClass { row: 8, .. }))));
+    let unseen = run(&self::settings(), scratch.path(), &mut Watch::default()).unwrap_err().to_string();
+    let expected = "other/00.png: expected one of the 3 classes of the training images, found class `other`";
+    assert_eq!(unseen, format!("{}: {expected}", scratch.path().join("test").display()));
 }
 
 #[test]
