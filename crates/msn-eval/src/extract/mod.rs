@@ -21,6 +21,7 @@ pub(crate) use digest::digest;
 pub use error::ExtractError;
 pub use import::{CLASSES, DESCRIPTION, Description, Import, is_foreign};
 use kept::KeptFeatures;
+pub(crate) use rows::BatchesDone;
 pub use rows::FeatureRows;
 
 /// Largest side of the images that stand for raw pixels: 12,288 columns a row.
