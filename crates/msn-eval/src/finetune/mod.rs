@@ -2,8 +2,8 @@
 
 mod classifier;
 mod epochs;
+mod folder;
 mod groups;
-mod keep;
 mod loss;
 mod score;
 mod settings;
@@ -24,13 +24,13 @@ use serde_json::{Value, json};
 use crate::extract::digest;
 use crate::{Classes, ClassificationReport, ExtractError, Origin, SavedEncoder, Weights};
 
-pub use keep::FineTuneRun;
-pub(crate) use keep::has_epochs_left;
+pub use folder::FineTuneRun;
+pub(crate) use folder::has_epochs_left;
 pub use settings::FineTune;
 
 use classifier::Classifier;
 use epochs::{Ending, Training};
-use keep::Kept;
+use folder::TrainingFolder;
 use tuner::Tuner;
 
 /// Time after which a checkpoint is due, unless the observer says otherwise.
@@ -184,7 +184,7 @@ impl FineTune {
         let graph = if self.grad_checkpointing { graph.gradient_checkpointing() } else { graph };
         let encoder = saved.into_encoder(weights, &graph)?;
         let kept = run.map(|run| {
-            Kept::new(
+            TrainingFolder::new(
                 run,
                 self.identity(&encoder, &loading, &train, &classes),
                 place,

@@ -28,7 +28,7 @@ pub struct FineTuneRun<'a> {
 }
 
 /// A fine-tuning's folder, and what it is a training of.
-pub(super) struct Kept<'a> {
+pub(super) struct TrainingFolder<'a> {
     run: FineTuneRun<'a>,
     /// All that decides on the weights; a training goes on only with the same.
     identity: Value,
@@ -37,7 +37,7 @@ pub(super) struct Kept<'a> {
     classes: &'a [String],
 }
 
-impl<'a> Kept<'a> {
+impl<'a> TrainingFolder<'a> {
     pub(super) fn new(run: FineTuneRun<'a>, identity: Value, place: Value, classes: &'a [String]) -> Self {
         Self { run, identity, place, classes }
     }
@@ -100,7 +100,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// Whether the `state` of a checkpoint is that of a fine-tuning, as [`Kept::save`] writes it, with epochs left.
+/// Whether the `state` of a checkpoint is that of a fine-tuning, as [`TrainingFolder::save`] writes it, with epochs left.
 pub(crate) fn has_epochs_left(state: &Value) -> bool {
     let training = &state["finetune"];
     let epochs = |value: &Value| value["epochs"].as_u64();
