@@ -196,6 +196,21 @@ pub enum Error {
         /// Number of training images.
         images: usize,
     },
+    /// A line of a split file has the file name of a training image and other folders.
+    #[error(
+        "{origin}, line {line}: expected the name of a training image, found `{name}`, and an image of that file name in \
+         another folder alone, `{found}`"
+    )]
+    OtherFolder {
+        /// The split file.
+        origin: String,
+        /// Line number, from 1.
+        line: usize,
+        /// The line.
+        name: String,
+        /// An image of that file name.
+        found: String,
+    },
     /// A line of a split file fits several training images.
     #[error(
         "{origin}, line {line}: expected a name of one image, `{name}` fits both `{first}` and `{second}`"

@@ -9,7 +9,7 @@
 //! - [`Knn`], [`LinearProbe`], [`robustness`] against corrupted images.
 //! - [`FineTune`] trains the encoder itself.
 //! - [`classification_report`] looks closer at one classifier; [`curve_picture`] draws accuracy over labels.
-//! - [`select`] says which images to label first; [`predict`] labels the rest.
+//! - [`select`] says which images to label first; a [`Predictor`] labels the rest.
 //!
 //! All results are the same bits for any number of threads: work is cut into blocks of fixed size and sums run in a
 //! fixed order.
@@ -26,6 +26,7 @@ mod knn;
 mod linear;
 mod logistic;
 mod lowshot;
+mod permutation;
 mod predict;
 mod product;
 mod real;
@@ -51,7 +52,7 @@ pub use knn::{Knn, KnnScore};
 pub use linear::{LinearProbe, LinearReport, RateScore};
 pub use logistic::{LogisticFit, LogisticRegression, default_lambda};
 pub use lowshot::{LowShot, LowShotReport, ShotScore, SplitScore, SplitSet};
-pub use predict::{Keep, Prediction, Predictions, fit_labels, predict, predict_by_head};
+pub use predict::{PredictedImages, Prediction, Predictions, Predictor, Probabilities, fit_labels};
 pub use report::{CalibrationBin, ClassScore, ClassificationReport, Confusion, classification_report};
 pub use robust::{CorruptionScore, RobustReport, robustness};
 pub use select::{SelectionScore, select, select_at_random};

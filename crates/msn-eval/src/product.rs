@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::real::Real;
 
 /// Rows of a block, a thread's unit of work.
-const ROW_BLOCK: usize = 512;
+pub(crate) const ROW_BLOCK: usize = 512;
 /// Rows of a strip of a transposition: 16 floats are a cache line.
 const STRIP: usize = 16;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::logistic::Training;
+use crate::predict::PREDICTED_ROWS;
 use crate::{Classes, Error, Labelled, Lambda};
 
 /// Bins of the calibration, as usual.
@@ -87,8 +88,11 @@ pub fn classification_report(
     let training = Training::new(labelled)?;
     let expected = training.classes.indices(test.labels())?;
     let (fit, lambda) = training.fit(lambda)?;
-    let probabilities = fit.probabilities(&test.features().clone().normalise())?;
-    Ok((ClassificationReport::of(&training.classes, &probabilities, &expected)?, lambda))
+    let mut tally = Tally::default();
+    for (rows, labels) in test.features().blocks(PREDICTED_ROWS).zip(expected.chunks(PREDICTED_ROWS)) {
+        tally.add(&fit.probabilities(&rows.normalise())?, labels);
+    }
+    Ok((tally.report(&training.classes), lambda))
 }
 
 impl ClassificationReport {
@@ -109,42 +113,9 @@ impl ClassificationReport {
         if let Some(row) = labels.iter().position(|&label| label >= c) {
             return Err(Error::LabelRange { row, classes: c, found: labels[row] });
         }
-        let mut confusion = BTreeMap::new();
-        let mut bins = vec![Sums::default(); BINS];
-        let (mut first, mut first_five, mut loss) = (0, 0, 0.0);
-        for (row, &label) in probabilities.chunks(c).zip(labels) {
-            let rank = rank(row, label);
-            first += usize::from(rank == 0);
-            first_five += usize::from(rank < 5);
-            // A probability that is 0 in f32 counts as the smallest above 0, or one such image would hide all others.
-            loss -= f64::from(row[label].max(f32::MIN_POSITIVE)).ln();
-            let predicted = crate::logistic::first_largest(row);
-            *confusion.entry((label, predicted)).or_insert(0) += 1;
-            let confidence = f64::from(row[predicted]);
-            let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
-            bins[bin].add(confidence, rank == 0);
-        }
-        let percent = |part: usize, of: usize| 100.0 * part as f64 / of as f64;
-        let scores = class_scores(classes, &confusion);
-        let name = |class: usize| classes.names()[class].clone();
-        let confusion = confusion.into_iter().map(|((class, predicted), images)| Confusion {
-            class: name(class),
-            predicted: name(predicted),
-            images,
-        });
-        let accuracies: Vec<f64> = scores.iter().filter_map(|score| score.accuracy).collect();
-        let error = |bin: &Sums| (bin.confidence - bin.hits as f64).abs();
-        Ok(Self {
-            images: rows,
-            top1: percent(first, rows),
-            top5: percent(first_five, rows),
-            mean_class_accuracy: accuracies.iter().sum::<f64>() / accuracies.len() as f64,
-            ece: 100.0 * bins.iter().map(error).sum::<f64>() / rows as f64,
-            cross_entropy: loss / rows as f64,
-            classes: scores,
-            confusion: confusion.collect(),
-            calibration: bins.iter().enumerate().filter_map(|(number, bin)| bin.report(number)).collect(),
-        })
+        let mut tally = Tally::default();
+        tally.add(probabilities, labels);
+        Ok(tally.report(classes))
     }
 
     /// The most frequent confusions with another class, at most `count`, most images first.
@@ -155,6 +126,65 @@ impl ClassificationReport {
         mistakes.sort_by_key(|pair| std::cmp::Reverse(pair.images));
         mistakes.truncate(count);
         mistakes
+    }
+}
+
+/// What a report counts, from blocks of images: the probabilities of all at once may take more memory than there is.
+#[derive(Default)]
+pub(crate) struct Tally {
+    images: usize,
+    first: usize,
+    first_five: usize,
+    loss: f64,
+    /// Images by class and predicted class.
+    confusion: BTreeMap<(usize, usize), usize>,
+    bins: [Sums; BINS],
+}
+
+impl Tally {
+    /// probabilities: [m, C]; labels: [m], below C.
+    pub(crate) fn add(&mut self, probabilities: &[f32], labels: &[usize]) {
+        for (row, &label) in probabilities.chunks(probabilities.len() / labels.len()).zip(labels) {
+            let rank = rank(row, label);
+            self.images += 1;
+            self.first += usize::from(rank == 0);
+            self.first_five += usize::from(rank < 5);
+            // A probability that is 0 in f32 counts as the smallest above 0, or one such image would hide all others.
+            self.loss -= f64::from(row[label].max(f32::MIN_POSITIVE)).ln();
+            let predicted = crate::logistic::first_largest(row);
+            *self.confusion.entry((label, predicted)).or_insert(0) += 1;
+            let confidence = f64::from(row[predicted]);
+            let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+            self.bins[bin].add(confidence, rank == 0);
+        }
+    }
+
+    /// # Panics
+    /// If there was no image.
+    pub(crate) fn report(self, classes: &Classes) -> ClassificationReport {
+        let Self { images, first, first_five, loss, confusion, bins } = self;
+        assert!(images > 0, "a report on no image");
+        let percent = |part: usize| 100.0 * part as f64 / images as f64;
+        let scores = class_scores(classes, &confusion);
+        let name = |class: usize| classes.names()[class].clone();
+        let confusion = confusion.into_iter().map(|((class, predicted), images)| Confusion {
+            class: name(class),
+            predicted: name(predicted),
+            images,
+        });
+        let accuracies: Vec<f64> = scores.iter().filter_map(|score| score.accuracy).collect();
+        let error = |bin: &Sums| (bin.confidence - bin.hits as f64).abs();
+        ClassificationReport {
+            images,
+            top1: percent(first),
+            top5: percent(first_five),
+            mean_class_accuracy: accuracies.iter().sum::<f64>() / accuracies.len() as f64,
+            ece: 100.0 * bins.iter().map(error).sum::<f64>() / images as f64,
+            cross_entropy: loss / images as f64,
+            classes: scores,
+            confusion: confusion.collect(),
+            calibration: bins.iter().enumerate().filter_map(|(number, bin)| bin.report(number)).collect(),
+        }
     }
 }
 

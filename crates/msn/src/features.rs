@@ -206,13 +206,18 @@ pub(crate) fn rows(
     what: &str,
 ) -> anyhow::Result<FeatureRows> {
     let rows = corrupted_rows(extractor, dataset, indices, None, what)?;
-    for skipped in &rows.skipped {
+    tell(what, rows.images.len(), rows.recalled, &rows.skipped);
+    Ok(rows)
+}
+
+/// Names the images that are left out, and says how many of the others had features already.
+pub(crate) fn tell(what: &str, images: usize, recalled: usize, skipped: &[Skipped]) {
+    for skipped in skipped {
         warn(&format!("left out {skipped}"));
     }
-    if rows.recalled > 0 {
-        say(&format!("{what}: {} of {} were known already", rows.recalled, rows.images.len()));
+    if recalled > 0 {
+        say(&format!("{what}: {recalled} of {images} were known already"));
     }
-    Ok(rows)
 }
 
 /// As [`rows`], of images that are corrupted, if so; those that cannot be read are left out silently.

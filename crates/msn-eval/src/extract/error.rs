@@ -1,4 +1,10 @@
+//! Why there are no features of images, and no result of a training on images.
+
 use std::path::PathBuf;
+
+use msn_data::Dataset;
+
+use crate::Classes;
 
 /// Why images cannot be turned into features.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +76,37 @@ pub enum ExtractError {
         /// Its value.
         found: f32,
     },
+    /// A logit of a fine-tuned classifier is NaN or infinite.
+    #[error(
+        "{}: {image}: expected finite logits, found {found} for class `{class}`: the fine-tuned weights have diverged; a lower \
+         --lr, a longer --warmup or --clip-grad 1 usually helps",
+        data.display()
+    )]
+    NotFiniteLogit {
+        /// The images.
+        data: PathBuf,
+        /// Name of the first test image with such a logit.
+        image: String,
+        /// Its class.
+        class: String,
+        /// Its value.
+        found: f32,
+    },
+    /// A test image of a class that no training image has.
+    #[error(
+        "{}: {image}: expected one of the {known} classes of the training images, found class `{class}`",
+        data.display()
+    )]
+    UnseenClass {
+        /// The test images.
+        data: PathBuf,
+        /// Name of the first such image.
+        image: String,
+        /// Its class.
+        class: String,
+        /// Number of training classes.
+        known: usize,
+    },
     /// The evaluation that asked for the features.
     #[error(transparent)]
     Evaluation(#[from] crate::Error),
@@ -79,4 +116,16 @@ pub enum ExtractError {
     /// The run or checkpoint folder.
     #[error(transparent)]
     Store(#[from] msn_store::StoreError),
+}
+
+impl ExtractError {
+    /// Of an image whose `class` is none of `known`.
+    pub(crate) fn unseen(dataset: &dyn Dataset, image: usize, class: &str, known: &Classes) -> Self {
+        Self::UnseenClass {
+            data: dataset.path().to_owned(),
+            image: dataset.name(image).to_owned(),
+            class: class.to_owned(),
+            known: known.len(),
+        }
+    }
 }

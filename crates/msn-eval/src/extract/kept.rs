@@ -4,10 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use msn_data::EvalConfig;
-use msn_model::{Encoder, Precision, for_each_tensor, is_cpu};
+use msn_model::{Encoder, Precision, is_cpu};
 use msn_store::{CacheFolder, RowCache};
 use twox_hash::XxHash3_128;
 
+use super::digest::digest;
 use super::{Extractor, Kind};
 
 /// Another one may compute other features.
@@ -126,22 +127,6 @@ fn file_name(
         digest(encoder)
     );
     format!("{:032x}.rows", XxHash3_128::oneshot(key.as_bytes()))
-}
-
-/// Of all weights with their names and shapes.
-fn digest(encoder: &Encoder) -> u128 {
-    let mut digest = XxHash3_128::new();
-    let mut buffer = [[0; size_of::<f32>()]; 1 << 12];
-    for_each_tensor(encoder, |name, array| {
-        digest.write(format!("{name} {:?}", array.shape).as_bytes());
-        for numbers in array.data.chunks(buffer.len()) {
-            for (bytes, number) in buffer.iter_mut().zip(numbers) {
-                *bytes = number.to_le_bytes();
-            }
-            digest.write(buffer[..numbers.len()].as_flattened());
-        }
-    });
-    digest.finish_128()
 }
 
 #[cfg(test)]

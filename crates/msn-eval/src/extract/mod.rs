@@ -1,6 +1,7 @@
 //! Images to rows of features: by the momentum encoder of a run, or by one of the two baselines.
 
 mod checkpoint;
+mod digest;
 mod error;
 mod import;
 mod kept;
@@ -16,9 +17,11 @@ use msn_data::{EvalConfig, EvalTransform, Limits, Normalization};
 use msn_model::{Encoder, Precision, is_cpu};
 
 pub use checkpoint::{CLASSIFIER_PART, Origin, SavedEncoder, Weights};
+pub(crate) use digest::digest;
 pub use error::ExtractError;
 pub use import::{CLASSES, DESCRIPTION, Description, Import, is_foreign};
 use kept::KeptFeatures;
+pub(crate) use rows::BatchesDone;
 pub use rows::FeatureRows;
 
 /// Largest side of the images that stand for raw pixels: 12,288 columns a row.

@@ -4,7 +4,7 @@ use msn_data::{Corruption, Dataset, EvalBatch, EvalConfig, Skipped, check_image,
 use msn_model::{View, host};
 
 use super::{ExtractError, Extractor, Kind};
-use crate::{Error, Features};
+use crate::Features;
 
 /// Features of the images that could be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,14 @@ pub struct FeatureRows {
     pub skipped: Vec<Skipped>,
     /// How many rows were known already ([`Extractor::keeping`]).
     pub recalled: usize,
+}
+
+/// What there is to say of images besides their rows.
+pub(crate) struct BatchesDone {
+    /// The images that could not be read.
+    pub(crate) skipped: Vec<Skipped>,
+    /// How many rows were known already.
+    pub(crate) recalled: usize,
 }
 
 impl Extractor {
@@ -51,13 +59,35 @@ impl Extractor {
         corruption: Option<Corruption>,
         mut progress: impl FnMut(usize),
     ) -> Result<FeatureRows, ExtractError> {
-        assert!(!indices.is_empty(), "features of no image");
         let mut images = Vec::with_capacity(indices.len());
         let mut data = Vec::with_capacity(indices.len() * self.dim());
+        let BatchesDone { skipped, recalled } =
+            self.each_batch(dataset, indices, corruption, |read, rows| {
+                images.extend_from_slice(read);
+                data.extend_from_slice(rows);
+                progress(images.len());
+                Ok(())
+            })?;
+        let features = Features::new(images.len(), self.dim(), data)
+            .unwrap_or_else(|error| unreachable!("{} finite features an image: {error}", self.dim()));
+        Ok(FeatureRows { images, features, skipped, recalled })
+    }
+
+    /// As [`corrupted_rows`](Self::corrupted_rows), but gives the rows to `each` as they come, batch by batch: the images that
+    /// could be read, in the order of `indices`, and their features, [images, dim].
+    pub(crate) fn each_batch(
+        &self,
+        dataset: &dyn Dataset,
+        indices: &[usize],
+        corruption: Option<Corruption>,
+        mut each: impl FnMut(&[usize], &[f32]) -> Result<(), ExtractError>,
+    ) -> Result<BatchesDone, ExtractError> {
+        assert!(!indices.is_empty(), "features of no image");
         let config = EvalConfig { corruption, ..self.config };
         let kept = self.kept.as_ref().filter(|_| corruption.is_none());
         let recall = |encoded: &[u8]| kept.map_or(Err(None), |kept| kept.recall(encoded).map_err(Some));
-        let mut rows_recalled = 0;
+        let (mut done, mut rows_recalled) = (0, 0);
+        let (mut images, mut data) = (Vec::new(), Vec::new());
         let loaded = load_unknown(dataset, indices, &config, recall, |batch| {
             let EvalBatch { images: new, pixels, keys, recalled, .. } = batch;
             let computed = if new.is_empty() { Vec::new() } else { self.of_pixels(pixels, new.len()) };
@@ -67,6 +97,8 @@ impl Extractor {
             rows_recalled += recalled.len();
             let mut new = new.into_iter().zip(computed.chunks_exact(self.dim()));
             let mut recalled = recalled.into_iter().peekable();
+            images.clear();
+            data.clear();
             for place in 0.. {
                 if let Some(known) = recalled.next_if(|known| known.place == place) {
                     images.push(known.image);
@@ -78,8 +110,16 @@ impl Extractor {
                     break;
                 }
             }
-            progress(images.len());
-            Ok::<(), ExtractError>(())
+            if let Some(at) = data.iter().position(|x| !x.is_finite()) {
+                return Err(ExtractError::NotFinite {
+                    data: dataset.path().to_owned(),
+                    image: dataset.name(images[at / self.dim()]).to_owned(),
+                    column: at % self.dim(),
+                    found: data[at],
+                });
+            }
+            done += images.len();
+            each(&images, &data)
         });
         if let Some(kept) = kept {
             kept.flush();
@@ -87,21 +127,12 @@ impl Extractor {
         // What comes next, neighbours or a regression, has no use for the memory of activations.
         msn_model::give_back(usize::MAX);
         let skipped = loaded?;
-        if images.is_empty() {
+        if done == 0 {
             let first = skipped.into_iter().next().expect("an image without a row was skipped");
             let (data, images) = (dataset.path().to_owned(), indices.len());
             return Err(ExtractError::NothingReadable { data, images, first });
         }
-        match Features::new(images.len(), self.dim(), data) {
-            Ok(features) => Ok(FeatureRows { images, features, skipped, recalled: rows_recalled }),
-            Err(Error::NotFinite { row, column, found }) => Err(ExtractError::NotFinite {
-                data: dataset.path().to_owned(),
-                image: dataset.name(images[row]).to_owned(),
-                column,
-                found,
-            }),
-            Err(error) => unreachable!("a row of {} features an image: {error}", self.dim()),
-        }
+        Ok(BatchesDone { skipped, recalled: rows_recalled })
     }
 
     /// Why an image cannot be used, if so: then [`rows`](Self::rows) has no row for it.

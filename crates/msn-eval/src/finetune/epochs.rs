@@ -9,7 +9,7 @@ use msn_ssl::{ScheduleConfig, Steps};
 use msn_train::depth_seeds;
 use serde::{Deserialize, Serialize};
 
-use super::keep::Kept;
+use super::folder::TrainingFolder;
 use super::tuner::{Batch, Pace, StepReport, Tuner};
 use super::{FineTune, FineTuneObserver, FineTuneStep, Numbered};
 use crate::{Error, ExtractError};
@@ -135,7 +135,7 @@ impl<'a> Training<'a> {
     /// Goes on with the training that `kept` holds, if it holds one: the steps that are done.
     pub(super) fn resume(
         &mut self,
-        kept: &Kept<'_>,
+        kept: &TrainingFolder<'_>,
         observer: &mut dyn FineTuneObserver,
     ) -> Result<u64, ExtractError> {
         if let Some(done) = kept.restore(self.tuner, observer)? {
@@ -147,7 +147,7 @@ impl<'a> Training<'a> {
     /// Trains until all epochs are done or the observer asks to stop; either way `kept` has the last step.
     pub(super) fn run(
         mut self,
-        kept: Option<&Kept<'_>>,
+        kept: Option<&TrainingFolder<'_>>,
         observer: &mut dyn FineTuneObserver,
     ) -> Result<(Ending, Trained), ExtractError> {
         while self.done.epochs < self.settings.epochs {
@@ -164,7 +164,11 @@ impl<'a> Training<'a> {
         Ok((Ending::Finished, self.done))
     }
 
-    fn epoch(&mut self, kept: Option<&Kept<'_>>, observer: &mut dyn FineTuneObserver) -> Result<(), Halt> {
+    fn epoch(
+        &mut self,
+        kept: Option<&TrainingFolder<'_>>,
+        observer: &mut dyn FineTuneObserver,
+    ) -> Result<(), Halt> {
         let (train, epoch, size) = (self.train, self.done.epochs, self.batch_size());
         let mut images = train.images.to_vec();
         let used = self.steps_per_epoch as usize * size;
@@ -211,7 +215,11 @@ impl<'a> Training<'a> {
     }
 
     /// Saves what is done if that is due, or if the observer wants to stop.
-    fn keep(&mut self, kept: Option<&Kept<'_>>, observer: &mut dyn FineTuneObserver) -> Result<(), Halt> {
+    fn keep(
+        &mut self,
+        kept: Option<&TrainingFolder<'_>>,
+        observer: &mut dyn FineTuneObserver,
+    ) -> Result<(), Halt> {
         let Some(kept) = kept else { return Ok(()) };
         let total = self.steps_per_epoch.saturating_mul(self.settings.epochs);
         if self.done.steps < total && observer.wants_to_stop() {
@@ -231,7 +239,7 @@ impl<'a> Training<'a> {
     /// Saves what no later checkpoint would, as often as the observer waits for room on the disk.
     fn save_at_last(
         &self,
-        kept: &Kept<'_>,
+        kept: &TrainingFolder<'_>,
         finished: bool,
         observer: &mut dyn FineTuneObserver,
     ) -> Result<PathBuf, ExtractError> {

@@ -2,8 +2,8 @@
 
 mod classifier;
 mod epochs;
+mod folder;
 mod groups;
-mod keep;
 mod loss;
 mod score;
 mod settings;
@@ -14,22 +14,23 @@ use std::time::Duration;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use msn_data::{Dataset, Skipped};
-use msn_model::{EncoderConfig, LinearHead, StateDict, state_dict};
+use msn_data::{Dataset, EvalConfig, Normalization, Skipped};
+use msn_model::{Encoder, EncoderConfig, LinearHead, StateDict, state_dict};
 use msn_store::StoreError;
 use msn_train::Images;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Classes, ClassificationReport, Error, ExtractError, SavedEncoder, Weights};
+use crate::extract::digest;
+use crate::{Classes, ClassificationReport, ExtractError, Origin, SavedEncoder, Weights};
 
-pub use keep::FineTuneRun;
-pub(crate) use keep::has_epochs_left;
+pub use folder::FineTuneRun;
+pub(crate) use folder::has_epochs_left;
 pub use settings::FineTune;
 
 use classifier::Classifier;
 use epochs::{Ending, Training};
-use keep::Kept;
+use folder::TrainingFolder;
 use tuner::Tuner;
 
 /// Time after which a checkpoint is due, unless the observer says otherwise.
@@ -159,9 +160,10 @@ impl FineTune {
     /// `None`: the observer asked to stop.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::UnseenClass`], [`Error::Diverged`] if the loss stops being a number,
-    /// [`Error::OtherTraining`] if the folder holds one of other settings or images, as [`ExtractError::Evaluation`];
-    /// those of the encoder, of reading images and of writing.
+    /// As [`ExtractError::Evaluation`], [`Setting`](crate::Error::Setting), [`Diverged`](crate::Error::Diverged) if the loss
+    /// stops being a number, [`OtherTraining`](crate::Error::OtherTraining) if the folder holds one of another encoder, other
+    /// settings or images; [`ExtractError::UnseenClass`], [`ExtractError::NotFiniteLogit`]; those of the encoder, of reading
+    /// images and of writing.
     ///
     /// # Panics
     /// If there is not one label an image of a dataset, or a set has no image.
@@ -177,11 +179,19 @@ impl FineTune {
         self.check(&saved.config)?;
         let (classes, train, test) = numbered(train, test)?;
         let (config, loading) = (saved.config.clone(), saved.loading());
-        let identity = self.identity(&saved, weights, &train, &classes);
-        let kept = run.map(|run| Kept::new(run, identity, classes.names()));
+        let place = place(&saved.origin, weights);
         let graph = device.clone().autodiff();
         let graph = if self.grad_checkpointing { graph.gradient_checkpointing() } else { graph };
-        let classifier = Classifier::new(saved.into_encoder(weights, &graph)?, classes.len());
+        let encoder = saved.into_encoder(weights, &graph)?;
+        let kept = run.map(|run| {
+            TrainingFolder::new(
+                run,
+                self.identity(&encoder, &loading, &train, &classes),
+                place,
+                classes.names(),
+            )
+        });
+        let classifier = Classifier::new(encoder, classes.len());
         let parameters = classifier.num_params();
         let mut tuner = Tuner::new(self, classifier);
         let trained_parameters = tuner.trained_parameters();
@@ -223,23 +233,25 @@ impl FineTune {
     }
 
     /// All that decides on the weights, but for the rounding: where activations come from and how products are computed
-    /// may change when a training goes on, as on a machine with less memory or without bf16.
+    /// may change when a training goes on, as on a machine with less memory or without bf16. The encoder is told by its
+    /// weights, so that it may have been moved, and by what they do not say.
     fn identity(
         &self,
-        saved: &SavedEncoder,
-        weights: Weights,
+        encoder: &Encoder,
+        loading: &EvalConfig,
         train: &Numbered<'_>,
         classes: &Classes,
     ) -> Value {
         let mut settings = json!(self);
         let fields = settings.as_object_mut().expect("a struct is an object");
         fields.retain(|field, _| !["precision", "grad_checkpointing"].contains(&field.as_str()));
+        let Normalization { mean, std } = loading.transform.normalization;
         json!({
-            "encoder": saved.origin.folder,
-            "step": saved.origin.step,
-            "levels": saved.limits.levels,
-            "untrained": weights == Weights::Untrained,
-            "image_size": saved.config.image_size,
+            "weights": format!("digest {:032x}", digest(encoder)),
+            "heads": encoder.blocks.first().map(|block| block.heads),
+            "normalization": format!("mean {mean:?}, std {std:?}"),
+            "levels": loading.limits.levels,
+            "image_size": loading.transform.crop,
             "data": Images::of(train.dataset),
             "images": train.images.len(),
             "classes": classes.names(),
@@ -247,6 +259,15 @@ impl FineTune {
             "settings": settings,
         })
     }
+}
+
+/// What told the encoder before its weights did. No training then had a path that is no text.
+fn place(origin: &Origin, weights: Weights) -> Value {
+    json!({
+        "encoder": origin.folder.to_str(),
+        "step": origin.step,
+        "untrained": weights == Weights::Untrained,
+    })
 }
 
 /// Images with the class number of every image of their dataset.
@@ -278,18 +299,18 @@ impl Numbered<'_> {
 fn numbered<'a>(
     train: ImageSet<'a>,
     test: ImageSet<'a>,
-) -> Result<(Classes, Numbered<'a>, Numbered<'a>), Error> {
+) -> Result<(Classes, Numbered<'a>, Numbered<'a>), ExtractError> {
     let names: Vec<String> = train.images.iter().map(|&image| train.labels[image].clone()).collect();
     let classes = Classes::of(&names);
     let number = |set: ImageSet<'a>| {
         assert!(set.dataset.len() == set.labels.len() && !set.images.is_empty(), "labelled images");
         let mut labels = vec![usize::MAX; set.labels.len()];
-        for (row, &image) in set.images.iter().enumerate() {
+        for &image in set.images {
             let class = &set.labels[image];
-            let unseen = || Error::UnseenClass { row, class: class.clone(), known: classes.len() };
+            let unseen = || ExtractError::unseen(set.dataset, image, class, &classes);
             labels[image] = classes.index(class).ok_or_else(unseen)?;
         }
-        Ok(Numbered { dataset: set.dataset, images: set.images, labels })
+        Ok::<_, ExtractError>(Numbered { dataset: set.dataset, images: set.images, labels })
     };
     let (train, test) = (number(train)?, number(test)?);
     Ok((classes, train, test))

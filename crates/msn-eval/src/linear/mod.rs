@@ -8,6 +8,7 @@ use msn_data::{Dataset, EvalBatch, Skipped, load_crops, load_eval};
 use serde::{Deserialize, Serialize};
 
 use crate::classes::members;
+use crate::permutation::permuted;
 use crate::{Classes, Error, ExtractError, Extractor};
 
 pub use settings::LinearProbe;
@@ -67,8 +68,8 @@ impl LinearProbe {
     /// subtracted and of length 1 (a layer norm without weights, then the L2 norm); of raw pixels the pixels, alike.
     ///
     /// # Errors
-    /// [`Error::Setting`], [`Error::UnseenClass`], [`Error::TooFewImages`] if no class has two images, as
-    /// [`ExtractError::Evaluation`]; those of reading images.
+    /// [`Error::Setting`], [`Error::TooFewImages`] if no class has two images, as [`ExtractError::Evaluation`];
+    /// [`ExtractError::UnseenClass`]; those of reading images.
     ///
     /// # Panics
     /// If there is not one label an image.
@@ -83,8 +84,11 @@ impl LinearProbe {
         assert!(train.0.len() == train.1.len() && test.0.len() == test.1.len(), "one label an image");
         let classes = Classes::of(train.1);
         let labels = classes.indices(train.1)?;
-        let test =
-            Part { dataset: test.0, images: (0..test.1.len()).collect(), labels: classes.indices(test.1)? };
+        let index = |(image, class): (usize, &String)| {
+            classes.index(class).ok_or_else(|| ExtractError::unseen(test.0, image, class, &classes))
+        };
+        let test_labels = test.1.iter().enumerate().map(index).collect::<Result<Vec<_>, _>>()?;
+        let test = Part { dataset: test.0, images: (0..test_labels.len()).collect(), labels: test_labels };
         let (kept, held_out) = self.split(&labels, &classes)?;
         let part = |images| Part { dataset: train.0, images, labels: labels.clone() };
         let (train, held_out) = (part(kept), part(held_out));
@@ -217,15 +221,13 @@ impl LinearProbe {
     /// Images to train on and images held out: of each class that part, rounded, but at least one of each stays.
     fn split(&self, labels: &[usize], classes: &Classes) -> Result<(Vec<usize>, Vec<usize>), Error> {
         let (mut kept, mut held_out) = (Vec::new(), Vec::new());
-        for (class, mut images) in members(labels, classes.len()).into_iter().enumerate() {
+        for (class, images) in members(labels, classes.len()).into_iter().enumerate() {
             let mut rng = Rng::for_labels(self.seed, HELD_OUT, class);
             let count = images.len();
             let out = ((count as f64 * self.held_out).round() as usize).max(1).min(count - 1);
-            for i in 0..out {
-                images.swap(i, i + rng.index_below(count - i));
-            }
-            held_out.extend_from_slice(&images[..out]);
-            kept.extend_from_slice(&images[out..]);
+            let mut order = permuted(images, &mut rng);
+            held_out.extend(order.by_ref().take(out));
+            kept.extend(order);
         }
         if held_out.is_empty() {
             let class = classes.names()[0].clone();

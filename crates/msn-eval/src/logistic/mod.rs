@@ -7,10 +7,12 @@ mod training;
 
 pub(crate) use self::training::Training;
 
+use rayon::prelude::*;
+
 use self::axes::Axes;
 use self::lbfgs::{Descent, State, Stop};
 use self::objective::Objective;
-use crate::product::rows_by_rows;
+use crate::product::{ROW_BLOCK, rows_by_rows, rows_by_rows_here};
 use crate::{Error, Features};
 
 /// Iterations with products in `f32`, twice as fast, that may pass without progress; `f64` goes on from there and
@@ -187,12 +189,9 @@ impl LogisticFit {
     /// # Errors
     /// [`Error::Dimension`] if the features have another number of columns.
     pub fn logits(&self, features: &Features) -> Result<Vec<f32>, Error> {
-        if features.dim() != self.dim {
-            return Err(Error::Dimension { expected: self.dim, found: features.dim() });
-        }
-        let weights: Vec<f32> = self.weights.iter().map(|&w| w as f32).collect();
+        self.check_dim(features)?;
         let mut logits = vec![0.0; features.rows() * self.classes];
-        rows_by_rows(features.data(), &weights, self.dim, &mut logits);
+        rows_by_rows(features.data(), &self.single_weights(), self.dim, &mut logits);
         Ok(logits)
     }
 
@@ -202,11 +201,13 @@ impl LogisticFit {
     /// Those of [`logits`](Self::logits).
     pub fn probabilities(&self, features: &Features) -> Result<Vec<f32>, Error> {
         let mut logits = self.logits(features)?;
-        logits.chunks_mut(self.classes).for_each(softmax);
+        logits.par_chunks_mut(self.classes).for_each(softmax);
         Ok(logits)
     }
 
     /// Mean of -ln p of the expected classes, nats. labels: [m], below the number of classes.
+    ///
+    /// Memory: the logits of 512 rows a thread.
     ///
     /// # Errors
     /// Those of [`logits`](Self::logits).
@@ -215,21 +216,54 @@ impl LogisticFit {
     /// If there is not one label a row.
     pub fn cross_entropy(&self, features: &Features, labels: &[usize]) -> Result<f64, Error> {
         assert_eq!(features.rows(), labels.len(), "one label per row");
-        let logits = self.logits(features)?;
-        let loss = |(row, &label): (&[f32], &usize)| {
-            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = row.iter().map(|z| f64::from(z - largest).exp()).sum();
-            sum.ln() + f64::from(largest - row[label])
+        let loss = |row: usize, logits: &[f32]| {
+            let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f64 = logits.iter().map(|z| f64::from(z - largest).exp()).sum();
+            sum.ln() + f64::from(largest - logits[labels[row]])
         };
-        Ok(logits.chunks(self.classes).zip(labels).map(loss).sum::<f64>() / labels.len() as f64)
+        Ok(self.by_row(features, loss)?.into_iter().sum::<f64>() / labels.len() as f64)
     }
 
     /// The class of the largest logit of each row, [m]; the first of equal ones.
     ///
+    /// Memory: the logits of 512 rows a thread.
+    ///
     /// # Errors
     /// Those of [`logits`](Self::logits).
     pub fn classify(&self, features: &Features) -> Result<Vec<usize>, Error> {
-        Ok(self.logits(features)?.chunks(self.classes).map(first_largest).collect())
+        self.by_row(features, |_, logits| first_largest(logits))
+    }
+
+    /// What `of` makes of the number of each row and its logits, [C]. Those of all rows at once may take more memory than
+    /// there is: 42 GB for 500,000 rows and 21,000 classes.
+    fn by_row<T: Send>(
+        &self,
+        features: &Features,
+        of: impl Fn(usize, &[f32]) -> T + Sync,
+    ) -> Result<Vec<T>, Error> {
+        self.check_dim(features)?;
+        let weights = self.single_weights();
+        let block = |(block, rows): (usize, &[f32])| {
+            let mut logits = vec![0.0; rows.len() / self.dim * self.classes];
+            rows_by_rows_here(rows, &weights, self.dim, &mut logits);
+            let logits = logits.chunks(self.classes).enumerate();
+            logits.map(|(row, logits)| of(block * ROW_BLOCK + row, logits)).collect::<Vec<T>>()
+        };
+        // The blocks of `rows_by_rows`, so that the logits are the same bits.
+        let blocks = features.data().par_chunks(ROW_BLOCK * self.dim).enumerate();
+        Ok(blocks.flat_map_iter(block).collect())
+    }
+
+    fn check_dim(&self, features: &Features) -> Result<(), Error> {
+        if features.dim() == self.dim {
+            return Ok(());
+        }
+        Err(Error::Dimension { expected: self.dim, found: features.dim() })
+    }
+
+    /// [C, D]
+    fn single_weights(&self) -> Vec<f32> {
+        self.weights.iter().map(|&w| w as f32).collect()
     }
 }
 

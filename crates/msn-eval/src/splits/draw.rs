@@ -3,6 +3,7 @@
 use msn_data::rng::Rng;
 
 use crate::classes::members;
+use crate::permutation::permuted;
 use crate::{Amount, Classes, Error};
 
 /// Draws images of each class, `amount` of them: their numbers, class by class in the order of the table, ascending
@@ -49,7 +50,7 @@ pub fn draw_usable<E: From<Error>>(
     let amount = amount.into();
     amount.check()?;
     let mut drawn = Vec::new();
-    for (class, mut images) in members(labels, classes.len()).into_iter().enumerate() {
+    for (class, images) in members(labels, classes.len()).into_iter().enumerate() {
         let (count, first) = (images.len(), drawn.len());
         let (shots, needed) = (amount.of(count), amount.needed());
         let too_few = |unusable: usize| {
@@ -60,10 +61,9 @@ pub fn draw_usable<E: From<Error>>(
             return Err(too_few(0).into());
         }
         let mut rng = Rng::for_labels(seed, split, class);
-        for i in 0..count {
-            images.swap(i, i + rng.index_below(count - i));
-            if usable(images[i])? {
-                drawn.push(images[i]);
+        for image in permuted(images, &mut rng) {
+            if usable(image)? {
+                drawn.push(image);
             }
             if drawn.len() - first == shots {
                 break;

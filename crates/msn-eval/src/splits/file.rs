@@ -58,11 +58,12 @@ impl SplitFile {
     /// Numbers of the named images in the order of the lines.
     ///
     /// names, labels: relative path and class name of every training image. A line stands for the image of that
-    /// path, or else for the image of that file name; where several have it, for the one of the class that the line
-    /// itself names.
+    /// path, or else for the image whose path ends as the line does, or that the line ends with, as where one of the two
+    /// begins at another folder; where several do, for the one of the class that the line itself names.
     ///
     /// # Errors
-    /// [`Error::UnknownImage`], [`Error::AmbiguousImage`] and [`Error::RepeatedImage`] with the line.
+    /// [`Error::UnknownImage`], [`Error::OtherFolder`], [`Error::AmbiguousImage`] and [`Error::RepeatedImage`] with the
+    /// line.
     ///
     /// # Panics
     /// If there is not one label a name.
@@ -101,21 +102,26 @@ impl SplitFile {
         names: &[String],
         labels: &[String],
     ) -> Result<usize, Error> {
-        let of_class: Vec<usize> = candidates
-            .iter()
-            .copied()
-            .filter(|&image| Some(labels[image].as_str()) == class_of(name))
-            .collect();
-        let fitting = if of_class.is_empty() { candidates } else { &of_class };
-        match fitting {
-            [image] => Ok(*image),
-            [] => Err(Error::UnknownImage {
+        let of_path: Vec<usize> =
+            candidates.iter().copied().filter(|&image| share_an_end(&names[image], name)).collect();
+        let of_class: Vec<usize> =
+            of_path.iter().copied().filter(|&image| Some(labels[image].as_str()) == class_of(name)).collect();
+        let fitting = if of_class.is_empty() { &of_path } else { &of_class };
+        match (&fitting[..], candidates) {
+            ([image], _) => Ok(*image),
+            ([], [other, ..]) => Err(Error::OtherFolder {
+                origin: self.origin.clone(),
+                line,
+                name: name.to_owned(),
+                found: names[*other].clone(),
+            }),
+            ([], []) => Err(Error::UnknownImage {
                 origin: self.origin.clone(),
                 line,
                 name: name.to_owned(),
                 images: names.len(),
             }),
-            [first, second, ..] => Err(Error::AmbiguousImage {
+            ([first, second, ..], _) => Err(Error::AmbiguousImage {
                 origin: self.origin.clone(),
                 line,
                 name: name.to_owned(),
@@ -144,6 +150,12 @@ fn plain(name: &str) -> String {
 
 fn file_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
+}
+
+/// Whether one of two paths, of which a bare file name is one, is the end of the other, by whole components. An image of
+/// the same file name in another folder is another image.
+fn share_an_end(a: &str, b: &str) -> bool {
+    a.rsplit('/').zip(b.rsplit('/')).all(|(a, b)| a == b)
 }
 
 fn class_of(name: &str) -> Option<&str> {

@@ -4,9 +4,13 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use image::{Rgb, RgbImage};
-use msn_data::{EvalTransform, Normalization, Scratch};
-use msn_eval::{ExtractError, Extractor, SavedEncoder};
-use msn_model::{Encoder, EncoderConfig, Features, HeadConfig, Precision, View, encoder_seed, state_dict};
+use msn_data::{Dataset, EvalTransform, Normalization, Scratch};
+use msn_eval::{
+    Error, ExtractError, Extractor, FeatureRows, Labelled, Lambda, Predictor, Probabilities, SavedEncoder,
+};
+use msn_model::{
+    Encoder, EncoderConfig, Features, HeadConfig, LinearHead, Precision, View, encoder_seed, state_dict,
+};
 use msn_store::{Array, Checkpoint, KeepPolicy, RunDir, StateDict, TARGET_PART};
 use serde_json::{Value, json};
 
@@ -282,4 +286,61 @@ fn checkpoints_that_do_not_fit_are_explained() {
     made.checkpoints().save(&checkpoint, &KeepPolicy::default()).unwrap();
     let error = pretrained(&run, Features::BeforeNorm).unwrap_err();
     assert!(error.to_string().contains("target.safetensors"), "{error}");
+}
+
+/// More images than are classified at a time, of 2 x 2 px, each a little different. The sixth is none.
+#[derive(Debug)]
+struct ManyImages(Vec<String>);
+
+impl Dataset for ManyImages {
+    fn path(&self) -> &Path {
+        Path::new("many")
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn name(&self, index: usize) -> &str {
+        &self.0[index]
+    }
+    fn is_reachable(&self) -> bool {
+        true
+    }
+    fn read_into(&self, index: usize, _: usize, bytes: &mut Vec<u8>) -> Result<(), msn_data::Error> {
+        bytes.clear();
+        bytes.extend_from_slice(if index == 5 { b"no image" } else { b"P6 2 2 255\n" });
+        bytes.extend((0..12).map(|i| (index * 31 + index / 256 * 7 + i * 53) as u8));
+        Ok(())
+    }
+}
+
+#[test]
+fn images_are_predicted_as_they_come_to_the_bits_of_all_their_rows_at_once() {
+    let dataset = ManyImages((0..4200).map(|number| format!("{number}.ppm")).collect());
+    let extractor = Extractor::raw_pixels(2);
+    let all: Vec<usize> = (0..4200).rev().collect();
+    let FeatureRows { images, features, skipped, .. } = extractor.rows(&dataset, &all, |_| ()).unwrap();
+    assert_eq!((images.len(), skipped.len(), features.dim()), (4199, 1, 12));
+    let few = features.select(&[0, 20, 40, 60]);
+    let few = Labelled::new(few, ["a", "b", "a", "b"].map(str::to_owned).to_vec()).unwrap();
+    let weight = (0..24).map(|i| (i * 7 % 11) as f32 / 5.0 - 1.0).collect();
+    let head = LinearHead {
+        classes: vec!["a".to_owned(), "b".to_owned()],
+        weight: Array::new(vec![2, 12], weight),
+        bias: Array::new(vec![2], vec![0.5, -0.5]),
+    };
+    for predictor in [Predictor::of_labels(&few, Lambda::Default).unwrap(), Predictor::of_head(head)] {
+        for probabilities in [Probabilities::Best, Probabilities::All] {
+            let mut done = 0;
+            let found = predictor.images(&extractor, &dataset, &all, probabilities, |images| done = images);
+            let found = found.unwrap();
+            assert_eq!(found.predictions, predictor.rows(&features, probabilities).unwrap());
+            assert_eq!((&found.images, &found.skipped, found.recalled), (&images, &skipped, 0));
+            assert_eq!(done, 4199);
+        }
+    }
+    let few = Predictor::of_labels(&few, Lambda::Default).unwrap();
+    let narrow = Extractor::raw_pixels(1);
+    let refused = few.images(&narrow, &dataset, &all, Probabilities::Best, |_| panic!("work was done"));
+    let dimension = Error::Dimension { expected: 12, found: 3 };
+    assert_eq!(refused.unwrap_err().to_string(), dimension.to_string());
 }

@@ -12,7 +12,7 @@ use msn_eval::{
     ImageSet, Origin, SavedEncoder, Weights,
 };
 use msn_model::{EncoderConfig, Features, View, load_state, state_dict};
-use msn_store::{RunDir, StoreError};
+use msn_store::{KeepPolicy, RunDir, StoreError};
 use msn_train::Config;
 use msn_train::config::PrecisionSetting;
 
@@ -137,6 +137,16 @@ fn run_on(
     sets: [&Path; 2],
     watch: &mut Watch,
 ) -> Result<Option<FineTuned>, ExtractError> {
+    run_from(saved(), run, settings, sets, watch)
+}
+
+fn run_from(
+    saved: SavedEncoder,
+    run: Option<FineTuneRun<'_>>,
+    settings: &FineTune,
+    sets: [&Path; 2],
+    watch: &mut Watch,
+) -> Result<Option<FineTuned>, ExtractError> {
     let [train, test] = sets.map(|path| msn_data::open(path).unwrap());
     let labels = |dataset: &dyn Dataset| -> Vec<String> {
         (0..dataset.len()).map(|i| dataset.label(i).expect("in a folder").to_owned()).collect()
@@ -145,7 +155,7 @@ fn run_on(
     let (train_images, test_images): (Vec<usize>, Vec<usize>) =
         ((0..train.len()).collect(), (0..test.len()).collect());
     settings.run(
-        (saved(), Weights::Pretrained),
+        (saved, Weights::Pretrained),
         ImageSet { dataset: &*train, labels: &train_labels, images: &train_images },
         ImageSet { dataset: &*test, labels: &test_labels, images: &test_images },
         &Device::flex(),
@@ -454,6 +464,80 @@ fn a_training_that_was_stopped_does_not_go_on_with_other_labels() {
     assert!(refused.contains("started with labels = "), "{refused}");
 }
 
+/// The encoder of [`saved`], as if it had been read in this folder.
+fn saved_in(folder: impl Into<PathBuf>) -> SavedEncoder {
+    SavedEncoder { origin: Origin { folder: folder.into(), step: Some(7) }, ..saved() }
+}
+
+#[test]
+fn a_training_that_was_stopped_goes_on_with_the_same_encoder_wherever_it_is_and_with_no_other() {
+    let scratch = sets();
+    let [train, test] = ["train", "test"].map(|set| scratch.path().join(set));
+    let short = FineTune { epochs: 2, ..settings() };
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, config) = (RunDir::create(folder.path()).unwrap(), Config::default());
+    let kept = Some(FineTuneRun { folder: &folder, config: &config });
+    let from = |saved: SavedEncoder, watch: &mut Watch| run_from(saved, kept, &short, [&train, &test], watch);
+    let mut watch = Watch { stop_after: 2, ..Watch::default() };
+    assert!(from(saved_in("runs/one"), &mut watch).unwrap().is_none());
+
+    let mut other = saved_in("runs/one");
+    other.weights.get_mut("norm.bias").unwrap().data[0] += 0.5;
+    let refused = from(other, &mut Watch::default()).unwrap_err().to_string();
+    assert!(refused.contains("started with weights = \"digest "), "{refused}");
+    let mut other = saved_in("runs/one");
+    other.normalization.mean[0] = 0.25;
+    let refused = from(other, &mut Watch::default()).unwrap_err().to_string();
+    assert!(refused.contains("started with normalization = \"mean [0.485, "), "{refused}");
+    let other = SavedEncoder { config: EncoderConfig { heads: 4, ..saved().config }, ..saved_in("runs/one") };
+    let refused = from(other, &mut Watch::default()).unwrap_err().to_string();
+    assert!(refused.contains("started with heads = 2, found 4"), "{refused}");
+
+    let mut watch = Watch { stop_after: 1, ..Watch::default() };
+    assert!(from(saved_in("/elsewhere/one"), &mut watch).unwrap().is_none());
+    assert_eq!(watch.start.expect("told").done, 2);
+    // A path that is no text.
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let mut watch = Watch { stop_after: 1, ..Watch::default() };
+        let place = std::ffi::OsStr::from_bytes(b"runs/\xff");
+        assert!(from(saved_in(place), &mut watch).unwrap().is_none());
+        assert_eq!(watch.start.expect("told").done, 3);
+    }
+}
+
+#[test]
+fn a_training_from_before_weights_had_a_digest_goes_on_with_the_encoder_of_the_same_folder() {
+    let scratch = sets();
+    let [train, test] = ["train", "test"].map(|set| scratch.path().join(set));
+    let short = FineTune { epochs: 2, ..settings() };
+    let folder = tempfile::tempdir().unwrap();
+    let (folder, config) = (RunDir::create(folder.path()).unwrap(), Config::default());
+    let kept = Some(FineTuneRun { folder: &folder, config: &config });
+    let from = |saved: SavedEncoder, watch: &mut Watch| run_from(saved, kept, &short, [&train, &test], watch);
+    let mut watch = Watch { stop_after: 2, ..Watch::default() };
+    assert!(from(saved_in("runs/one"), &mut watch).unwrap().is_none());
+
+    let mut checkpoint = folder.checkpoints().load_newest().unwrap().checkpoint;
+    let of = checkpoint.state["finetune"]["of"].as_object_mut().unwrap();
+    of.retain(|field, _| !["weights", "heads", "normalization"].contains(&field.as_str()));
+    for (field, value) in [("encoder", "runs/one".into()), ("step", 7.into()), ("untrained", false.into())] {
+        of.insert(field.to_owned(), value);
+    }
+    folder.checkpoints().save(&checkpoint, &KeepPolicy::default()).unwrap();
+
+    let refused = from(saved_in("runs/two"), &mut Watch::default()).unwrap_err().to_string();
+    assert!(refused.contains("started with encoder = \"runs/one\", found \"runs/two\""), "{refused}");
+    let mut watch = Watch { stop_after: 1, ..Watch::default() };
+    assert!(from(saved_in("runs/one"), &mut watch).unwrap().is_none());
+    assert_eq!(watch.start.expect("told").done, 2);
+    // From here on it is told by its weights.
+    let mut watch = Watch { stop_after: 1, ..Watch::default() };
+    assert!(from(saved_in("runs/two"), &mut watch).unwrap().is_none());
+    assert_eq!(watch.start.expect("told").done, 3);
+}
+
 #[test]
 fn a_loss_that_is_no_number_ends_with_what_to_do() {
     let scratch = sets();
@@ -464,14 +548,27 @@ fn a_loss_that_is_no_number_ends_with_what_to_do() {
 }
 
 #[test]
+fn a_last_step_that_spoils_the_weights_is_told_by_the_logits_of_a_class() {
+    let scratch = sets();
+    // One step: its loss is that of the head of zeros, and nothing but the test sees what it leaves.
+    let one = FineTune { epochs: 1, batch_size: 30, warmup: 1.0, ema: 0.0, lr: 1e30, ..settings() };
+    let error = run(&one, scratch.path(), &mut Watch::default()).unwrap_err();
+    let ExtractError::NotFiniteLogit { image, class, found, .. } = &error else { panic!("{error}") };
+    assert_eq!((image.as_str(), class.as_str(), found.is_finite()), ("class0/00.png", "class0", false));
+    let message = error.to_string();
+    assert!(message.contains("logits") && !message.contains("column"), "{message}");
+}
+
+#[test]
 fn wrong_settings_and_labels_are_named() {
     let scratch = sets();
     let settings = FineTune { partial: Some(DEPTH + 1), ..settings() };
     let error = run(&settings, scratch.path(), &mut Watch::default()).unwrap_err().to_string();
     assert_eq!(error, "partial: expected at most the blocks of the encoder, found 4");
     std::fs::rename(scratch.path().join("test/class0"), scratch.path().join("test/other")).unwrap();
-    let unseen = run(&self::settings(), scratch.path(), &mut Watch::default());
-    assert!(matches!(unseen, Err(ExtractError::Evaluation(Error::UnseenClass { row: 8, .. }))));
+    let unseen = run(&self::settings(), scratch.path(), &mut Watch::default()).unwrap_err().to_string();
+    let expected = "other/00.png: expected one of the 3 classes of the training images, found class `other`";
+    assert_eq!(unseen, format!("{}: {expected}", scratch.path().join("test").display()));
 }
 
 #[test]

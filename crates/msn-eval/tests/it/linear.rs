@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 use msn_data::Dataset;
-use msn_eval::{Error, ExtractError, Extractor, LinearProbe, LinearReport};
+use msn_eval::{ExtractError, Extractor, LinearProbe, LinearReport};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -103,6 +103,7 @@ fn wrong_input_is_named() {
             .starts_with("momentum: expected a number in [0, 1)")
     );
     std::fs::rename(test.join("class0"), test.join("other")).unwrap();
-    let unseen = run(&probe(), &train, &test);
-    assert!(matches!(unseen, Err(ExtractError::Evaluation(Error::UnseenClass { row: 2, .. }))));
+    let unseen = run(&probe(), &train, &test).unwrap_err().to_string();
+    let expected = "other/00.png: expected one of the 3 classes of the training images, found class `other`";
+    assert_eq!(unseen, format!("{}: {expected}", test.display()));
 }

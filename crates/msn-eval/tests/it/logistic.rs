@@ -109,6 +109,26 @@ fn separable_rows_are_classified_without_error_and_converge() {
 }
 
 #[test]
+fn classes_and_loss_of_many_rows_are_those_of_all_their_logits_at_once() {
+    // Two blocks of 512 rows and a part of one; noise that makes errors.
+    let (rows, expected) = (clusters(3, 400, 8, 3.0, 2).normalise(), labels(3, 400));
+    let few: Vec<usize> = (0..1200).step_by(40).collect();
+    let few_labels: Vec<usize> = few.iter().map(|&row| expected[row]).collect();
+    let fit = LogisticRegression::new(0.1).solve(&rows.select(&few), &few_labels, 3).expect("it converges");
+    let logits = fit.logits(&rows).expect("same columns");
+    let largest = |row: &[f32]| (0..3).max_by(|&a, &b| row[a].total_cmp(&row[b])).expect("three");
+    assert_eq!(fit.classify(&rows).expect("same columns"), logits.chunks(3).map(largest).collect::<Vec<_>>());
+    let loss = |(row, &label): (&[f32], &usize)| {
+        row.iter().map(|&z| f64::from(z).exp()).sum::<f64>().ln() - f64::from(row[label])
+    };
+    let mean = logits.chunks(3).zip(&expected).map(loss).sum::<f64>() / 1200.0;
+    let found = fit.cross_entropy(&rows, &expected).expect("same columns");
+    // Differences of logits in f32.
+    assert!((found - mean).abs() < 1e-6, "{found}, expected {mean}");
+    assert_eq!(with_threads(1, || fit.cross_entropy(&rows, &expected)).expect("same columns"), found);
+}
+
+#[test]
 fn one_class_alone_needs_no_weights() {
     let rows = clusters(1, 5, 8, 0.5, 5);
     let fit = LogisticRegression::new(0.1).solve(&rows, &[0; 5], 1).expect("the fit converges");

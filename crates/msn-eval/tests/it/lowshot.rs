@@ -2,8 +2,8 @@
 
 use crate::common::{clusters, labelled, labels, names, with_threads};
 use msn_eval::{
-    Amount, Classes, Error, Features, Keep, Labelled, Lambda, LogisticRegression, LowShot, LowShotReport,
-    Predictions, SplitSet, accuracy, default_lambda, draw, fit_labels, predict, predict_by_head,
+    Amount, Classes, Error, Features, Labelled, Lambda, LogisticRegression, LowShot, LowShotReport,
+    Predictions, Predictor, Probabilities, SplitSet, accuracy, default_lambda, draw, fit_labels,
 };
 use msn_model::{Array, LinearHead};
 
@@ -145,11 +145,19 @@ fn wrong_input_is_named() {
     assert_eq!(none.to_string(), "splits: expected at least 1, found 0");
 }
 
+fn predict(
+    labelled: &Labelled,
+    images: &Features,
+    probabilities: Probabilities,
+) -> Result<Predictions, Error> {
+    Predictor::of_labels(labelled, Lambda::Default)?.rows(images, probabilities)
+}
+
 #[test]
 fn predictions_name_the_class_and_its_probability() {
     let few = labelled(4, 2, 16, 0.3, 1);
     let images = clusters(4, 25, 16, 0.3, 2);
-    let found = predict(&few, &images, Lambda::Default, Keep::All).expect("valid input");
+    let found = predict(&few, &images, Probabilities::All).expect("valid input");
     let found = found.best;
     assert_eq!(found.iter().map(|p| p.label.clone()).collect::<Vec<_>>(), names(&labels(4, 25)));
     // Confident beyond chance, and a probability.
@@ -159,7 +167,7 @@ fn predictions_name_the_class_and_its_probability() {
 #[test]
 fn the_probability_is_the_softmax_of_the_fit() {
     let (few, images) = (labelled(3, 6, 8, 2.0, 1), clusters(3, 5, 8, 2.0, 2));
-    let found = predict(&few, &images, Lambda::Default, Keep::All).expect("valid input");
+    let found = predict(&few, &images, Probabilities::All).expect("valid input");
     // Six images of a class: the larger penalty.
     let fit = LogisticRegression::new(0.075);
     let fit = fit.solve(&few.features().clone().normalise(), &labels(3, 6), 3).expect("it converges");
@@ -176,12 +184,12 @@ fn the_probability_is_the_softmax_of_the_fit() {
 fn one_labelled_image_decides_for_all() {
     let one = Labelled::new(clusters(1, 1, 4, 0.1, 1), vec!["only".to_owned()]).expect("one label");
     let images = clusters(2, 2, 4, 0.1, 2);
-    let found = predict(&one, &images, Lambda::Default, Keep::Best).expect("valid input");
+    let found = predict(&one, &images, Probabilities::Best).expect("valid input");
     assert_eq!(found.probabilities, None);
     let found = found.best;
     assert!(found.len() == 4 && found.iter().all(|p| p.label == "only" && p.probability == 1.0));
     let wide = Features::new(1, 5, vec![0.0; 5]).expect("finite");
-    let refused = predict(&one, &wide, Lambda::Default, Keep::Best);
+    let refused = predict(&one, &wide, Probabilities::Best);
     assert!(matches!(refused, Err(Error::Dimension { expected: 4, found: 5 })));
 }
 
@@ -214,7 +222,7 @@ fn assert_predicted(found: &Predictions, expected: impl Fn(usize) -> [f64; 3]) {
 #[test]
 fn any_number_of_rows_is_predicted_as_each_by_itself() {
     let (few, images) = (labelled(3, 6, 5, 1.0, 1), many_rows());
-    let found = predict(&few, &images, Lambda::Default, Keep::All).expect("valid input");
+    let found = predict(&few, &images, Probabilities::All).expect("valid input");
     let (_, fit) = fit_labels(&few, Lambda::Default).expect("it converges");
     assert_predicted(&found, |row| {
         let logits = fit.logits(&images.select(&[row]).normalise()).expect("as wide");
@@ -228,7 +236,8 @@ fn any_number_of_rows_is_predicted_by_a_classifier_as_by_hand() {
     let weight = Array::new(vec![3, 5], clusters(3, 1, 5, 0.1, 3).data().to_vec());
     let bias = Array::new(vec![3], vec![0.5, -1.0, 0.25]);
     let head = LinearHead { classes: names(&[0, 1, 2]), weight, bias };
-    let found = predict_by_head(&head, &images, Keep::All).expect("as wide");
+    let by_head = Predictor::of_head(head.clone());
+    let found = by_head.rows(&images, Probabilities::All).expect("as wide");
     assert_predicted(&found, |row| {
         softmax(|class| {
             let weights = &head.weight.data[5 * class..][..5];
@@ -236,6 +245,6 @@ fn any_number_of_rows_is_predicted_by_a_classifier_as_by_hand() {
             f64::from(head.bias.data[class]) + product.sum::<f64>()
         })
     });
-    let best = predict_by_head(&head, &images, Keep::Best).expect("as wide");
+    let best = by_head.rows(&images, Probabilities::Best).expect("as wide");
     assert_eq!((best.best, best.probabilities), (found.best, None));
 }

@@ -1,7 +1,10 @@
 //! Reports on probabilities that can be checked by hand.
 
-use crate::common::{labelled, names};
-use msn_eval::{Classes, ClassificationReport, Confusion, Error, Lambda, LowShot, classification_report};
+use crate::common::{labelled, labels, names};
+use msn_eval::{
+    Classes, ClassificationReport, Confusion, Error, Lambda, LogisticRegression, LowShot,
+    classification_report,
+};
 
 fn table(classes: usize) -> Classes {
     Classes::of(&names(&(0..classes).collect::<Vec<_>>()))
@@ -65,6 +68,18 @@ fn a_fit_is_reported_as_the_protocol_scores_it() {
         serde_json::from_str(&serde_json::to_string(&report).expect("numbers and lists"))
             .expect("as written");
     assert_eq!(back.confusion, report.confusion);
+}
+
+#[test]
+fn a_report_on_many_rows_is_that_of_all_their_probabilities_at_once() {
+    // More than the 4,096 that are classified at a time.
+    let (train, test) = (labelled(6, 9, 12, 2.5, 1), labelled(6, 700, 12, 2.5, 2));
+    let (report, lambda) = classification_report(&train, &test, Lambda::Default).expect("valid input");
+    let fit = LogisticRegression::new(lambda);
+    let fit = fit.fit(&train.features().clone().normalise(), &labels(6, 9), 6).expect("valid input");
+    let probabilities = fit.probabilities(&test.features().clone().normalise()).expect("as wide");
+    let expected = ClassificationReport::of(&table(6), &probabilities, &labels(6, 700)).expect("valid input");
+    assert_eq!(report, expected);
 }
 
 #[test]

@@ -137,6 +137,24 @@ fn a_relative_path_stands_for_its_image_also_where_file_names_repeat() {
 }
 
 #[test]
+fn an_image_of_the_same_file_name_in_another_folder_is_another_image() {
+    let images = strings(&["dogs/001.jpg", "dogs/002.jpg", "cats/003.jpg", "004.jpg"]);
+    let labels = strings(&["dogs", "dogs", "cats", "cats"]);
+    let read = |text: &str| SplitFile::parse("s.txt", text).expect("names").images(&images, &labels);
+    assert_eq!(
+        read("dogs/002.jpg\ncats/001.jpg\n").expect_err("no such cat").to_string(),
+        "s.txt, line 2: expected the name of a training image, found `cats/001.jpg`, and an image of that file name in \
+         another folder alone, `dogs/001.jpg`"
+    );
+    // So are those of a folder whose name ends alike, of another class, and of a folder further down.
+    assert!(matches!(read("hotdogs/001.jpg\n"), Err(Error::OtherFolder { line: 1, .. })));
+    assert!(matches!(read("dogs/003.jpg\ncats/003.jpg\n"), Err(Error::OtherFolder { line: 1, .. })));
+    assert!(matches!(read("train/cats/a/003.jpg\n"), Err(Error::OtherFolder { line: 1, .. })));
+    // Both may begin at another folder than the other.
+    assert_eq!(read("train/dogs/001.jpg\n003.jpg\ncats/004.jpg\n").expect("all exist"), [0, 2, 3]);
+}
+
+#[test]
 fn what_is_written_is_read_back() {
     let images = strings(&["cat/1.png", "dog/1.png", "dog/2_a.png"]);
     let labels = strings(&["cat", "dog", "dog"]);

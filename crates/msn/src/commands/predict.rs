@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use msn_data::Dataset;
-use msn_eval::{Extractor, FeatureRows, Keep, Predictions, predict_by_head};
+use msn_eval::{Extractor, PredictedImages, Predictions, Predictor, Probabilities};
 use msn_store::StoreError;
 use msn_store::export::write_csv;
 
@@ -17,15 +17,14 @@ use crate::features;
 use crate::labels::LabelFile;
 use crate::memory;
 use crate::output;
-use crate::progress::{counted, say};
+use crate::progress::{ImageProgress, counted, say};
 
 /// Of the file that is written.
 const COLUMNS: [&str; 3] = ["path", "label", "probability"];
 
 /// Predicted labels, and what they rest on.
 struct Predicted {
-    found: FeatureRows,
-    predictions: Predictions,
+    found: PredictedImages,
     /// Such as `from 20 labelled`.
     from: String,
 }
@@ -40,14 +39,14 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
     }
     output::check(&arguments.out, &inputs, |start| start.starts_with(header.as_bytes()))?;
     let images = msn_data::open(&arguments.images)?;
-    let Predicted { found, predictions, from } = match &arguments.labels {
+    let Predicted { found, from } = match &arguments.labels {
         Some(labels) => by_labels(arguments, labels, &images)?,
         None => by_classifier(arguments, &*images)?,
     };
-    write(&arguments.out, &*images, &found, &predictions)?;
+    write(&arguments.out, &*images, &found)?;
     say(&format!(
         "labels of {}, predicted {from}, in {}",
-        counted(predictions.best.len(), "image"),
+        counted(found.images.len(), "image"),
         arguments.out.display()
     ));
     if !found.skipped.is_empty() {
@@ -61,13 +60,8 @@ pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
 }
 
 /// Writes a line for each image that could be read.
-fn write(
-    out: &Path,
-    images: &dyn Dataset,
-    found: &FeatureRows,
-    predictions: &Predictions,
-) -> Result<(), StoreError> {
-    let Predictions { classes, best, probabilities } = predictions;
+fn write(out: &Path, images: &dyn Dataset, found: &PredictedImages) -> Result<(), StoreError> {
+    let Predictions { classes, best, probabilities } = &found.predictions;
     let mut header = COLUMNS.map(ToOwned::to_owned).to_vec();
     if probabilities.is_some() {
         header.extend(classes.iter().map(|class| format!("p({class})")));
@@ -84,14 +78,14 @@ fn write(
 }
 
 /// Which probabilities are wanted, of so many images and classes.
-fn keep(arguments: &Predict, images: usize, classes: usize) -> anyhow::Result<Keep> {
+fn probabilities(arguments: &Predict, images: usize, classes: usize) -> anyhow::Result<Probabilities> {
     if !arguments.probabilities {
-        return Ok(Keep::Best);
+        return Ok(Probabilities::Best);
     }
     let needed = images as f64 * classes as f64 * size_of::<f32>() as f64;
     let what = format!("--probabilities of {images} images and {classes} classes need");
     memory::check_host(&what, needed, "fewer images at a time, or none of all classes")?;
-    Ok(Keep::All)
+    Ok(Probabilities::All)
 }
 
 /// By a regression on a few labels.
@@ -99,11 +93,10 @@ fn by_labels(arguments: &Predict, labels: &Path, images: &Arc<dyn Dataset>) -> a
     let few = LabelFile::open(labels, &arguments.images, images.clone())?;
     few.check_labels()?;
     let extractor = features::extractor(&arguments.encoder, &**images)?;
-    let keep = keep(arguments, images.len(), few.classes())?;
     let labelled = few.features(&extractor)?;
-    let found = rows(&extractor, &**images)?;
-    let predictions = msn_eval::predict(&labelled, &found.features, arguments.penalty.lambda(), keep)?;
-    Ok(Predicted { found, predictions, from: format!("from {} labelled", labelled.labels().len()) })
+    let predictor = Predictor::of_labels(&labelled, arguments.penalty.lambda())?;
+    let found = classify(arguments, &predictor, &extractor, &**images)?;
+    Ok(Predicted { found, from: format!("from {} labelled", labelled.labels().len()) })
 }
 
 /// By the classifier in the checkpoint.
@@ -136,13 +129,22 @@ fn by_classifier(arguments: &Predict, images: &dyn Dataset) -> anyhow::Result<Pr
     let precision = arguments.encoder.precision.precision();
     let extractor = Extractor::of(saved, weights, msn_model::Features::AfterNorm, precision, &device)?;
     let extractor = features::keeping(extractor, &arguments.encoder);
-    let keep = keep(arguments, images.len(), head.classes.len())?;
-    let found = rows(&extractor, images)?;
-    let predictions = predict_by_head(&head, &found.features, keep)?;
-    Ok(Predicted { found, predictions, from: format!("by the classifier in {checkpoint}") })
+    let found = classify(arguments, &Predictor::of_head(head), &extractor, images)?;
+    Ok(Predicted { found, from: format!("by the classifier in {checkpoint}") })
 }
 
-fn rows(extractor: &Extractor, images: &dyn Dataset) -> anyhow::Result<FeatureRows> {
+fn classify(
+    arguments: &Predict,
+    predictor: &Predictor,
+    extractor: &Extractor,
+    images: &dyn Dataset,
+) -> anyhow::Result<PredictedImages> {
+    let probabilities = probabilities(arguments, images.len(), predictor.classes().len())?;
     let indices: Vec<usize> = (0..images.len()).collect();
-    features::rows(extractor, images, &indices, "features of the images")
+    let what = "features of the images";
+    let mut progress = ImageProgress::new(what, indices.len());
+    let found = predictor.images(extractor, images, &indices, probabilities, |done| progress.set(done))?;
+    drop(progress);
+    features::tell(what, found.images.len(), found.recalled, &found.skipped);
+    Ok(found)
 }

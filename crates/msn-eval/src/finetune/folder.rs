@@ -28,16 +28,18 @@ pub struct FineTuneRun<'a> {
 }
 
 /// A fine-tuning's folder, and what it is a training of.
-pub(super) struct Kept<'a> {
+pub(super) struct TrainingFolder<'a> {
     run: FineTuneRun<'a>,
     /// All that decides on the weights; a training goes on only with the same.
     identity: Value,
+    /// Where the encoder was read: what told it in the identity of earlier versions.
+    place: Value,
     classes: &'a [String],
 }
 
-impl<'a> Kept<'a> {
-    pub(super) fn new(run: FineTuneRun<'a>, identity: Value, classes: &'a [String]) -> Self {
-        Self { run, identity, classes }
+impl<'a> TrainingFolder<'a> {
+    pub(super) fn new(run: FineTuneRun<'a>, identity: Value, place: Value, classes: &'a [String]) -> Self {
+        Self { run, identity, place, classes }
     }
 
     /// Puts the newest whole checkpoint into `tuner` and says how far it is; `None` where there is none. The observer is
@@ -64,7 +66,8 @@ impl<'a> Kept<'a> {
             // Before it could be chosen it was that of the encoder.
             of.entry("levels").or_insert_with(|| self.identity["levels"].clone());
         }
-        if let Some((field, [started, now])) = difference("", &state["of"], &self.identity) {
+        let now = as_then(&state["of"], &self.identity, &self.place);
+        if let Some((field, [started, now])) = difference("", &state["of"], &now) {
             let run = self.run.folder.path().to_path_buf();
             return Err(Error::OtherTraining { run, field, started, now }.into());
         }
@@ -97,7 +100,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// Whether the `state` of a checkpoint is that of a fine-tuning, as [`Kept::save`] writes it, with epochs left.
+/// Whether the `state` of a checkpoint is that of a fine-tuning, as [`TrainingFolder::save`] writes it, with epochs left.
 pub(crate) fn has_epochs_left(state: &Value) -> bool {
     let training = &state["finetune"];
     let epochs = |value: &Value| value["epochs"].as_u64();
@@ -110,6 +113,19 @@ fn add_later_settings(settings: &mut Value) {
     if let Some(settings) = settings.as_object_mut() {
         settings.entry("rotation").or_insert_with(|| json!(0.0));
     }
+}
+
+/// What a training of now would have in the place of `started`: before there was a digest of the weights, the place where
+/// they were read.
+fn as_then(started: &Value, identity: &Value, place: &Value) -> Value {
+    let mut now = identity.clone();
+    if started["weights"].is_null()
+        && let (Some(now), Some(place)) = (now.as_object_mut(), place.as_object())
+    {
+        now.retain(|field, _| !["weights", "heads", "normalization"].contains(&field.as_str()));
+        now.extend(place.clone());
+    }
+    now
 }
 
 /// The first field, by its full name, that differs, and its two values; `null` for one that is not there.
