@@ -260,7 +260,7 @@ impl RemoteFile {
             }
             other => match untrusted(&other) {
                 Some(reason) => Broken::Lasting(Error::Certificate { address: self.address.clone(), reason }),
-                None => Broken::Passing(other.to_string()),
+                None => Broken::Passing(with_cause(&other)),
             },
         }
     }
@@ -272,6 +272,16 @@ impl RemoteFile {
     fn stalled(&self) -> String {
         format!("no byte within {} s", self.patience.stall.as_secs_f64())
     }
+}
+
+/// The error and what is at its root, such as a host name that nobody knows.
+fn with_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let (shown, mut root) = (error.to_string(), error);
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    let cause = root.to_string();
+    if shown.contains(&cause) { shown } else { format!("{shown}: {cause}") }
 }
 
 /// When a file was changed last; `None` where its server does not say, which the client reports as the year 1970.

@@ -13,7 +13,7 @@ use msn_store::{JsonLines, KeepPolicy, RunDir, SkippedLog, StoreError};
 use serde::Serialize;
 
 use crate::checkpoint::{self, Images, SaveError, State, restore};
-use crate::config::TrainConfig;
+use crate::config::{Source, TrainConfig};
 use crate::pace::{Starvation, Window};
 use crate::{Config, Error, StepReport, Trainer, Views};
 
@@ -22,6 +22,8 @@ const REMEMBERED_LOSSES: usize = 5;
 /// Epochs may be shorter than it takes to write a checkpoint: where their number between two checkpoints is not given, one is
 /// due once training has taken so many times as long as writing the last one.
 const TRAINING_PER_SAVING: u32 = 20;
+/// Broken images that a session names one by one.
+const SKIPPED_TOLD: usize = 20;
 
 /// What a person watches while a run goes on. All calls come from the training thread.
 pub trait Observer {
@@ -141,7 +143,7 @@ pub fn pretrain(
             (trainer, Some(saved), State { config: config.clone(), ..state })
         }
     };
-    run.write_config(&config.to_toml())?;
+    write_config(run, config)?;
     let step = saved.as_ref().map_or(0, |saved| saved.step);
     let loader = Loader::start(dataset, config.loader(), state.cursor.clone())?;
     let steps_per_epoch = loader.batches_per_epoch();
@@ -166,6 +168,17 @@ pub fn pretrain(
         watch: CollapseWatch::new(config.objective.prototypes, config.train.batch_size, steps_per_epoch),
     };
     session.run(loader, observer)
+}
+
+/// Writes `config.toml`, unless it says the same already: a person may have put notes into it.
+fn write_config(run: &RunDir, config: &Config) -> Result<(), StoreError> {
+    let text = run.read_config().ok();
+    let own = text.and_then(|text| Source::toml("config.toml", &text).ok());
+    let own = own.and_then(|own| Config::merge(&Config::default(), &[own]).ok());
+    match own {
+        Some(own) if own.first_difference(config, &[]).is_none() => Ok(()),
+        _ => run.write_config(&config.to_toml()),
+    }
 }
 
 /// One process's part of a run.
@@ -332,8 +345,12 @@ impl Session<'_> {
 
     fn list_skipped(&mut self, images: &[msn_data::Skipped], observer: &mut dyn Observer) {
         for image in images {
-            observer.warn(&format!("skipped {image}"));
             self.skipped += 1;
+            if self.skipped <= SKIPPED_TOLD {
+                observer.warn(&format!("skipped {image}"));
+            } else if self.skipped == SKIPPED_TOLD + 1 {
+                observer.warn("more images are skipped: from here on, skipped.jsonl alone names them");
+            }
             let line = msn_store::Skipped { path: image.path.clone(), reason: image.reason.clone() };
             if let Err(error) = self.skips.record(&line) {
                 observer.warn(&format!("no line of {}, met in step {}: {error}", image.path, self.step + 1));

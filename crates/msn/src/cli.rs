@@ -146,7 +146,7 @@ pub(crate) struct Pretrain {
     pub(crate) heads: Option<usize>,
 
     /// Pick as many epochs as take about so many hours on this machine's CPU, which is measured for a moment. Fewer hours than
-    /// an epoch takes are refused.
+    /// an epoch takes are refused. With --config, give optim.epochs instead.
     #[arg(long, value_name = "H", value_parser = positive, conflicts_with_all = ["config", "resume"])]
     pub(crate) hours: Option<f64>,
 

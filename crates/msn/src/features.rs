@@ -262,7 +262,7 @@ impl LabelledImages {
         let LabelledData { train, test, images } = labelled;
         warn_of_shared_images(train, test);
         let Some(images_path) = images else {
-            return Ok([Self::open(train)?, Self::open(test)?]);
+            return Self::checked(train, [Self::open(train)?, Self::open(test)?]);
         };
         if !is_csv(train) && !is_csv(test) {
             return Err(wrong_arguments(anyhow!(
@@ -276,7 +276,20 @@ impl LabelledImages {
             true => Self::of(Arc::new(LabelFile::open(path, images_path, images.clone())?)),
             false => Self::open(path),
         };
-        Ok([open(train)?, open(test)?])
+        Self::checked(train, [open(train)?, open(test)?])
+    }
+
+    /// Fails where the images to learn from have one class, as in a folder of a folder: every result would be perfect.
+    fn checked(path: &Path, images: [Self; 2]) -> anyhow::Result<[Self; 2]> {
+        let classes = images[0].classes();
+        if let [class] = classes.names() {
+            bail!(
+                "{}: expected labelled images of two classes or more, found `{class}` alone: a class is the folder that an \
+                 image lies in, or its label in the file that lists it",
+                path.display()
+            );
+        }
+        Ok(images)
     }
 
     /// Opens `path`, whose images have classes.

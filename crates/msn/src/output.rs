@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use msn_store::read_description;
 
+use crate::failure::wrong_arguments;
 use crate::report;
 
 /// Fails unless writing `file` loses nothing: its folder is there, the command reads it under none of the names in
@@ -44,6 +45,18 @@ pub(crate) fn check(file: &Path, inputs: &[&Path], begins: impl Fn(&[u8]) -> boo
     Ok(())
 }
 
+/// [`check`] for a file in which a person may have filled in or corrected labels: it replaces none.
+pub(crate) fn check_new(file: &Path, inputs: &[&Path]) -> anyhow::Result<()> {
+    check(file, inputs, |_| true)?;
+    ensure!(
+        !file.metadata().is_ok_and(|facts| facts.is_file() && facts.len() > 0),
+        "{}: expected a new file, found one, which may have labels that somebody filled in; choose another name, or move it \
+         away",
+        file.display()
+    );
+    Ok(())
+}
+
 /// Whether `file` is a safetensors file whose description has this key with a value that is right.
 pub(crate) fn says(file: &Path, key: &str, is_right: impl Fn(&str) -> bool) -> bool {
     read_description(file).is_ok_and(|description| description.get(key).is_some_and(|value| is_right(value)))
@@ -51,6 +64,9 @@ pub(crate) fn says(file: &Path, key: &str, is_right: impl Fn(&str) -> bool) -> b
 
 /// [`check`] for a picture in SVG; others' drawings are told apart by its marker.
 pub(crate) fn check_svg(file: &Path, inputs: &[&Path]) -> anyhow::Result<()> {
+    if file.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("svg")) {
+        return Err(wrong_arguments(anyhow!("--picture: expected a name in .svg, found {}", file.display())));
+    }
     check(file, inputs, |start| start.starts_with(msn_eval::CURVE_PICTURE_START.as_bytes()))
 }
 

@@ -185,6 +185,20 @@ pub(crate) fn read_overrides(arguments: &[String]) -> anyhow::Result<Vec<Source>
             "{DATA_PATH}: expected no such setting: the command has its own argument for the images"
         )));
     }
+    // In a file they are checked against each other; of arguments the last one would win without a word.
+    let sizes = ["encoder.image_size", "views.random_size"].map(|name| {
+        let value = |argument: &String| {
+            Some(argument.strip_prefix(name)?.trim().strip_prefix('=')?.trim().to_owned())
+        };
+        arguments.iter().rev().find_map(value)
+    });
+    if let [Some(image), Some(view)] = &sizes
+        && image != view
+    {
+        return Err(wrong_arguments(anyhow!(
+            "encoder.image_size, views.random_size: expected one size, which both name, found {image} and {view}"
+        )));
+    }
     Ok(overrides)
 }
 

@@ -8,6 +8,9 @@ use crate::{Error, Image, Limits, Masking, Normalization, ViewKind, ViewParams, 
 /// Broken images that are borne however few images there are.
 const FEW_BROKEN: usize = 3;
 
+/// Workers that are allowed: thousands of threads take minutes to start, and none can be told to stop meanwhile.
+const MOST_WORKERS: usize = 1024;
+
 /// How to make batches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoaderConfig {
@@ -23,7 +26,7 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// The run's seed.
     pub seed: u64,
-    /// Worker threads, 1 or more. Does not change the batches.
+    /// Worker threads, 1 to 1024. Does not change the batches.
     pub workers: usize,
     /// Batches that may be ahead of the training step, finished or in the making, 1 or more. Does not change the
     /// batches; each holds all its views in memory.
@@ -82,6 +85,9 @@ impl LoaderConfig {
         ];
         if let Some(&(field, value)) = at_least_1.iter().find(|(_, value)| *value == 0) {
             return error(field, "1 or more".to_owned(), value.to_string());
+        }
+        if self.workers > MOST_WORKERS {
+            return error("data.workers", format!("{MOST_WORKERS} at most"), self.workers.to_string());
         }
         for (field, kind) in [("views.random_size", ViewKind::Random), ("views.focal_size", ViewKind::Focal)]
         {

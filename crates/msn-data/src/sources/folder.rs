@@ -17,10 +17,10 @@ use crate::Error;
 
 /// Endings of formats that nothing here reads, and whose files a person may take for images of the folder: of cameras,
 /// scanners and microscopes.
-const UNREAD: [&str; 36] = [
-    "arw", "avif", "bif", "cr2", "cr3", "czi", "dcm", "dicom", "dm3", "dm4", "dng", "exr", "heic", "heif",
-    "ims", "j2k", "jp2", "jxl", "lif", "lsm", "mrc", "mrxs", "nd2", "ndpi", "nef", "nii", "npy", "oib",
-    "oif", "orf", "psd", "raf", "rw2", "scn", "svs", "vsi",
+const UNREAD: [&str; 41] = [
+    "hdr", "ico", "pam", "pbm", "tga", "arw", "avif", "bif", "cr2", "cr3", "czi", "dcm", "dicom", "dm3",
+    "dm4", "dng", "exr", "heic", "heif", "ims", "j2k", "jp2", "jxl", "lif", "lsm", "mrc", "mrxs", "nd2",
+    "ndpi", "nef", "nii", "npy", "oib", "oif", "orf", "psd", "raf", "rw2", "scn", "svs", "vsi",
 ];
 
 /// The images below a folder, ordered by name. Symbolic links are followed; a link back to a folder that holds it

@@ -18,7 +18,7 @@ const WORTH_KEEPING: usize = 10_000;
 /// File systems count time in steps of up to two seconds (FAT): a folder that changed so shortly before it was read
 /// may change again without a new time.
 const TOO_YOUNG: Duration = Duration::from_secs(3);
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// When a folder was changed last, and which folder it is: times in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -33,7 +33,10 @@ pub use file::read_file;
 pub use label_rows::{LabelRow, LabelRows};
 
 /// Endings, in any case, of the files that count as images. What they hold is decided by content.
-pub const IMAGE_EXTENSIONS: [&str; 8] = [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"];
+pub const IMAGE_EXTENSIONS: [&str; 14] = [
+    ".jpg", ".jpeg", ".jfif", ".jpe", ".jfi", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm",
+    ".pgm", ".pnm",
+];
 
 /// Lists of folders that are kept: a million images take about 40 MB.
 const MAX_LIST_BYTES: u64 = 4 << 30;

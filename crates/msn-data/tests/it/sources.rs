@@ -30,9 +30,13 @@ fn write_tar(path: &Path, files: &[(&str, &[u8])]) {
 fn a_folder_is_read_at_any_depth_in_sorted_order_with_classes() {
     let folder = tempfile::tempdir().unwrap();
     put(folder.path(), &["b/2.png", "a/x/y/1.JPG", "root.webp", "b/1.tiff", "b/notes.txt", "b/._1.png"]);
+    put(&folder.path().join("c"), &["1.jfif", "2.jpe", "3.PPM", "4.pgm", "5.tga"]);
     let dataset = open(folder.path()).unwrap();
-    assert_eq!(names(&*dataset), ["a/x/y/1.JPG", "b/1.tiff", "b/2.png", "root.webp"]);
-    assert_eq!(labels(&*dataset), [Some("y"), Some("b"), Some("b"), None]);
+    let expected =
+        ["a/x/y/1.JPG", "b/1.tiff", "b/2.png", "c/1.jfif", "c/2.jpe", "c/3.PPM", "c/4.pgm", "root.webp"];
+    assert_eq!(names(&*dataset), expected);
+    assert_eq!(labels(&*dataset)[..4], [Some("y"), Some("b"), Some("b"), Some("c")]);
+    assert_eq!(labels(&*dataset)[7], None);
     assert_eq!(dataset.read(2, usize::MAX).unwrap(), png(0));
 }
 

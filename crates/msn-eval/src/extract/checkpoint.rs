@@ -124,6 +124,9 @@ impl SavedEncoder {
             .parts
             .remove(TARGET_PART)
             .ok_or_else(|| ExtractError::MissingPart { checkpoint: folder.clone(), part: TARGET_PART })?;
+        if let Some(found) = heads.filter(|&heads| heads != config.encoder.heads) {
+            return Err(ExtractError::Heads { checkpoint: folder, expected: config.encoder.heads, found });
+        }
         let head = checkpoint.parts.remove(CLASSIFIER_PART);
         let classifier = head
             .map(|head| classifier(head, classes, config.encoder.dim))

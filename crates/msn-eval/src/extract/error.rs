@@ -33,6 +33,16 @@ pub enum ExtractError {
         /// What does not fit.
         source: msn_model::Error,
     },
+    /// Another number of attention heads than a checkpoint of ours was trained with.
+    #[error("{}: expected its own {expected} attention heads, or none said, found {found}", checkpoint.display())]
+    Heads {
+        /// Folder of the checkpoint.
+        checkpoint: PathBuf,
+        /// Heads that it was trained with.
+        expected: usize,
+        /// Heads that were given.
+        found: usize,
+    },
     /// A checkpoint of another program without an encoder such as ours.
     #[error("{}: {source}", file.display())]
     Foreign {

@@ -138,8 +138,9 @@ impl FineTune {
         let below_1 = |x: f64| (0.0..1.0).contains(&x);
         let up_to_1 = |x: f64| x > 0.0 && x <= 1.0;
         let partial = self.partial.unwrap_or(0);
+        let blocks = format!("at most {}, the blocks of the encoder", encoder.depth);
         for (holds, field, expected, found) in [
-            (partial <= encoder.depth, "partial", "at most the blocks of the encoder", partial as f64),
+            (partial <= encoder.depth, "partial", &*blocks, partial as f64),
             (self.epochs >= 1, "epochs", "at least 1", self.epochs as f64),
             (self.batch_size >= 1, "batch_size", "at least 1", self.batch_size as f64),
             (self.lr > 0.0 && self.lr.is_finite(), "lr", "a number above 0", self.lr),

@@ -99,6 +99,7 @@ fn first_leaf(name: String, value: &Value) -> String {
 
 /// The existing field or section with the most similar full name, or whose last part is the one asked for.
 pub(super) fn nearest(field: &str) -> String {
+    let field = &*field.to_lowercase();
     let schema = schema();
     let mut known = Vec::new();
     leaves(&schema, "", &mut known);

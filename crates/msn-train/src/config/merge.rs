@@ -261,6 +261,7 @@ mod tests {
             ("optim.warmup=3", "optim.warmup_epochs"),
             ("optimizer.lr=1", "optim.lr"),
             ("mask.patch_drp=0.3", "mask.patch_drop"),
+            ("OPTIM.EPOCHS=1", "optim.epochs"),
             ("batch_size=3", "train.batch_size"),
             ("objective.sinkhorn_iteration=2", "objective.sinkhorn_iterations"),
         ] {

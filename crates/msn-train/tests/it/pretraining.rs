@@ -255,6 +255,22 @@ fn a_checkpoint_that_cannot_be_saved_when_the_data_end_the_run_is_a_warning() {
     assert!(warning.starts_with(&format!("no checkpoint of step {step}: ")), "{warning}");
 }
 
+#[test]
+fn of_many_broken_images_some_are_told_and_all_are_listed() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let folder = new_run(scratch.path());
+    let mut images = Stripes::drawn(60);
+    images.0[..30].iter_mut().for_each(|(_, bytes)| bytes.clear());
+    let settings = ["optim.epochs=1", "data.max_skipped=0.6"];
+    let (outcome, seen) = run_on(Arc::new(images), &config(&settings), &folder, |_| ());
+    let skipped = outcome.expect("finishes").skipped;
+    assert!(skipped > 21, "of 30, {skipped} were met");
+    assert_eq!(folder.skipped().expect("opens").len(), skipped);
+    assert_eq!(seen.warnings.len(), 21, "{:#?}", seen.warnings);
+    assert!(seen.warnings[..20].iter().all(|warning| warning.starts_with("skipped ")));
+    assert!(seen.warnings[20].contains("skipped.jsonl alone names them"), "{}", seen.warnings[20]);
+}
+
 /// Set in the child process of the test below: the folder that holds its run.
 #[cfg(target_os = "linux")]
 const CHILD: &str = "MSN_TRAIN_TEST_CHILD";

@@ -132,7 +132,7 @@ pub(crate) struct Predict {
     #[arg(long, value_name = "PATH")]
     pub(crate) images: PathBuf,
 
-    /// File to write: a CSV with the columns `path`, `label` and `probability`.
+    /// File to write, which must be new: a CSV with the columns `path`, `label` and `probability`.
     #[arg(long, value_name = "FILE.csv")]
     pub(crate) out: PathBuf,
 

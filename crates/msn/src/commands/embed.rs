@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use anyhow::{anyhow, bail};
+use anyhow::{anyhow, bail, ensure};
 use msn_eval::FeatureRows;
 use msn_store::export::{npy_rows, write_lines, write_npy};
 use msn_store::{Array, write_described};
@@ -43,10 +43,23 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
     let paths = out.with_extension("txt");
     let inputs = [arguments.data.as_path(), Path::new(&arguments.encoder.checkpoint)];
     output::check(out, &inputs, |start| match format {
-        // NumPy's format has no place for more than numbers.
-        Format::Npy => npy_rows(start).is_some_and(|rows| lines(&paths) == Some(rows)),
+        Format::Npy => npy_rows(start).is_some(),
         Format::Safetensors => output::says(out, MADE_BY.0, |maker| maker == MADE_BY.1),
     })?;
+    if let (Format::Npy, Some(rows)) = (format, rows_of(out)) {
+        // NumPy's format has no place for more than numbers.
+        let found = lines(&paths);
+        ensure!(
+            found == Some(rows),
+            "{}: expected the paths of the {}, one a line, which this command writes beside {}, found {}; choose another --out, \
+             or move {} away",
+            paths.display(),
+            counted(rows, "row"),
+            out.display(),
+            found.map_or_else(|| "no such file".to_owned(), |lines| counted(lines, "line")),
+            out.display()
+        );
+    }
     // The paths belong to the features: without these they are somebody else's.
     output::check(&paths, &inputs, |_| out.exists())?;
     let dataset = msn_data::open(&arguments.data)?;
@@ -88,6 +101,14 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
         say(&format!("{} of {} images could not be read and have no row", skipped.len(), dataset.len()));
     }
     Ok(())
+}
+
+/// Number of rows of a file in NumPy's format; `None` if it is none, or is none that could be overwritten.
+fn rows_of(file: &Path) -> Option<usize> {
+    let mut start = Vec::new();
+    let is_file = file.metadata().is_ok_and(|facts| facts.is_file());
+    File::open(file).ok().filter(|_| is_file)?.take(128).read_to_end(&mut start).ok()?;
+    npy_rows(&start)
 }
 
 /// Number of lines of a file of text; `None` if it cannot be read.

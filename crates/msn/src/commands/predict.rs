@@ -30,14 +30,13 @@ struct Predicted {
 }
 
 pub(crate) fn run(arguments: &Predict) -> anyhow::Result<()> {
-    let header = COLUMNS.join(",");
     let inputs: Vec<&Path> = arguments.labels.as_deref().into_iter().chain([&*arguments.images]).collect();
     let is_text = |ending: &OsStr| ["csv", "txt"].iter().any(|text| ending.eq_ignore_ascii_case(text));
     if !arguments.out.extension().is_none_or(is_text) {
         let found = arguments.out.display();
         return Err(wrong_arguments(anyhow!("--out: expected a name in .csv or .txt, found {found}")));
     }
-    output::check(&arguments.out, &inputs, |start| start.starts_with(header.as_bytes()))?;
+    output::check_new(&arguments.out, &inputs)?;
     let images = msn_data::open(&arguments.images)?;
     let Predicted { found, from } = match &arguments.labels {
         Some(labels) => by_labels(arguments, labels, &images)?,

@@ -123,7 +123,9 @@ pub(crate) fn train(
     }
     if outcome.skipped > 0 {
         let list = run.path().join("skipped.jsonl");
-        say(&format!("skipped images: {}, listed in {}", outcome.skipped, list.display()));
+        let since =
+            if progress.went_on() { " since the run went on, listed with those before" } else { ", listed" };
+        say(&format!("skipped images: {}{since} in {}", outcome.skipped, list.display()));
     }
     if outcome.ending == Ending::Stopped {
         say(&format!("stopped after step {}; to go on:\n  {resume}", outcome.step));

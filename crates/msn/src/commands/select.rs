@@ -34,13 +34,8 @@ pub(super) fn check_budget(
 
 pub(crate) fn run(arguments: &Select) -> anyhow::Result<()> {
     let Select { data, out, labels, budget, .. } = arguments;
-    ensure!(
-        !out.exists(),
-        "{}: expected a new file, found one, which may have labels that somebody filled in; choose another name",
-        out.display()
-    );
     let inputs: Vec<&Path> = labels.as_deref().into_iter().chain([&**data]).collect();
-    output::check(out, &inputs, |_| false)?;
+    output::check_new(out, &inputs)?;
     let dataset = msn_data::open(data)?;
     let known = labels.as_ref().map(|path| LabelFile::open(path, data, dataset.clone())).transpose()?;
     let labelled: BTreeSet<usize> =

@@ -25,6 +25,8 @@ pub(crate) struct TrainingProgress {
     start: Option<(Start, Instant)>,
     /// Signs of collapse at the last logged step, led by two spaces; empty before there is one.
     collapse: String,
+    /// The sign to look at first.
+    information: Option<f64>,
     /// What there is to say about the last step.
     last: String,
     bar: ProgressBar,
@@ -42,6 +44,7 @@ impl TrainingProgress {
             prototypes,
             start: None,
             collapse: String::new(),
+            information: None,
             last: String::new(),
             bar: ProgressBar::hidden(),
             lines: None,
@@ -65,6 +68,22 @@ impl TrainingProgress {
         // Of a large encoder on few cores a second sees a part of an image.
         let digits = if rate < 1.0 { 2 } else { usize::from(rate < 10.0) };
         format!("epoch {epoch}/{}  {rate:.digits$} images/s  {left} left", self.epochs)
+    }
+
+    /// Whether an earlier session has done some of the steps.
+    pub(crate) fn went_on(&self) -> bool {
+        self.start.as_ref().is_some_and(|(start, _)| start.done > 0)
+    }
+
+    /// The line below the bar, which ends where the terminal does: what a person looks at first comes first.
+    fn short(&self, progress: &Progress, losses: &str, wait: &str) -> String {
+        let information = match &self.information {
+            Some(information) => format!("information {information:.2}  "),
+            None => String::new(),
+        };
+        let loss = format!("loss {:.3}", progress.report.loss);
+        let terms = losses.trim_start_matches(&*loss).trim_start();
+        format!("{loss}  {information}{wait}  {terms}{}", self.collapse)
     }
 
     fn is_last_of_epoch(&self, step: u64) -> bool {
@@ -113,6 +132,7 @@ impl Observer for TrainingProgress {
     fn step(&mut self, progress: &Progress) {
         if let Some(collapse) = &progress.collapse {
             self.collapse = signs_of_collapse(collapse, self.prototypes);
+            self.information = Some(collapse.information);
         }
         let (pace, losses) = (self.pace(progress), losses(&progress.report));
         let is_last_of_epoch = self.is_last_of_epoch(progress.step);
@@ -128,7 +148,7 @@ impl Observer for TrainingProgress {
             // The line has no element that indicatif would shorten by itself.
             let room = columns().saturating_sub(BAR + format!("  {steps}/{steps}  ").len());
             self.bar.set_prefix(pace.chars().take(room).collect::<String>());
-            self.bar.set_message(format!("{losses}{}  {wait}", self.collapse));
+            self.bar.set_message(self.short(progress, &losses, &wait));
         }
     }
 

@@ -155,3 +155,12 @@ fn help_is_shown_with_baselines_and_exit_codes() {
     let help = scratch.msn(&["--help"]).success().stdout;
     assert!(help.contains("Exit codes") && help.contains("130"), "{help}");
 }
+
+#[test]
+fn two_sizes_of_views_are_refused() {
+    let scratch = Scratch::new();
+    let sizes = ["encoder.image_size=64", "views.random_size = 32"];
+    scratch.pretrain("run", &sizes).refused_with(&["one size", "found 64 and 32"]);
+    assert!(!scratch.path("run").exists());
+    scratch.pretrain("run", &["data.workers=5000"]).refused_with(&["data.workers", "1024 at most", "5000"]);
+}

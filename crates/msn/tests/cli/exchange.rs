@@ -205,6 +205,7 @@ fn what_is_exported_is_a_checkpoint_again() {
                 scratch.read(file).lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect()
             };
             assert_eq!(labels("own.csv"), labels("predicted.csv"), "{checkpoint}");
+            fs::remove_file(scratch.path("own.csv")).unwrap();
         }
     }
 }

@@ -72,9 +72,11 @@ fn the_result_predicts_what_was_tested_and_is_taken_by_other_commands() {
     let predicted = scratch.msn(&[&predict[..], &["--precision", "f32"]].concat()).success();
     assert!(predicted.stderr.contains("by the classifier in tuned"), "{}", predicted.stderr);
     let rows = scratch.read("predicted.csv");
+    fs::remove_file(scratch.path("predicted.csv")).unwrap();
     let again = scratch.msn(&[&predict[..], &["--precision", "f32"]].concat()).success();
     assert!(again.stderr.contains("20 of 20 were known already"), "{}", again.stderr);
     assert_eq!(scratch.read("predicted.csv"), rows);
+    fs::remove_file(scratch.path("predicted.csv")).unwrap();
     scratch
         .msn(&[&predict[..], &["--features", "after-norm"]].concat())
         .refused_with(&["--features", "--labels"]);
@@ -143,11 +145,13 @@ fn a_signal_saves_and_the_same_command_goes_on_to_the_same_result() {
         assert!(told.contains("with --resume"), "{told}");
         let predict = ["predict", "--checkpoint", name, "--images", "test", "--out", "predicted.csv"];
         let unfinished = scratch.msn(&predict).success().stderr;
+        fs::remove_file(scratch.path("predicted.csv")).unwrap();
         assert!(unfinished.contains("has epochs left"), "{unfinished}");
         let resumed = scratch.msn(&[&arguments[..], &["--resume"]].concat()).success();
         assert!(resumed.stderr.contains("going on after step"), "{}", resumed.stderr);
         assert_eq!(resumed.stdout, whole);
         let finished = scratch.msn(&predict).success().stderr;
+        fs::remove_file(scratch.path("predicted.csv")).unwrap();
         assert!(!finished.contains("has epochs left"), "{finished}");
     }
     scratch.msn(&[&arguments("none")[..], &["--resume"]].concat()).fails_with(&[
@@ -202,7 +206,11 @@ fn broken_images_that_are_drawn_give_way_to_others_and_are_named() {
 #[test]
 fn what_cannot_be_done_is_refused_before_any_work() {
     let scratch = scratch();
-    finetune(&scratch, &["--partial", "3"]).refused_with(&["partial", "blocks of the encoder", "3"]);
+    finetune(&scratch, &["--partial", "3"]).refused_with(&[
+        "partial",
+        "at most 2, the blocks of the encoder",
+        "3",
+    ]);
     finetune(&scratch, &["--image-size", "18"]).refused_with(&["encoder.image_size", "18"]);
     finetune(&scratch, &["--smoothing", "1"]).refused_with(&["smoothing", "[0, 1)"]);
     let pixels = ["eval", "finetune", "--checkpoint", "raw-pixels", "--train", "easy", "--test", "test"];

@@ -115,6 +115,15 @@ fn a_resumed_run_keeps_the_settings_that_its_result_depends_on() {
 }
 
 #[test]
+fn notes_in_the_settings_of_a_run_stay_where_nothing_changes() {
+    let scratch = Scratch::with_run();
+    let noted = format!("# Of the first microscope.\n{}", scratch.read("run/config.toml"));
+    std::fs::write(scratch.path("run/config.toml"), &noted).unwrap();
+    scratch.msn(&["pretrain", "--data", "images", "--out", "run", "--resume"]).success();
+    assert_eq!(scratch.read("run/config.toml"), noted);
+}
+
+#[test]
 fn a_resume_with_other_images_is_refused_and_leaves_the_settings_alone() {
     let scratch = Scratch::with_run();
     let before = scratch.read("run/config.toml");

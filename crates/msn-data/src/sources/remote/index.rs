@@ -11,7 +11,7 @@ use super::super::{file_name, fingerprint};
 use super::open::{Opened, Opener};
 use crate::Error;
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Shards gone through at a time: each is downloaded for it.
 const AT_A_TIME: usize = 4;
 

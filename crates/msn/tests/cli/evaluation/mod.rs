@@ -223,3 +223,49 @@ fn images_without_a_class_cannot_be_evaluated() {
     fs::copy(scratch.path("easy/a/0.png"), scratch.path("easy/stray.png")).unwrap();
     run(&scratch, &lowshot(&[])).fails_with(&["easy", "stray.png", "in a folder named after it"]);
 }
+
+#[test]
+fn images_of_one_class_and_test_images_that_are_trained_on_are_told() {
+    let scratch = easy();
+    let knn = |train: &str, test: &str| {
+        scratch.msn(&[
+            "eval",
+            "knn",
+            "--checkpoint",
+            "raw-pixels",
+            "--train",
+            train,
+            "--test",
+            test,
+            "--k",
+            "1",
+        ])
+    };
+    fs::create_dir(scratch.path("one")).unwrap();
+    fs::rename(scratch.path("easy/a"), scratch.path("one/a")).unwrap();
+    knn("one", "one").fails_with(&["one: ", "two classes or more", "`a` alone"]);
+    fs::rename(scratch.path("one/a"), scratch.path("easy/a")).unwrap();
+    for (train, test, told) in [
+        ("easy", "easy", "--train and --test are the same images"),
+        ("easy", "easy/../easy", "--train and --test are the same images"),
+        (".", "easy", "--train . has the images of --test easy among its own"),
+        ("easy", ".", "--test . has the images of --train easy among its own"),
+    ] {
+        let stderr = knn(train, test).success().stderr;
+        assert!(stderr.contains(told), "{train} {test}: {stderr}");
+    }
+    let apart = knn("easy", "test").success().stderr;
+    assert!(!apart.contains("warning"), "{apart}");
+}
+
+#[test]
+fn other_heads_than_those_of_a_run_are_refused() {
+    let scratch = Scratch::with_run();
+    let embed = ["embed", "--checkpoint", "run", "--data", "images", "--out", "rows.npy", "--heads"];
+    scratch.msn(&[&embed[..], &["4"]].concat()).fails_with(&[
+        "step-12",
+        "its own 2 attention heads",
+        "found 4",
+    ]);
+    scratch.msn(&[&embed[..], &["2"]].concat()).success();
+}

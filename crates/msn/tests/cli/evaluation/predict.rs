@@ -40,9 +40,12 @@ fn a_few_labels_classify_all_images() {
         assert!((0.5..=1.0).contains(&probability), "{row:?}");
     }
 
-    // Over the file of before, which is an output too.
-    scratch.msn(&[&predict("test", "predicted.csv")[..], &["--probabilities"]].concat()).success();
-    let with_all = scratch.read("predicted.csv");
+    // Somebody may have corrected those of before.
+    let with_probabilities = |out| scratch.msn(&[&predict("test", out)[..], &["--probabilities"]].concat());
+    with_probabilities("predicted.csv").fails_with(&["predicted.csv", "expected a new file"]);
+    assert_eq!(scratch.read("predicted.csv"), text);
+    with_probabilities("all.csv").success();
+    let with_all = scratch.read("all.csv");
     assert_eq!(with_all.lines().next(), Some("path,label,probability,p(a),p(b)"));
     for (line, before) in with_all.lines().zip(text.lines()).skip(1) {
         let row: Vec<&str> = line.split(',').collect();
@@ -62,13 +65,9 @@ fn results_replace_neither_inputs_nor_files_of_others() {
     let predict = |out| scratch.msn(&predict("test", out));
     predict("few.csv").fails_with(&["few.csv", "one of its inputs"]);
     fs::write(scratch.path("other.csv"), few).unwrap();
-    predict("other.csv").fails_with(&["other.csv", "earlier output", "another file"]);
+    predict("other.csv").fails_with(&["other.csv", "expected a new file", "filled in"]);
     predict("-").fails_with(&["the name of a file", "`-`"]);
     assert_eq!((scratch.read("few.csv"), scratch.read("other.csv")), (few.to_owned(), few.to_owned()));
-    for _ in 0..2 {
-        predict("predicted.csv").success();
-    }
-
     let embed = ["embed", "--checkpoint", "raw-pixels", "--data", "test", "--out"];
     let embed = |out: &'static str| scratch.msn(&[&embed[..], &[out]].concat());
     fs::write(scratch.path("notes.txt"), "mine").unwrap();
@@ -85,7 +84,9 @@ fn results_replace_neither_inputs_nor_files_of_others() {
     let features = fs::read(scratch.path("rows.npy")).unwrap();
     fs::write(scratch.path("theirs.npy"), &features).unwrap();
     fs::write(scratch.path("theirs.txt"), "one.png\n").unwrap();
-    embed("theirs.npy").fails_with(&["theirs.npy", "another file"]);
+    embed("theirs.npy").fails_with(&["theirs.txt", "paths of the 20 rows", "theirs.npy", "found 1 line"]);
+    fs::remove_file(scratch.path("theirs.txt")).unwrap();
+    embed("theirs.npy").fails_with(&["theirs.txt", "no such file"]);
     let weights =
         b"\x40\0\0\0\0\0\0\0{\"bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}         abcd";
     fs::write(scratch.path("weights.safetensors"), weights).unwrap();
