@@ -1,5 +1,6 @@
 //! Where the parts of a source begin.
 
+#[cfg(feature = "remote")]
 use std::ops::Range;
 
 /// Images that are numbered through several parts, by where each part ends.
