@@ -100,6 +100,14 @@ pub enum Error {
         /// The value.
         found: f64,
     },
+    /// More of the last blocks are to be trained than the encoder has.
+    #[error("partial: expected at most {blocks}, the blocks of the encoder, found {found}")]
+    Partial {
+        /// Blocks of the encoder.
+        blocks: usize,
+        /// Blocks to train.
+        found: usize,
+    },
     /// The principal axes of the rows cannot be computed.
     #[error("features of {rows} x {dim}: the eigenvalue iteration does not converge")]
     Eigenvalues {

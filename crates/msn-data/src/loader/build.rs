@@ -17,6 +17,8 @@ pub(super) struct Plan {
     /// Set when no one wants batches any more.
     pub(super) stop: AtomicBool,
     pool: ThreadPool,
+    /// Broken images of a batch from which on it need not be filled: with more of them the run ends in any case.
+    most_broken: usize,
     /// Images ahead that the dataset is told of: more than a batch if it fetches them from afar.
     ahead: usize,
     /// The orders of the epochs that are in the making. Builders share them: that of 10^9 images has 4 GB.
@@ -37,12 +39,16 @@ struct Slot<'a> {
 }
 
 impl Plan {
-    pub(super) fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self, Error> {
+    pub(super) fn new(
+        dataset: Arc<dyn Dataset>,
+        config: LoaderConfig,
+        most_broken: usize,
+    ) -> Result<Self, Error> {
         order::check_length(&*dataset)?;
         let pool = pool(config.workers)?;
         let ahead = dataset.reading().ahead().max(config.batch_size);
         let (stop, orders) = (AtomicBool::new(false), Mutex::default());
-        Ok(Self { dataset, config, stop, pool, ahead, orders })
+        Ok(Self { dataset, config, stop, pool, most_broken, ahead, orders })
     }
 
     pub(super) fn batches_per_epoch(&self) -> u64 {
@@ -100,7 +106,8 @@ impl Plan {
         Ok(Built { content: Some(BatchViews { images, target, random, focal }), broken })
     }
 
-    /// Renders the views of the batch; returns its images, if enough of them work, and the broken ones.
+    /// Renders the views of the batch; returns its images, if enough of them work and not too many are broken, and the broken
+    /// ones.
     ///
     /// Broken images are replaced, in the order of their places, by the next ones of the epoch after this batch
     /// (from its end on to its beginning) that work.
@@ -135,7 +142,8 @@ impl Plan {
         while let Some((slot, mut result)) = rest.next() {
             while let Err(skipped) = result {
                 broken.push(skipped);
-                let Some(&image) = spares.next() else {
+                let spare = spares.next().filter(|_| broken.len() <= self.most_broken);
+                let Some(&image) = spare else {
                     broken.extend(rest.filter_map(|(_, result)| result.err()));
                     return Ok((None, broken));
                 };

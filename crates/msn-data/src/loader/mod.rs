@@ -93,7 +93,9 @@ impl Loader {
         }
         let position = Position { epoch: cursor.epoch, step: cursor.step_in_epoch };
         let queue = config.queue;
-        let plan = Arc::new(Plan::new(dataset, config)?);
+        // One batch with more of them has a new one, and the run too many.
+        let most_broken = config.allowed_broken(images).max(skipped.len());
+        let plan = Arc::new(Plan::new(dataset, config, most_broken)?);
         let count = BUILDERS.min(queue);
         let builders = (0..count).map(|i| {
             // A builder holds a finished batch until there is room, so that many are ahead besides the queues.

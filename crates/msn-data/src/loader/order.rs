@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn whoever_reads_an_epoch_has_the_same_order_in_memory() {
         let [source, _] = both();
-        let plan =
-            Plan::new(Arc::new(source), LoaderConfig { workers: 1, ..LoaderConfig::new(4, 16, 3) }).unwrap();
+        let plan = Plan::new(Arc::new(source), LoaderConfig { workers: 1, ..LoaderConfig::new(4, 16, 3) }, 0)
+            .unwrap();
         let (order, next) = (plan.order(5), plan.order(6));
         assert!(Arc::ptr_eq(&order, &plan.order(5)) && Arc::ptr_eq(&next, &plan.order(6)));
         assert_eq!(order[..4], [30, 22, 24, 4], "as pinned above");

@@ -31,7 +31,7 @@ pub fn preview(
         return Err(Error::BatchLargerThanData { data, batch_size, images });
     }
     let config = LoaderConfig { batch_size, ..config.clone() };
-    let plan = Plan::new(Arc::clone(dataset), config)?;
+    let plan = Plan::new(Arc::clone(dataset), config, usize::MAX)?;
     let order = match chosen {
         Some(chosen) => Arc::new(chosen.iter().map(|&image| image as u32).collect()),
         None => plan.order(epoch),

@@ -240,6 +240,17 @@ fn too_many_broken_images_stop_the_run() {
 }
 
 #[test]
+fn a_source_of_broken_images_is_not_gone_through_to_fill_a_batch() {
+    let broken: Vec<usize> = (0..1000).filter(|image| image % 100 != 7).collect();
+    let dataset = Memory::with_broken(1000, &broken);
+    let mut loader = start(&dataset, LoaderConfig { max_skipped: 0.02, ..config(5) }, Cursor::default());
+    let error = loader.next().unwrap_err();
+    // 20 are allowed; the one more, and what was broken among the five of the batch.
+    let Error::TooManySkipped { skipped, allowed: 20, .. } = error else { panic!("{error}") };
+    assert!((21..=25).contains(&skipped), "{skipped}");
+}
+
+#[test]
 fn a_few_broken_images_are_borne_in_small_sets_unless_none_are_allowed() {
     let config = |max_skipped| LoaderConfig { max_skipped, ..config(5) };
     take(&mut start(&Memory::with_broken(20, &[1, 4, 6]), config(0.01), Cursor::default()), 8);

@@ -131,16 +131,18 @@ impl FineTune {
     /// Fails for the first setting that is out of its range, for an encoder of this architecture.
     ///
     /// # Errors
-    /// [`Error::Setting`].
+    /// [`Error::Setting`] and [`Error::Partial`].
     pub fn check(&self, encoder: &EncoderConfig) -> Result<(), Error> {
         let unsigned = |x: f64| x.is_finite() && x >= 0.0;
         let share = |x: f64| (0.0..=1.0).contains(&x);
         let below_1 = |x: f64| (0.0..1.0).contains(&x);
         let up_to_1 = |x: f64| x > 0.0 && x <= 1.0;
-        let partial = self.partial.unwrap_or(0);
-        let blocks = format!("at most {}, the blocks of the encoder", encoder.depth);
+        if let (blocks, Some(found)) = (encoder.depth, self.partial)
+            && found > blocks
+        {
+            return Err(Error::Partial { blocks, found });
+        }
         for (holds, field, expected, found) in [
-            (partial <= encoder.depth, "partial", &*blocks, partial as f64),
             (self.epochs >= 1, "epochs", "at least 1", self.epochs as f64),
             (self.batch_size >= 1, "batch_size", "at least 1", self.batch_size as f64),
             (self.lr > 0.0 && self.lr.is_finite(), "lr", "a number above 0", self.lr),

@@ -564,7 +564,7 @@ fn wrong_settings_and_labels_are_named() {
     let scratch = sets();
     let settings = FineTune { partial: Some(DEPTH + 1), ..settings() };
     let error = run(&settings, scratch.path(), &mut Watch::default()).unwrap_err().to_string();
-    assert_eq!(error, "partial: expected at most the blocks of the encoder, found 4");
+    assert_eq!(error, "partial: expected at most 3, the blocks of the encoder, found 4");
     std::fs::rename(scratch.path().join("test/class0"), scratch.path().join("test/other")).unwrap();
     let unseen = run(&self::settings(), scratch.path(), &mut Watch::default()).unwrap_err().to_string();
     let expected = "other/00.png: expected one of the 3 classes of the training images, found class `other`";

@@ -195,7 +195,9 @@ fn a_list_labels_images_of_an_archive() {
     with("few.csv", "few.csv", &[]).fails_with(&["few.csv", "`a/0.png`", "names no file", "--images"]);
     assert!(with("few.csv", "few.csv", &images).success().stdout.contains("100.0"));
     assert!(with("few.csv", "one.csv", &["--images", "easy"]).success().stdout.contains("100.0"));
-    with("one.csv", "few.csv", &images).fails_with(&["few.csv", "one of the 1 classes", "`right`"]);
+    with("one.csv", "few.csv", &images).fails_with(&["one.csv", "two classes or more", "`left` alone"]);
+    fs::write(scratch.path("up.csv"), "path,label\na/5.png,left\nb/5.png,up\n").unwrap();
+    with("few.csv", "up.csv", &images).fails_with(&["up.csv", "one of the 2 classes", "few.csv", "`up`"]);
     with("easy", "test", &images).refused_with(&["--images", ".csv", "easy and test"]);
     fs::write(scratch.path("one.csv"), "path,label\na/9.png,left\n").unwrap();
     with("few.csv", "one.csv", &images).fails_with(&["one.csv, line 2", "images.tar", "`a/9.png`"]);
@@ -245,16 +247,18 @@ fn images_of_one_class_and_test_images_that_are_trained_on_are_told() {
     fs::rename(scratch.path("easy/a"), scratch.path("one/a")).unwrap();
     knn("one", "one").fails_with(&["one: ", "two classes or more", "`a` alone"]);
     fs::rename(scratch.path("one/a"), scratch.path("easy/a")).unwrap();
+    fs::create_dir(scratch.path("all")).unwrap();
+    fs::rename(scratch.path("easy"), scratch.path("all/easy")).unwrap();
     for (train, test, told) in [
-        ("easy", "easy", "--train and --test are the same images"),
-        ("easy", "easy/../easy", "--train and --test are the same images"),
-        (".", "easy", "--train . has the images of --test easy among its own"),
-        ("easy", ".", "--test . has the images of --train easy among its own"),
+        ("test", "test", "--train and --test are the same images"),
+        ("test", "all/../test", "--train and --test are the same images"),
+        ("all", "all/easy", "--train all has the images of --test all/easy among its own"),
+        ("all/easy", "all", "--test all has the images of --train all/easy among its own"),
     ] {
         let stderr = knn(train, test).success().stderr;
         assert!(stderr.contains(told), "{train} {test}: {stderr}");
     }
-    let apart = knn("easy", "test").success().stderr;
+    let apart = knn("all/easy", "test").success().stderr;
     assert!(!apart.contains("warning"), "{apart}");
 }
 

@@ -49,6 +49,8 @@ fn a_report_has_its_tables_its_picture_and_its_json() {
         scratch.msn(&[&report[..], &[option, name]].concat()).fails_with(&[name, "another file"]);
         assert_eq!(scratch.read(name), mine);
     }
+    let picture = [&report[..], &["--picture", "curve.png"]].concat();
+    scratch.msn(&picture).refused_with(&["--picture", "a name in .svg", "curve.png"]);
     // Its own files it replaces.
     scratch.msn(&[&report[..], &files].concat()).success();
 }
