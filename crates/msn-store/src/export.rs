@@ -18,7 +18,7 @@ const NPY_HEADER: &[u8] = b"{'descr': '<f4', 'fortran_order': False, 'shape': ("
 /// Writes `data: [rows, columns]`, row by row, as an f32 array in NumPy's format (version 1.0).
 ///
 /// # Errors
-/// [`StoreError::Io`](crate::StoreError::Io).
+/// [`StoreError::Io`].
 ///
 /// # Panics
 /// If `data` does not have `rows * columns` values.
@@ -51,7 +51,7 @@ pub fn npy_rows(start: &[u8]) -> Option<usize> {
 /// `model.safetensors`. The folder, which must not exist or be empty, appears when all is in it.
 ///
 /// # Errors
-/// [`StoreError::NotEmpty`](crate::StoreError::NotEmpty), [`StoreError::Io`](crate::StoreError::Io).
+/// [`StoreError::NotEmpty`], [`StoreError::Io`].
 pub fn write_model_folder(
     path: &Path,
     descriptions: &[(&str, serde_json::Value)],
@@ -70,7 +70,7 @@ pub fn write_model_folder(
 /// Writes a CSV file (RFC 4180, `\n` line ends): the names of the columns, then the rows.
 ///
 /// # Errors
-/// [`StoreError::Io`](crate::StoreError::Io), also for a row with another number of fields than the header.
+/// [`StoreError::Io`], also for a row with another number of fields than the header.
 pub fn write_csv<Row, Field>(
     path: &Path,
     header: &[impl AsRef<str>],
@@ -95,7 +95,7 @@ where
 /// Writes `value` as indented JSON.
 ///
 /// # Errors
-/// [`StoreError::Io`](crate::StoreError::Io).
+/// [`StoreError::Io`].
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     atomic::write_with(path, |out| {
         serde_json::to_writer_pretty(&mut *out, value)?;
@@ -106,7 +106,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 /// Writes `lines`, each ended by a line feed: the paths that belong to the rows of a matrix, for example.
 ///
 /// # Errors
-/// [`StoreError::Io`](crate::StoreError::Io); a line that contains a line feed is an error too, since lines and
+/// [`StoreError::Io`]; a line that contains a line feed is an error too, since lines and
 /// rows would no longer match.
 pub fn write_lines(path: &Path, lines: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
     atomic::write_with(path, |out| {
@@ -122,7 +122,7 @@ pub fn write_lines(path: &Path, lines: impl IntoIterator<Item = impl AsRef<str>>
 /// Makes `folder`, with those above it, unless it is there.
 ///
 /// # Errors
-/// [`StoreError::Io`](crate::StoreError::Io), also if a file goes by that name.
+/// [`StoreError::Io`], also if a file goes by that name.
 pub fn create_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(StoreError::io(folder, "create the folder"))
 }
