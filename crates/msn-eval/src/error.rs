@@ -100,12 +100,14 @@ pub enum Error {
         /// The value.
         found: f64,
     },
-    /// More of the last blocks are to be trained than the encoder has.
-    #[error("partial: expected at most {blocks}, the blocks of the encoder, found {found}")]
-    Partial {
+    /// More of the last blocks are asked for than the encoder has.
+    #[error("{field}: expected at most {blocks}, the blocks of the encoder, found {found}")]
+    Blocks {
+        /// The setting.
+        field: &'static str,
         /// Blocks of the encoder.
         blocks: usize,
-        /// Blocks to train.
+        /// The value.
         found: usize,
     },
     /// The principal axes of the rows cannot be computed.

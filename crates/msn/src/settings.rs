@@ -227,13 +227,14 @@ pub(crate) fn median_side(dataset: &dyn Dataset, limits: &Limits) -> anyhow::Res
 
 /// Images spread over the dataset, or over a few of its shards where they come shard by shard; ascending.
 fn sample(dataset: &dyn Dataset) -> Vec<usize> {
-    let images: Vec<usize> = match dataset.reading() {
-        Reading::AtRandom => (0..dataset.len()).collect(),
+    match dataset.reading() {
+        Reading::AtRandom => spread(dataset.len(), SAMPLE).collect(),
         Reading::ByShard { shards, .. } => {
-            spread(shards.len(), SAMPLE_SHARDS).flat_map(|shard| shards[shard].clone()).collect()
+            let of_some = spread(shards.len(), SAMPLE_SHARDS).flat_map(|shard| shards[shard].clone());
+            let images: Vec<usize> = of_some.collect();
+            spread(images.len(), SAMPLE).map(|place| images[place]).collect()
         }
-    };
-    spread(images.len(), SAMPLE).map(|place| images[place]).collect()
+    }
 }
 
 /// At most so many numbers below `count`, evenly spread.

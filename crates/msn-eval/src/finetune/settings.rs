@@ -131,7 +131,7 @@ impl FineTune {
     /// Fails for the first setting that is out of its range, for an encoder of this architecture.
     ///
     /// # Errors
-    /// [`Error::Setting`] and [`Error::Partial`].
+    /// [`Error::Setting`] and [`Error::Blocks`].
     pub fn check(&self, encoder: &EncoderConfig) -> Result<(), Error> {
         let unsigned = |x: f64| x.is_finite() && x >= 0.0;
         let share = |x: f64| (0.0..=1.0).contains(&x);
@@ -140,7 +140,7 @@ impl FineTune {
         if let (blocks, Some(found)) = (encoder.depth, self.partial)
             && found > blocks
         {
-            return Err(Error::Partial { blocks, found });
+            return Err(Error::Blocks { field: "partial", blocks, found });
         }
         for (holds, field, expected, found) in [
             (self.epochs >= 1, "epochs", "at least 1", self.epochs as f64),

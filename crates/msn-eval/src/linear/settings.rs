@@ -71,8 +71,11 @@ impl LinearProbe {
     /// Fails for the first setting that is out of its range.
     pub(super) fn check(&self, extractor: &Extractor) -> Result<(), Error> {
         let setting = |field, expected, found: f64| Err(Error::Setting { field, expected, found });
-        if self.blocks == 0 || self.blocks > extractor.blocks() {
-            return setting("blocks", "at least 1 and at most those of the encoder", self.blocks as f64);
+        if self.blocks == 0 {
+            return setting("blocks", "at least 1", 0.0);
+        }
+        if self.blocks > extractor.blocks() {
+            return Err(Error::Blocks { field: "blocks", blocks: extractor.blocks(), found: self.blocks });
         }
         if self.epochs == 0 {
             return setting("epochs", "at least 1", 0.0);

@@ -85,7 +85,7 @@ fn wrong_input_is_named() {
     assert_eq!(message(probe()), "class `class0`: expected at least 2 images to draw from, found 1");
     assert_eq!(
         message(LinearProbe { blocks: 2, ..probe() }),
-        "blocks: expected at least 1 and at most those of the encoder, found 2"
+        "blocks: expected at most 1, the blocks of the encoder, found 2"
     );
     assert_eq!(
         message(LinearProbe { rates: vec![], ..probe() }),
