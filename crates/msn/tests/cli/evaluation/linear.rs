@@ -35,7 +35,8 @@ fn a_linear_probe_reads_the_last_blocks() {
     let scores = scratch.read_json("run/eval/linear.json");
     assert_eq!([&scores["flip"], &scores["rotation"]], [0.0, 0.75]);
     linear("raw-pixels", &["--rates", "10"]).success();
-    linear("run", &["--blocks", "3"]).fails_with(&["blocks: expected at least 1", "found 3"]);
+    linear("run", &["--blocks", "3"])
+        .fails_with(&["blocks: expected at most 2, the blocks of the encoder", "found 3"]);
     linear("run", &["--rates", "0"]).refused_with(&["--rates", "above 0"]);
     linear("run", &["--rotation", "1.5"]).refused_with(&["--rotation", "[0, 1]"]);
 }
