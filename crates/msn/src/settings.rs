@@ -128,15 +128,16 @@ impl<'a> Given<'a> {
         Ok(wanted)
     }
 
-    /// Where the value of a field comes from that neither a file nor an argument gives, in words to be put after a
-    /// message about it; empty for others.
+    /// Where the value of a field comes from, in words to be put after a message about it; empty for one that an argument
+    /// gives.
     pub(crate) fn origin(&self, field: &str) -> String {
         self.origin_of(field, if self.file.is_some() { DEFAULT } else { PICKED })
     }
 
     fn origin_of(&self, field: &str, origin: &str) -> String {
-        if self.sources(self.file.as_ref()).iter().any(|source| source.decides(field)) {
-            return String::new();
+        let sources = self.sources(self.file.as_ref());
+        if let Some(source) = sources.iter().rfind(|source| source.decides(field)) {
+            return source.place(field).map_or_else(String::new, |place| format!(" ({place})"));
         }
         format!(" ({origin}, since it is not given: give it too, as {field}=VALUE)")
     }

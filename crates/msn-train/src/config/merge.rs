@@ -13,6 +13,8 @@ use crate::Error;
 #[derive(Clone, Debug)]
 pub struct Source {
     settings: Table,
+    /// Where they come from and the text there, if that is TOML.
+    text: Option<(String, String)>,
 }
 
 impl Source {
@@ -24,13 +26,9 @@ impl Source {
     pub fn toml(origin: &str, text: &str) -> Result<Self, Error> {
         let settings: Table = toml::from_str(text)
             .map_err(|source| Error::Toml { origin: origin.to_owned(), source: source.into() })?;
-        let place = |field: &str| match line_of(text, field) {
-            Some(line) => format!("{origin}, line {line}"),
-            None => origin.to_owned(),
-        };
-        check::fields(&settings, &place)?;
+        check::fields(&settings, &|field| place(origin, text, field))?;
         check::variant(&settings, origin)?;
-        Ok(Self { settings })
+        Ok(Self { settings, text: Some((origin.to_owned(), text.to_owned())) })
     }
 
     /// Settings in a TOML file.
@@ -53,7 +51,7 @@ impl Source {
 
     /// Settings that have been checked.
     pub(super) fn of(settings: Table) -> Self {
-        Self { settings }
+        Self { settings, text: None }
     }
 
     /// One setting as `KEY=VALUE`; a value that is not TOML by itself is taken as a string.
@@ -76,12 +74,18 @@ impl Source {
         let settings =
             parts.fold(leaf, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))]));
         check::fields(&settings, &|_| argument.to_owned())?;
-        Ok(Self { settings })
+        Ok(Self { settings, text: None })
     }
 
     /// Whether the field with this full name is set.
     pub fn sets(&self, field: &str) -> bool {
         lookup(&self.settings, field).is_some()
+    }
+
+    /// Where the field is set, if that is a text in TOML: the file and the line.
+    pub fn place(&self, field: &str) -> Option<String> {
+        let (origin, text) = self.text.as_ref().filter(|_| self.sets(field))?;
+        Some(place(origin, text, field))
     }
 
     /// Whether the field follows from what is set: by its own name, or by another one. A variant stands for the sizes of an
@@ -162,6 +166,13 @@ const VARIED: [&str; 4] = ["dim", "depth", "heads", "patch_size"];
 /// Every field that exists, with its default.
 pub(super) fn schema() -> Table {
     Table::try_from(Config::default()).expect("every field of a configuration has a TOML form")
+}
+
+fn place(origin: &str, text: &str, field: &str) -> String {
+    match line_of(text, field) {
+        Some(line) => format!("{origin}, line {line}"),
+        None => origin.to_owned(),
+    }
 }
 
 /// The line of a TOML text that names this field, from 1.

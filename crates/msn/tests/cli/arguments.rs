@@ -67,6 +67,7 @@ fn wrong_settings_in_a_file_are_wrong_arguments_too() {
     };
     with("[optim]\nlearning_rat = 1\n").refused_with(&["my.toml", "optim.learning_rat"]);
     with("[optim]\nlr = \"high\"\n").refused_with(&["my.toml", "lr"]);
+    with("[optim]\nepochs = 0\n").refused_with(&["optim.epochs", "found 0 (my.toml, line 2)"]);
     with("[optim\n").refused_with(&["my.toml"]);
     scratch
         .msn(&["pretrain", "--data", "images", "--out", "run", "--config", "none.toml"])
