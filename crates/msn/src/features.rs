@@ -381,18 +381,18 @@ fn check_listed(path: &Path, dataset: &dyn Dataset) -> anyhow::Result<()> {
 
 /// Warns where test images are trained on, as far as the paths tell.
 fn warn_of_shared_images(train: &Path, test: &Path) {
-    let (Ok(inner), Ok(outer)) = (test.canonicalize(), train.canonicalize()) else { return };
+    let (Ok(trained), Ok(tested)) = (train.canonicalize(), test.canonicalize()) else { return };
     let (train, test) = (train.display(), test.display());
-    if inner == outer {
+    if trained == tested {
         warn(&format!(
             "{train}: --train and --test are the same images: the accuracy says nothing of others"
         ));
-    } else if inner.starts_with(&outer) {
+    } else if tested.starts_with(&trained) {
         warn(&format!(
             "--train {train} has the images of --test {test} among its own, which are trained on with their labels: the \
              accuracy says nothing of others; give a folder beside it"
         ));
-    } else if outer.starts_with(&inner) {
+    } else if trained.starts_with(&tested) {
         warn(&format!(
             "--test {test} has the images of --train {train} among its own, which count in the accuracy although they were \
              trained on; give a folder beside it"

@@ -76,14 +76,13 @@ impl TrainingProgress {
     }
 
     /// The line below the bar, which ends where the terminal does: what a person looks at first comes first.
-    fn short(&self, progress: &Progress, losses: &str, wait: &str) -> String {
+    fn short(&self, progress: &Progress, wait: &str) -> String {
         let information = match &self.information {
             Some(information) => format!("information {information:.2}  "),
             None => String::new(),
         };
-        let loss = format!("loss {:.3}", progress.report.loss);
-        let terms = losses.trim_start_matches(&*loss).trim_start();
-        format!("{loss}  {information}{wait}  {terms}{}", self.collapse)
+        let (loss, terms) = (progress.report.loss, terms(&progress.report));
+        format!("loss {loss:.3}  {information}{wait}  {terms}{}", self.collapse)
     }
 
     fn is_last_of_epoch(&self, step: u64) -> bool {
@@ -92,8 +91,13 @@ impl TrainingProgress {
 }
 
 fn losses(report: &StepReport) -> String {
-    let StepReport { loss, cross_entropy, memax, entropy, .. } = report;
-    format!("loss {loss:.3} (cross-entropy {cross_entropy:.3}, me-max {memax:.3}, entropy {entropy:.3})")
+    format!("loss {:.3} {}", report.loss, terms(report))
+}
+
+/// What the loss is the sum of.
+fn terms(report: &StepReport) -> String {
+    let StepReport { cross_entropy, memax, entropy, .. } = report;
+    format!("(cross-entropy {cross_entropy:.3}, me-max {memax:.3}, entropy {entropy:.3})")
 }
 
 fn signs_of_collapse(collapse: &Collapse, prototypes: usize) -> String {
@@ -148,7 +152,7 @@ impl Observer for TrainingProgress {
             // The line has no element that indicatif would shorten by itself.
             let room = columns().saturating_sub(BAR + format!("  {steps}/{steps}  ").len());
             self.bar.set_prefix(pace.chars().take(room).collect::<String>());
-            self.bar.set_message(self.short(progress, &losses, &wait));
+            self.bar.set_message(self.short(progress, &wait));
         }
     }
 
