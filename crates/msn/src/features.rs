@@ -382,17 +382,19 @@ fn check_listed(path: &Path, dataset: &dyn Dataset) -> anyhow::Result<()> {
 /// Warns where test images are trained on, as far as the paths tell.
 fn warn_of_shared_images(train: &Path, test: &Path) {
     let (Ok(trained), Ok(tested)) = (train.canonicalize(), test.canonicalize()) else { return };
+    // A list or an archive in a folder need not be of its images.
+    let lies_in = |inner: &Path, outer: &Path| inner.is_dir() && inner.starts_with(outer);
     let (train, test) = (train.display(), test.display());
     if trained == tested {
         warn(&format!(
             "{train}: --train and --test are the same images: the accuracy says nothing of others"
         ));
-    } else if tested.starts_with(&trained) {
+    } else if lies_in(&tested, &trained) {
         warn(&format!(
             "--train {train} has the images of --test {test} among its own, which are trained on with their labels: the \
              accuracy says nothing of others; give a folder beside it"
         ));
-    } else if trained.starts_with(&tested) {
+    } else if lies_in(&trained, &tested) {
         warn(&format!(
             "--test {test} has the images of --train {train} among its own, which count in the accuracy although they were \
              trained on; give a folder beside it"

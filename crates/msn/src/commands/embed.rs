@@ -105,9 +105,10 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
 
 /// Number of rows of a file in NumPy's format; `None` if it is none, or is none that could be overwritten.
 fn rows_of(file: &Path) -> Option<usize> {
+    // A pipe would be waited for.
+    file.metadata().ok().filter(|facts| facts.is_file())?;
     let mut start = Vec::new();
-    let is_file = file.metadata().is_ok_and(|facts| facts.is_file());
-    File::open(file).ok().filter(|_| is_file)?.take(128).read_to_end(&mut start).ok()?;
+    File::open(file).ok()?.take(128).read_to_end(&mut start).ok()?;
     npy_rows(&start)
 }
 
