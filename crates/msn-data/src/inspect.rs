@@ -4,12 +4,10 @@ mod facts;
 mod spread;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::loader::{Fault, Skipped, Worker, check_length, pool};
+use crate::loader::{Skipped, Worker, check_length, in_pool, pool};
 use crate::rng::Rng;
 use crate::{Dataset, Error, Limits, Normalization};
 use facts::{Channels, ImageFacts};
@@ -100,17 +98,11 @@ pub fn inspect(
             // Of a sample, single images are fetched from a server, where it can be, not the shards that they lie in.
             dataset.will_read(&indices[done..]);
         }
-        // Set by the first image that is out of reach: the others need not wait for a disk.
-        let failed = AtomicBool::new(false);
-        let facts = |&index: &usize| {
-            let stop = || failed.load(Ordering::Relaxed);
+        let found = in_pool(&pool, part, |&index, stop| {
             Worker::with_file_at_last(dataset, index, &config.limits, stop, ImageFacts::of)
-                .inspect_err(|_| failed.store(true, Ordering::Relaxed))
-        };
-        let found: Result<Vec<Result<ImageFacts, Fault>>, Error> =
-            pool.install(|| part.par_iter().with_max_len(1).map(facts).collect());
+        })?;
         // One after the other, so that sums do not depend on the threads.
-        for (&index, facts) in part.iter().zip(found?) {
+        for (&index, facts) in part.iter().zip(found) {
             sums.add(index, facts.map_err(|fault| fault.skipped));
         }
         progress(done + part.len());

@@ -13,7 +13,7 @@ use msn_store::{JsonLines, KeepPolicy, RunDir, SkippedLog, StoreError};
 use serde::Serialize;
 
 use crate::checkpoint::{self, Images, SaveError, State, restore};
-use crate::config::{Source, TrainConfig};
+use crate::config::TrainConfig;
 use crate::pace::{Starvation, Window};
 use crate::{Config, Error, StepReport, Trainer, Views};
 
@@ -172,11 +172,8 @@ pub fn pretrain(
 
 /// Writes `config.toml`, unless it says the same already: a person may have put notes into it.
 fn write_config(run: &RunDir, config: &Config) -> Result<(), StoreError> {
-    let text = run.read_config().ok();
-    let own = text.and_then(|text| Source::toml("config.toml", &text).ok());
-    let own = own.and_then(|own| Config::merge(&Config::default(), &[own]).ok());
-    match own {
-        Some(own) if own.first_difference(config, &[]).is_none() => Ok(()),
+    match Config::of_run(run) {
+        Ok(own) if own.first_difference(config, &[]).is_none() => Ok(()),
         _ => run.write_config(&config.to_toml()),
     }
 }

@@ -89,15 +89,11 @@ impl LabelFile {
         self.rows.iter().map(|row| (&*row.name, &*row.label, row.image))
     }
 
-    /// Number of different labels.
-    pub(crate) fn classes(&self) -> usize {
-        self.rows.iter().map(|row| &row.label).collect::<BTreeSet<_>>().len()
-    }
-
     /// Features of the labelled images that can be read, which must have at least two different labels, to fit a regression
     /// on.
     pub(crate) fn features(&self, extractor: &Extractor) -> anyhow::Result<Labelled> {
-        features::check_regression(&self.path, self.rows.len(), extractor.dim(), self.classes())?;
+        let classes: BTreeSet<&String> = self.rows.iter().map(|row| &row.label).collect();
+        features::check_regression(&self.path, self.rows.len(), extractor.dim(), classes.len())?;
         let indices: Vec<usize> = (0..self.len()).collect();
         let found = features::rows(extractor, self, &indices, "features of the labelled images")?;
         self.warn_of_lost_classes(&found);

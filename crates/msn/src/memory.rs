@@ -46,16 +46,16 @@ fn machine_memory() -> Option<f64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total(&text));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let limits = control_groups(&groups)
+        .into_iter()
         .filter_map(|group| fs::read_to_string(group.join("memory.max")).ok()?.trim().parse().ok());
     machine.into_iter().chain(limits).reduce(f64::min)
 }
 
 /// Folders of the control group in `/proc/self/cgroup`, and of those around it. Where a container has a name space of its own,
 /// the outermost is that of the container.
-fn control_groups(text: &str) -> impl Iterator<Item = PathBuf> {
+fn control_groups(text: &str) -> Vec<PathBuf> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    let groups: Vec<PathBuf> = Path::new(path).ancestors().map(|path| Path::new(ROOT).join(path)).collect();
-    groups.into_iter()
+    Path::new(path).ancestors().map(|path| Path::new(ROOT).join(path)).collect()
 }
 
 /// `MemTotal:       24684132 kB`
@@ -77,12 +77,12 @@ mod tests {
 
     #[test]
     fn a_limit_of_any_group_around_the_process_counts() {
-        let found: Vec<_> = control_groups("0::/user.slice/run-1.scope\n").collect();
+        let found = control_groups("0::/user.slice/run-1.scope\n");
         let expected = ["user.slice/run-1.scope", "user.slice", ""].map(|group| Path::new(ROOT).join(group));
         assert_eq!(found, expected);
         // In a container, and where there are groups of the first version alone.
         for text in ["0::/\n", "4:memory:/user.slice\n", ""] {
-            assert_eq!(control_groups(text).collect::<Vec<_>>(), [Path::new(ROOT)], "{text}");
+            assert_eq!(control_groups(text), [Path::new(ROOT)], "{text}");
         }
     }
 }

@@ -31,25 +31,37 @@ pub(crate) fn check(file: &Path, inputs: &[&Path], begins: impl Fn(&[u8]) -> boo
         !inputs.iter().any(|input| same(input)),
         "{shown}: expected a file that this command does not read, found one of its inputs; choose another name"
     );
-    if file.metadata().is_ok_and(|facts| !facts.is_file() || facts.len() == 0) {
-        // A pipe or a device, of which nothing can be lost, and which reading would wait for; or nothing yet.
+    if holds_nothing(file) {
         return Ok(());
     }
-    let mut start = [0; 128];
-    let length = File::open(file).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
     ensure!(
-        begins(&start[..length]),
+        begins(&start(file)),
         "{shown}: expected a new file or an earlier output of this command, found another file; choose another name, or \
          move it away"
     );
     Ok(())
 }
 
+/// Whether nothing can be lost of a file that is there: nothing yet, or a pipe or a device, which reading would wait for.
+fn holds_nothing(file: &Path) -> bool {
+    file.metadata().is_ok_and(|facts| !facts.is_file() || facts.len() == 0)
+}
+
+/// How a file begins; nothing of one that cannot be read, or that holds nothing.
+pub(crate) fn start(file: &Path) -> Vec<u8> {
+    let mut start = Vec::new();
+    if !holds_nothing(file) {
+        // As far as it can be read.
+        let _ = File::open(file).and_then(|file| file.take(128).read_to_end(&mut start));
+    }
+    start
+}
+
 /// [`check`] for a file in which a person may have filled in or corrected labels: it replaces none.
 pub(crate) fn check_new(file: &Path, inputs: &[&Path]) -> anyhow::Result<()> {
     check(file, inputs, |_| true)?;
     ensure!(
-        !file.metadata().is_ok_and(|facts| facts.is_file() && facts.len() > 0),
+        !file.exists() || holds_nothing(file),
         "{}: expected a new file, found one, which may have labels that somebody filled in; choose another name, or move it \
          away",
         file.display()

@@ -106,7 +106,7 @@ impl<'a> Given<'a> {
     /// The configuration of a run that goes on: its own, with changes where they do no harm. Before its first checkpoint
     /// nothing has been computed, and any setting may change.
     pub(crate) fn for_resumed_run(&self, run: &RunDir) -> anyhow::Result<Config> {
-        let own = own_config(run)?;
+        let own = Config::of_run(run)?;
         let wanted = match &self.file {
             Some(file) => {
                 // What this processor would pick says nothing about a run that has picked already.
@@ -163,13 +163,6 @@ impl<'a> Given<'a> {
     }
 }
 
-/// The configuration in a run's `config.toml`.
-pub(crate) fn own_config(run: &RunDir) -> anyhow::Result<Config> {
-    let path = run.path().join("config.toml");
-    let own = Source::toml(&path.display().to_string(), &run.read_config()?)?;
-    Ok(Config::merge(&Config::default(), &[own])?)
-}
-
 /// The configuration in a run's newest whole checkpoint; `None` where there is none, which training explains.
 fn saved_config(run: &RunDir) -> Option<Config> {
     let mut loaded = run.checkpoints().load_newest_parts(|_| false).ok()?;
@@ -187,12 +180,8 @@ pub(crate) fn read_overrides(arguments: &[String]) -> anyhow::Result<Vec<Source>
         )));
     }
     // In a file they are checked against each other; of arguments the last one would win without a word.
-    let sizes = ["encoder.image_size", "views.random_size"].map(|name| {
-        let value = |argument: &String| {
-            Some(argument.strip_prefix(name)?.trim().strip_prefix('=')?.trim().to_owned())
-        };
-        arguments.iter().rev().find_map(value)
-    });
+    let sizes = ["encoder.image_size", "views.random_size"]
+        .map(|name| overrides.iter().rev().find_map(|source| source.value(name)));
     if let [Some(image), Some(view)] = &sizes
         && image != view
     {

@@ -26,7 +26,7 @@ pub use preview::preview;
 pub use reported::Reported;
 
 pub(crate) use order::{check_length, order_of_all};
-pub(crate) use worker::{Fault, Seen, Worker, pool};
+pub(crate) use worker::{Fault, Seen, Worker, in_pool, pool};
 
 use crate::{Dataset, Error};
 use build::{Built, Plan};

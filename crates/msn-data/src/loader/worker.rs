@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{LOOK_UP, Skipped};
@@ -208,6 +210,19 @@ fn without_name<'a>(reason: &'a str, name: &str) -> &'a str {
 pub(crate) fn pool(workers: usize) -> Result<ThreadPool, Error> {
     let named = ThreadPoolBuilder::new().num_threads(workers).thread_name(|i| format!("msn-data-{i}"));
     named.build().map_err(|e| Error::Workers { workers, reason: e.to_string() })
+}
+
+/// What `each` makes of the items, in their order, on the threads of a pool; an error, if there is one. From the first on, what
+/// `each` is given says so: the others need not wait for a disk.
+pub(crate) fn in_pool<I: Sync, T: Send>(
+    pool: &ThreadPool,
+    items: &[I],
+    each: impl Fn(&I, &(dyn Fn() -> bool + Sync)) -> Result<T, Error> + Sync,
+) -> Result<Vec<T>, Error> {
+    let failed = AtomicBool::new(false);
+    let stop = || failed.load(Ordering::Relaxed);
+    let each = |item| each(item, &stop).inspect_err(|_| failed.store(true, Ordering::Relaxed));
+    pool.install(|| items.par_iter().with_max_len(1).map(each).collect())
 }
 
 #[cfg(test)]

@@ -1,16 +1,14 @@
 //! Images on their way into shards.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::ThreadPool;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use super::PackConfig;
 use super::content::Content;
 use crate::error::Cause;
-use crate::loader::{Fault, Skipped, Worker, check_length, order_of_all, pool};
+use crate::loader::{Fault, Skipped, Worker, check_length, in_pool, order_of_all, pool};
 use crate::{Dataset, Error, Image, Limits, Scratch};
 
 /// Images that each thread reads before they are written.
@@ -141,15 +139,10 @@ impl<'a> Samples<'a> {
         let rest: Vec<usize> = rest.map(|&image| image as usize).collect();
         self.dataset.will_read(&rest);
         let part: Vec<(usize, usize)> = rest.into_iter().enumerate().take(self.at_a_time).collect();
-        // Set by the first image that is out of reach: the others need not wait for a disk.
-        let failed = AtomicBool::new(false);
-        let read = |&(place, index): &(usize, usize)| {
-            self.read(self.position + place, index, || failed.load(Ordering::Relaxed))
-                .inspect_err(|_| failed.store(true, Ordering::Relaxed))
-        };
-        let samples: Result<Vec<_>, Error> =
-            self.pool.install(|| part.par_iter().with_max_len(1).map(read).collect());
-        self.ready.extend(samples?);
+        let samples = in_pool(&self.pool, &part, |&(place, index), stop| {
+            self.read(self.position + place, index, stop)
+        })?;
+        self.ready.extend(samples);
         Ok(())
     }
 

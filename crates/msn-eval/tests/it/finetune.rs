@@ -469,32 +469,51 @@ fn saved_in(folder: impl Into<PathBuf>) -> SavedEncoder {
     SavedEncoder { origin: Origin { folder: folder.into(), step: Some(7) }, ..saved() }
 }
 
+/// A training of two epochs that was stopped after two steps.
+struct Stopped {
+    images: tempfile::TempDir,
+    folder: RunDir,
+    /// Where the folder is.
+    _scratch: tempfile::TempDir,
+}
+
+impl Stopped {
+    /// From the encoder in `runs/one`.
+    fn after_two_steps() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = RunDir::create(scratch.path()).unwrap();
+        let stopped = Self { images: sets(), folder, _scratch: scratch };
+        let mut watch = Watch { stop_after: 2, ..Watch::default() };
+        assert!(stopped.go_on(saved_in("runs/one"), &mut watch).unwrap().is_none());
+        stopped
+    }
+
+    fn go_on(&self, saved: SavedEncoder, watch: &mut Watch) -> Result<Option<FineTuned>, ExtractError> {
+        let [train, test] = ["train", "test"].map(|set| self.images.path().join(set));
+        let short = FineTune { epochs: 2, ..settings() };
+        let run = FineTuneRun { folder: &self.folder, config: &Config::default() };
+        run_from(saved, Some(run), &short, [&train, &test], watch)
+    }
+}
+
 #[test]
 fn a_training_that_was_stopped_goes_on_with_the_same_encoder_wherever_it_is_and_with_no_other() {
-    let scratch = sets();
-    let [train, test] = ["train", "test"].map(|set| scratch.path().join(set));
-    let short = FineTune { epochs: 2, ..settings() };
-    let folder = tempfile::tempdir().unwrap();
-    let (folder, config) = (RunDir::create(folder.path()).unwrap(), Config::default());
-    let kept = Some(FineTuneRun { folder: &folder, config: &config });
-    let from = |saved: SavedEncoder, watch: &mut Watch| run_from(saved, kept, &short, [&train, &test], watch);
-    let mut watch = Watch { stop_after: 2, ..Watch::default() };
-    assert!(from(saved_in("runs/one"), &mut watch).unwrap().is_none());
+    let stopped = Stopped::after_two_steps();
 
     let mut other = saved_in("runs/one");
     other.weights.get_mut("norm.bias").unwrap().data[0] += 0.5;
-    let refused = from(other, &mut Watch::default()).unwrap_err().to_string();
+    let refused = stopped.go_on(other, &mut Watch::default()).unwrap_err().to_string();
     assert!(refused.contains("started with weights = \"digest "), "{refused}");
     let mut other = saved_in("runs/one");
     other.normalization.mean[0] = 0.25;
-    let refused = from(other, &mut Watch::default()).unwrap_err().to_string();
+    let refused = stopped.go_on(other, &mut Watch::default()).unwrap_err().to_string();
     assert!(refused.contains("started with normalization = \"mean [0.485, "), "{refused}");
     let other = SavedEncoder { config: EncoderConfig { heads: 4, ..saved().config }, ..saved_in("runs/one") };
-    let refused = from(other, &mut Watch::default()).unwrap_err().to_string();
+    let refused = stopped.go_on(other, &mut Watch::default()).unwrap_err().to_string();
     assert!(refused.contains("started with heads = 2, found 4"), "{refused}");
 
     let mut watch = Watch { stop_after: 1, ..Watch::default() };
-    assert!(from(saved_in("/elsewhere/one"), &mut watch).unwrap().is_none());
+    assert!(stopped.go_on(saved_in("/elsewhere/one"), &mut watch).unwrap().is_none());
     assert_eq!(watch.start.expect("told").done, 2);
     // A path that is no text.
     #[cfg(unix)]
@@ -502,39 +521,31 @@ fn a_training_that_was_stopped_goes_on_with_the_same_encoder_wherever_it_is_and_
         use std::os::unix::ffi::OsStrExt;
         let mut watch = Watch { stop_after: 1, ..Watch::default() };
         let place = std::ffi::OsStr::from_bytes(b"runs/\xff");
-        assert!(from(saved_in(place), &mut watch).unwrap().is_none());
+        assert!(stopped.go_on(saved_in(place), &mut watch).unwrap().is_none());
         assert_eq!(watch.start.expect("told").done, 3);
     }
 }
 
 #[test]
 fn a_training_from_before_weights_had_a_digest_goes_on_with_the_encoder_of_the_same_folder() {
-    let scratch = sets();
-    let [train, test] = ["train", "test"].map(|set| scratch.path().join(set));
-    let short = FineTune { epochs: 2, ..settings() };
-    let folder = tempfile::tempdir().unwrap();
-    let (folder, config) = (RunDir::create(folder.path()).unwrap(), Config::default());
-    let kept = Some(FineTuneRun { folder: &folder, config: &config });
-    let from = |saved: SavedEncoder, watch: &mut Watch| run_from(saved, kept, &short, [&train, &test], watch);
-    let mut watch = Watch { stop_after: 2, ..Watch::default() };
-    assert!(from(saved_in("runs/one"), &mut watch).unwrap().is_none());
+    let stopped = Stopped::after_two_steps();
 
-    let mut checkpoint = folder.checkpoints().load_newest().unwrap().checkpoint;
+    let mut checkpoint = stopped.folder.checkpoints().load_newest().unwrap().checkpoint;
     let of = checkpoint.state["finetune"]["of"].as_object_mut().unwrap();
     of.retain(|field, _| !["weights", "heads", "normalization"].contains(&field.as_str()));
     for (field, value) in [("encoder", "runs/one".into()), ("step", 7.into()), ("untrained", false.into())] {
         of.insert(field.to_owned(), value);
     }
-    folder.checkpoints().save(&checkpoint, &KeepPolicy::default()).unwrap();
+    stopped.folder.checkpoints().save(&checkpoint, &KeepPolicy::default()).unwrap();
 
-    let refused = from(saved_in("runs/two"), &mut Watch::default()).unwrap_err().to_string();
+    let refused = stopped.go_on(saved_in("runs/two"), &mut Watch::default()).unwrap_err().to_string();
     assert!(refused.contains("started with encoder = \"runs/one\", found \"runs/two\""), "{refused}");
     let mut watch = Watch { stop_after: 1, ..Watch::default() };
-    assert!(from(saved_in("runs/one"), &mut watch).unwrap().is_none());
+    assert!(stopped.go_on(saved_in("runs/one"), &mut watch).unwrap().is_none());
     assert_eq!(watch.start.expect("told").done, 2);
     // From here on it is told by its weights.
     let mut watch = Watch { stop_after: 1, ..Watch::default() };
-    assert!(from(saved_in("runs/two"), &mut watch).unwrap().is_none());
+    assert!(stopped.go_on(saved_in("runs/two"), &mut watch).unwrap().is_none());
     assert_eq!(watch.start.expect("told").done, 3);
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use msn_store::RunDir;
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
@@ -82,6 +83,11 @@ impl Source {
         lookup(&self.settings, field).is_some()
     }
 
+    /// The value of the field with this full name, in TOML, if it is set.
+    pub fn value(&self, field: &str) -> Option<String> {
+        lookup(&self.settings, field).map(ToString::to_string)
+    }
+
     /// Where the field is set, if that is a text in TOML: the file and the line.
     pub fn place(&self, field: &str) -> Option<String> {
         let (origin, text) = self.text.as_ref().filter(|_| self.sets(field))?;
@@ -129,6 +135,16 @@ impl Config {
         }
         config.encoder = config.encoder.resolve()?;
         Ok(config)
+    }
+
+    /// The configuration in a run's `config.toml`, over the defaults.
+    ///
+    /// # Errors
+    /// If it cannot be read, and as [`Source::toml`] and [`Config::merge`].
+    pub fn of_run(run: &RunDir) -> Result<Self, Error> {
+        let path = run.path().join("config.toml");
+        let own = Source::toml(&path.display().to_string(), &run.read_config()?)?;
+        Self::merge(&Self::default(), &[own])
     }
 
     /// The full names of all fields, such as `optim.epochs`, in alphabetical order.

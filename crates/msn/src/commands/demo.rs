@@ -22,7 +22,7 @@ use crate::features::LabelledImages;
 use crate::memory;
 use crate::progress::say;
 use crate::report::{self, Table};
-use crate::settings::{Given, own_config, read_overrides};
+use crate::settings::{Given, read_overrides};
 
 /// Number of classes.
 const CLASSES: usize = 20;
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &Demo) -> anyhow::Result<()> {
     let (run, config) = if arguments.resume {
         let run = RunDir::resume(out)?;
         // One that was killed at once has no images yet.
-        let trains_on = own_config(&run)?.data.path;
+        let trains_on = Config::of_run(&run)?.data.path;
         ensure!(
             train_path.exists() || Path::new(&trains_on) == train_path,
             "{}: expected the run of a demo, with images in images/train, found none",

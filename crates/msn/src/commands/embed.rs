@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use anyhow::{anyhow, bail, ensure};
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
         Format::Npy => npy_rows(start).is_some(),
         Format::Safetensors => output::says(out, MADE_BY.0, |maker| maker == MADE_BY.1),
     })?;
-    if let (Format::Npy, Some(rows)) = (format, rows_of(out)) {
+    if let (Format::Npy, Some(rows)) = (format, npy_rows(&output::start(out))) {
         // NumPy's format has no place for more than numbers.
         let found = lines(&paths);
         ensure!(
@@ -101,15 +101,6 @@ pub(crate) fn run(arguments: &Embed) -> anyhow::Result<()> {
         say(&format!("{} of {} images could not be read and have no row", skipped.len(), dataset.len()));
     }
     Ok(())
-}
-
-/// Number of rows of a file in NumPy's format; `None` if it is none, or is none that could be overwritten.
-fn rows_of(file: &Path) -> Option<usize> {
-    // A pipe would be waited for.
-    file.metadata().ok().filter(|facts| facts.is_file())?;
-    let mut start = Vec::new();
-    File::open(file).ok()?.take(128).read_to_end(&mut start).ok()?;
-    npy_rows(&start)
 }
 
 /// Number of lines of a file of text; `None` if it cannot be read.

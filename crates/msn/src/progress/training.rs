@@ -23,10 +23,8 @@ pub(crate) struct TrainingProgress {
     epochs: u64,
     prototypes: usize,
     start: Option<(Start, Instant)>,
-    /// Signs of collapse at the last logged step, led by two spaces; empty before there is one.
-    collapse: String,
-    /// The sign to look at first.
-    information: Option<f64>,
+    /// Signs of collapse at the last logged step.
+    collapse: Option<Collapse>,
     /// What there is to say about the last step.
     last: String,
     bar: ProgressBar,
@@ -43,8 +41,7 @@ impl TrainingProgress {
             epochs,
             prototypes,
             start: None,
-            collapse: String::new(),
-            information: None,
+            collapse: None,
             last: String::new(),
             bar: ProgressBar::hidden(),
             lines: None,
@@ -77,12 +74,25 @@ impl TrainingProgress {
 
     /// The line below the bar, which ends where the terminal does: what a person looks at first comes first.
     fn short(&self, progress: &Progress, wait: &str) -> String {
-        let information = match &self.information {
-            Some(information) => format!("information {information:.2}  "),
-            None => String::new(),
-        };
+        let information = self.collapse.map(|measured| format!("information {:.2}  ", measured.information));
+        let information = information.unwrap_or_default();
         let (loss, terms) = (progress.report.loss, terms(&progress.report));
-        format!("loss {loss:.3}  {information}{wait}  {terms}{}", self.collapse)
+        format!("loss {loss:.3}  {information}{wait}  {terms}{}", self.signs_of_collapse())
+    }
+
+    /// Led by two spaces; empty before they are measured.
+    fn signs_of_collapse(&self) -> String {
+        let Some(measured) = &self.collapse else { return String::new() };
+        format!(
+            "  prototypes {}/{}  mean entropy {:.2}  information {:.2}  target max {:.2}  rank {:.1}  feature std {:.2}",
+            measured.prototypes_used,
+            self.prototypes,
+            measured.mean_entropy,
+            measured.information,
+            measured.target_max,
+            measured.rank,
+            measured.feature_std
+        )
     }
 
     fn is_last_of_epoch(&self, step: u64) -> bool {
@@ -98,18 +108,6 @@ fn losses(report: &StepReport) -> String {
 fn terms(report: &StepReport) -> String {
     let StepReport { cross_entropy, memax, entropy, .. } = report;
     format!("(cross-entropy {cross_entropy:.3}, me-max {memax:.3}, entropy {entropy:.3})")
-}
-
-fn signs_of_collapse(collapse: &Collapse, prototypes: usize) -> String {
-    format!(
-        "  prototypes {}/{prototypes}  mean entropy {:.2}  information {:.2}  target max {:.2}  rank {:.1}  feature std {:.2}",
-        collapse.prototypes_used,
-        collapse.mean_entropy,
-        collapse.information,
-        collapse.target_max,
-        collapse.rank,
-        collapse.feature_std
-    )
 }
 
 impl Observer for TrainingProgress {
@@ -134,20 +132,18 @@ impl Observer for TrainingProgress {
     }
 
     fn step(&mut self, progress: &Progress) {
-        if let Some(collapse) = &progress.collapse {
-            self.collapse = signs_of_collapse(collapse, self.prototypes);
-            self.information = Some(collapse.information);
-        }
+        self.collapse = progress.collapse.or(self.collapse);
         let (pace, losses) = (self.pace(progress), losses(&progress.report));
         let is_last_of_epoch = self.is_last_of_epoch(progress.step);
         let steps = self.start.as_ref().map_or(0, |(start, _)| start.steps);
+        let signs = self.signs_of_collapse();
         let wait = format!("waiting for data {:.0}%", 100.0 * progress.data_wait);
         if let Some(lines) = &mut self.lines {
             if lines.due() || is_last_of_epoch {
-                say(&format!("step {}/{steps}  {pace}  {losses}{}  {wait}", progress.step, self.collapse));
+                say(&format!("step {}/{steps}  {pace}  {losses}{}  {wait}", progress.step, signs));
             }
         } else {
-            self.last = format!("step {}/{steps}  {losses}{}", progress.step, self.collapse);
+            self.last = format!("step {}/{steps}  {losses}{}", progress.step, signs);
             self.bar.set_position(progress.step);
             // The line has no element that indicatif would shorten by itself.
             let room = columns().saturating_sub(BAR + format!("  {steps}/{steps}  ").len());
